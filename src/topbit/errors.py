@@ -1,0 +1,79 @@
+"""What can go wrong for a user, who is at fault, and what to do about it?
+
+    TopbitError                exit status
+     +-- UsageError            2   an option, a name or a value that topbit does not take
+     |    +-- ScenarioError    2   a scenario that contradicts itself or has unknown keys
+     +-- InputError            2   a file that is missing, truncated or not what it should be
+     +-- RunError              3   the run could not be made, or not be finished
+          +-- MissingToolError 3   a program or kernel is not installed
+          +-- GuestDiedError   3   the guest ended before its workload did
+
+Each carries its data (`what` is wrong, `where`, and how to `mend` it) and prints as one line.
+Faults of the modelled platform (an abort, a status code, an SMMU event) are results, not errors:
+they never come as exceptions of this tree.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class TopbitError(Exception):
+    """What is the common form of everything that topbit reports and then ends?
+
+    Args:
+        what: what is wrong, one sentence without a full stop.
+        where: the file, option or key it was found in; empty if it has no place.
+        mend: what the user can do about it; empty if there is nothing to say.
+    """
+
+    exit_status = 2
+
+    def __init__(self, what: str, *, where: str = "", mend: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.where = where
+        self.mend = mend
+
+    def __str__(self) -> str:
+        place = f"{self.where}: " if self.where else ""
+        mend = f" ({self.mend})" if self.mend else ""
+        return f"{place}{self.what}{mend}"
+
+
+class UsageError(TopbitError):
+    """Which option, name or value did topbit not take?"""
+
+
+class ScenarioError(UsageError):
+    """Which key or value of a scenario is wrong?"""
+
+
+class InputError(TopbitError):
+    """Which input file could not be used, where in it, and why?"""
+
+
+class RunError(TopbitError):
+    """Why could the run not be made or not be finished?"""
+
+    exit_status = 3
+
+
+class MissingToolError(RunError):
+    """Which program or kernel is missing, and how does one get it?"""
+
+
+class GuestDiedError(RunError):
+    """How did the guest end before its workload did?"""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """What did the user mean by an unknown `name`?
+
+    Returns:
+        ``did you mean 'x'?`` for a close match among `known`, else the list of known names.
+    """
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    return f"did you mean {close[0]!r}?" if close else "known: " + ", ".join(names)
