@@ -59,7 +59,7 @@ class PhysicalMemory:
             self.bytes = np.frombuffer(buffer, dtype=np.uint8, count=size)
         self.words: Words = self.bytes.view(np.uint64)
         # Scalar accesses through a memoryview cost a third of NumPy indexing.
-        self._view = memoryview(self.bytes)
+        self._view = self.bytes.data
         self._u64 = self._view.cast("Q")
         self._u32 = self._view.cast("I")
 

@@ -1,0 +1,9 @@
+"""Which address does a device get for a page, and what does a device address mean?
+
+Belongs here: schemes (which bit says shared or private, and which way round), the kernel's DMA
+address helpers and `dma-ranges`, dated kernel policies, and the explanation of one address.
+Everything works on ints and on uint64 arrays, with the same results.
+Does not belong here: devices, page tables, and who is right.
+
+**The one place where the guest sets the shared bit** is `dma_direct.phys_to_dma_unencrypted`.
+"""

@@ -1,0 +1,160 @@
+"""Which dma_addr_t stands for a physical address on a device's bus, and back?
+
+The kernel's dma-direct helpers, by their kernel names. A device sees memory through its
+`dma-ranges` (struct bus_dma_region) and through the scheme's attribute bit; the bit is applied to
+the *bus* address, after the range lookup, so going back it must be cleared before the lookup.
+
+Sources: Linux 7.2 include/linux/dma-direct.h, kernel/dma/direct.c; the order of dma_to_phys:
+c380931712d1 "dma: Fix encryption bit clearing for dma_to_phys" (patch 1/3 of the series).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from topbit.addressing.scheme import (
+    NONE,
+    U64,
+    Address,
+    Scheme,
+    dma_addr_canonical,
+    dma_addr_encrypted,
+    dma_addr_unencrypted,
+)
+
+DMA_MAPPING_ERROR = U64
+PHYS_ADDR_INVALID = U64  # (phys_addr_t)-1
+
+
+def DMA_BIT_MASK(n: int) -> int:
+    """Which mask has its lowest `n` bits set? (include/linux/dma-mapping.h)"""
+    return (1 << n) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class BusDmaRegion:
+    """Which CPU addresses appear where on a device's bus? (struct bus_dma_region)
+
+    Attributes:
+        cpu_start: first CPU physical address of the region.
+        dma_start: bus address that it appears at.
+        size: length in bytes; a region of size 0 ends the list.
+    """
+
+    cpu_start: int
+    dma_start: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class DmaDevice:
+    """What of a struct device decides its DMA addresses?
+
+    Attributes:
+        scheme: how the guest marks shared memory in addresses.
+        dma_range_map: `dma-ranges` of its bus, in order; empty means bus address = CPU address.
+        dma_mask: highest address the device can drive (dev->dma_mask).
+        bus_dma_limit: highest address that its bus carries; 0 means no limit.
+        alias_for_shared: phys_to_dma_unencrypted() sets the scheme's shared bit (patch 3/3).
+        canonical_before_lookup: dma_to_phys() clears the attribute before the range lookup
+            (patch 1/3); False is the order of Linux up to 6.14.
+    """
+
+    scheme: Scheme = NONE
+    dma_range_map: Sequence[BusDmaRegion] = field(default=())
+    dma_mask: int = U64
+    bus_dma_limit: int = 0
+    alias_for_shared: bool = True
+    canonical_before_lookup: bool = True
+
+
+def translate_phys_to_dma(regions: Sequence[BusDmaRegion], paddr: Address) -> Address:
+    """At which bus address does the CPU address `paddr` appear?
+
+    Returns:
+        the address through the first region that holds it; DMA_MAPPING_ERROR if none does;
+        `paddr` itself where the bus has no dma-ranges.
+    """
+    return _lookup([(r.cpu_start, r.dma_start, r.size) for r in regions], paddr)
+
+
+def translate_dma_to_phys(regions: Sequence[BusDmaRegion], dma_addr: Address) -> Address:
+    """Which CPU address appears at the bus address `dma_addr`?
+
+    Returns:
+        the address through the first region that holds it; (phys_addr_t)-1 if none does.
+    """
+    return _lookup([(r.dma_start, r.cpu_start, r.size) for r in regions], dma_addr)
+
+
+def _lookup(moves: list[tuple[int, int, int]], x: Address) -> Address:
+    if not moves:
+        return x
+    if isinstance(x, int):
+        for start, target, size in moves:
+            if size == 0:
+                break
+            if start <= x < start + size:
+                return target + (x - start)
+        return U64
+    out = np.full_like(x, U64)
+    found = np.zeros(x.shape, dtype=np.bool_)
+    for start, target, size in moves:
+        if size == 0:
+            break
+        offset = x - np.uint64(start)
+        hit = (x >= np.uint64(start)) & (offset < np.uint64(size)) & ~found
+        out[hit] = offset[hit] + np.uint64(target)
+        found |= hit
+    return out
+
+
+def phys_to_dma(dev: DmaDevice, paddr: Address) -> Address:
+    """Which dma_addr_t has the *private* (encrypted) page at `paddr`?
+
+    Returns:
+        the address; DMA_MAPPING_ERROR outside the device's dma-ranges (setting a bit keeps it).
+    """
+    return dma_addr_encrypted(dev.scheme, translate_phys_to_dma(dev.dma_range_map, paddr))
+
+
+def phys_to_dma_unencrypted(dev: DmaDevice, paddr: Address) -> Address:
+    """Which dma_addr_t has the *shared* (unencrypted) page at `paddr`?
+
+    The one place where the guest sets the shared bit. Kernels before the series returned the plain
+    bus address here (`alias_for_shared` False).
+    """
+    bus = translate_phys_to_dma(dev.dma_range_map, paddr)
+    return dma_addr_unencrypted(dev.scheme, bus) if dev.alias_for_shared else bus
+
+
+def dma_to_phys(dev: DmaDevice, dma_addr: Address) -> Address:
+    """Which CPU physical address is meant by `dma_addr`?
+
+    Returns:
+        the address; (phys_addr_t)-1 when no dma-range holds it. With the old order the bit is still
+        set during the lookup: behind dma-ranges every such address misses, and what comes back is
+        (phys_addr_t)-1 with the attribute bit cleared.
+    """
+    if dev.canonical_before_lookup:
+        return translate_dma_to_phys(dev.dma_range_map, dma_addr_canonical(dev.scheme, dma_addr))
+    return dma_addr_canonical(dev.scheme, translate_dma_to_phys(dev.dma_range_map, dma_addr))
+
+
+def dma_capable(dev: DmaDevice, addr: int, size: int) -> bool:
+    """Can the device drive every address of [addr, addr + size)?
+
+    False for DMA_MAPPING_ERROR, else addr + size - 1 <= min_not_zero(dma_mask, bus_dma_limit).
+    """
+    if addr == DMA_MAPPING_ERROR:
+        return False
+    return addr + size - 1 <= dma_limit(dev)
+
+
+def dma_limit(dev: DmaDevice) -> int:
+    """Which is the highest address the device can drive on its bus? (min_not_zero)"""
+    limits = [limit for limit in (dev.dma_mask, dev.bus_dma_limit) if limit]
+    return min(limits, default=U64)

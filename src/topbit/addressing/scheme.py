@@ -1,0 +1,157 @@
+"""Which bit of an address says shared or private, and which way round?
+
+A scheme is three masks. `dma_addr_encrypted()` ORs one, `dma_addr_unencrypted()` ORs another and
+`dma_addr_canonical()` clears both; most schemes have none of them, because there the attribute
+never reaches a device address.
+
+Sources: Linux 7.2 include/linux/mem_encrypt.h, arch/arm64/include/asm/mem_encrypt.h,
+arch/x86/include/asm/mem_encrypt.h, arch/x86/coco/core.c:cc_mkenc. Series "arm64: realm: Fix DMA
+address for devices", patches 2/3 (b66e2ee7b6c8) and 3/3 (7d953a062416).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from topbit.errors import UsageError
+
+Address = TypeVar("Address", int, NDArray[np.uint64])
+
+IPA_BITS_MIN, IPA_BITS_MAX = 32, 52
+U64 = (1 << 64) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Scheme:
+    """How does one kind of confidential VM mark shared and private memory in addresses?
+
+    Attributes:
+        name: "arm-cca", "amd-sme", "amd-sev" or "none".
+        encrypted_mask: bits that a private (encrypted) page's device address carries.
+        unencrypted_mask: bits that a shared (unencrypted, decrypted) page's carries.
+        ipa_bits: width of the guest's address space (arm-cca), else None.
+    """
+
+    name: str
+    encrypted_mask: int = 0
+    unencrypted_mask: int = 0
+    ipa_bits: int | None = None
+
+    @property
+    def attribute_mask(self) -> int:
+        """Which bits are an attribute and no part of the address?"""
+        return self.encrypted_mask | self.unencrypted_mask
+
+    @property
+    def shared_bit(self) -> int | None:
+        """Which bit number marks shared memory (None: no such bit)?"""
+        return self.unencrypted_mask.bit_length() - 1 if self.unencrypted_mask else None
+
+    @property
+    def bit(self) -> int | None:
+        """Which bit number is the attribute, whatever it means?"""
+        return self.attribute_mask.bit_length() - 1 if self.attribute_mask else None
+
+
+NONE = Scheme("none")
+
+
+def check_ipa_bits(ipa_bits: int, where: str = "ipa_bits") -> int:
+    """Is `ipa_bits` a width that a Realm can have? Returns it.
+
+    Source: DEN0137 RmiFeatureRegister0.S2SZ; TF-RMM lib/s2tt S2TT_MIN_IPA_BITS.
+
+    Raises:
+        UsageError: not in 32..52.
+    """
+    if not IPA_BITS_MIN <= ipa_bits <= IPA_BITS_MAX:
+        raise UsageError(
+            f"{ipa_bits} is no width of a Realm's IPA space",
+            where=where,
+            mend=f"give a number from {IPA_BITS_MIN} to {IPA_BITS_MAX}; the shared bit is "
+            "bit ipa_bits-1",
+        )
+    return ipa_bits
+
+
+def arm_cca(ipa_bits: int, *, prot_ns_shared: int | None = None) -> Scheme:
+    """Which scheme has a Realm with `ipa_bits` wide IPA space? Top bit set = shared.
+
+    Args:
+        ipa_bits: RsiRealmConfig.ipa_width, 32 to 52.
+        prot_ns_shared: what the kernel ORs into addresses instead of the true bit (see
+            `prot_ns_shared_pte`); only for modelling kernels that get it wrong.
+    """
+    check_ipa_bits(ipa_bits)
+    mask = 1 << (ipa_bits - 1) if prot_ns_shared is None else prot_ns_shared
+    return Scheme("arm-cca", unencrypted_mask=mask, ipa_bits=ipa_bits)
+
+
+def amd_sme(c_bit: int = 47) -> Scheme:
+    """Which scheme has an AMD SME host? Bit `c_bit` set = encrypted (CPUID 0x8000001F)."""
+    return Scheme("amd-sme", encrypted_mask=1 << c_bit)
+
+
+def amd_sev(c_bit: int = 51) -> Scheme:
+    """Which scheme has an AMD SEV guest? As SME, but all DMA is unencrypted."""
+    return Scheme("amd-sev", encrypted_mask=1 << c_bit)
+
+
+def prot_ns_shared_pte(ipa_bits: int, page_shift: int = 12) -> int:
+    """What is the shared bit when it is written as page-table bits, with 52-bit PAs?
+
+    With CONFIG_ARM64_PA_BITS_52 a PTE keeps the high address bits in low bits: [9:8] with 4K and
+    16K pages (LPA2), [15:12] with 64K. A kernel that ORs this value into a dma_addr_t sets a wrong
+    bit from 51 (64K: 49) IPA bits on.
+
+    Source: Linux 7.2 arch/arm64/include/asm/pgtable.h:__phys_to_pte_val; commit 8c6e9b60f5c7
+    "arm64: realm: Fix PTE_NS_SHARED for 52bit PA support"; observed on Linux 7.2.13 and 7.3.4 with
+    51 and 52 IPA bits (0x100, 0x200).
+    """
+    phys = 1 << (ipa_bits - 1)
+    shift, high = (36, 0xF000) if page_shift == 16 else (42, 0x300)
+    low = ((1 << 50) - 1) & ~((1 << page_shift) - 1)
+    return (phys & low) | ((phys >> shift) & high)
+
+
+def _or(x: Address, mask: int) -> Address:
+    if isinstance(x, int):
+        return x | mask
+    return x | np.uint64(mask)
+
+
+def _clear(x: Address, mask: int) -> Address:
+    if isinstance(x, int):
+        return x & ~mask
+    return x & np.uint64(U64 ^ mask)
+
+
+def dma_addr_encrypted(scheme: Scheme, x: Address) -> Address:
+    """Which device address has the private (encrypted) page whose bus address is `x`?
+
+    Source: Linux include/linux/mem_encrypt.h; identity for Arm CCA, `x | sme_me_mask` for AMD.
+    """
+    return _or(x, scheme.encrypted_mask)
+
+
+def dma_addr_unencrypted(scheme: Scheme, x: Address) -> Address:
+    """Which device address has the shared (unencrypted) page whose bus address is `x`?
+
+    Source: Linux arch/arm64/include/asm/mem_encrypt.h: `x | PROT_NS_SHARED`; identity for AMD.
+    """
+    return _or(x, scheme.unencrypted_mask)
+
+
+def dma_addr_canonical(scheme: Scheme, x: Address) -> Address:
+    """Which bus address is meant by the device address `x`, whatever its attribute?
+
+    Clears exactly the attribute bit and no other: an address above the IPA space must fault, not
+    wrap onto valid memory. DMA_MAPPING_ERROR is no address: test for it before asking.
+
+    Source: Linux include/linux/mem_encrypt.h, arch/arm64/include/asm/mem_encrypt.h.
+    """
+    return _clear(x, scheme.attribute_mask)
