@@ -1,0 +1,124 @@
+"""What is known about the platform that a recording comes from, and how is it known?
+
+Everything is optional: a log tells some facts, a scenario tells all. Rules ask for what they
+need and say "not checked" where it is missing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(slots=True)
+class DeviceFacts:
+    """What is known about one DMA device?
+
+    Attributes:
+        sid: StreamID.
+        trusted: accepted into the Realm (T=1); its private addresses carry no shared bit.
+        emulated: served by the VMM itself; no SMMU stands before it.
+        dma_mask: widest address it can put on the bus.
+        bus_dma_limit: highest address that its bus carries.
+        behind_iommu: the guest drives an IOMMU before it, so its DMA addresses are IOVAs.
+        driver: name of the guest driver that bound to it.
+    """
+
+    sid: int | None = None
+    trusted: bool = False
+    emulated: bool = False
+    dma_mask: int | None = None
+    bus_dma_limit: int | None = None
+    behind_iommu: bool = False
+    driver: str | None = None
+
+
+@dataclass(slots=True)
+class Unparsed:
+    """Which lines of a source looked like ours and could not be read?
+
+    Attributes:
+        source: the file.
+        count: how many.
+        line: number of the first one, from 1.
+        text: the first one, shortened.
+    """
+
+    source: str
+    count: int
+    line: int
+    text: str
+
+
+@dataclass(slots=True)
+class Platform:
+    """What is the platform: scheme, address width, kernel, memory, devices, policies?
+
+    Attributes:
+        scheme: "arm-cca", "amd-sme", "amd-sev", ... or "none", as `addressing` names them.
+        realm: the guest is a Realm; None if nothing tells.
+        ipa_bits: width of the IPA space; the shared bit is bit ipa_bits - 1.
+        ipa_bits_from: "option", "log", "inferred" or "scenario"; "" while unknown.
+        kernel: release of the guest kernel, as `uname -r` prints it.
+        pools: swiotlb pools as (base, size) in guest addresses, shared bit clear.
+        ram: guest RAM as (base, size).
+        devices: facts by the kernel's device name.
+        dma_ranges: (cpu_start, dma_start, size) regions of the bus, empty for identity.
+        machine: "model", "qemu" or "log".
+        policies: what each agent was told to do, by key ("vmm.smmu_map": "protected").
+        notes: what a reader of the report must know about how facts were found.
+        unparsed: lines that looked like events and could not be read.
+        lost_events: trace events that the kernel's ring buffer overwrote or dropped.
+    """
+
+    scheme: str = "arm-cca"
+    realm: bool | None = None
+    ipa_bits: int | None = None
+    ipa_bits_from: str = ""
+    kernel: str | None = None
+    pools: list[tuple[int, int]] = field(default_factory=list)
+    ram: list[tuple[int, int]] = field(default_factory=list)
+    devices: dict[str, DeviceFacts] = field(default_factory=dict)
+    dma_ranges: list[tuple[int, int, int]] = field(default_factory=list)
+    machine: str = "log"
+    policies: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    unparsed: list[Unparsed] = field(default_factory=list)
+    lost_events: int = 0
+
+    @property
+    def shared_bit(self) -> int | None:
+        """What is 1 << (ipa_bits - 1), or None while ipa_bits is unknown?"""
+        return None if self.ipa_bits is None else 1 << (self.ipa_bits - 1)
+
+    def device_of_sid(self, sid: int) -> str | None:
+        """Which device has this StreamID?"""
+        for name, facts in self.devices.items():
+            if facts.sid == sid:
+                return name
+        return None
+
+    def to_dict(self) -> dict[str, Any]:
+        """What is the JSON form?"""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Platform:
+        """Which platform does the JSON form describe? Unknown keys of later versions are left.
+
+        Raises:
+            TypeError, ValueError: not such a form.
+        """
+        known = {f.name for f in dataclasses.fields(cls)}
+        platform = cls(**{key: value for key, value in data.items() if key in known})
+        device_keys = {f.name for f in dataclasses.fields(DeviceFacts)}
+        platform.devices = {
+            name: DeviceFacts(**{k: v for k, v in facts.items() if k in device_keys})
+            for name, facts in data.get("devices", {}).items()
+        }
+        platform.unparsed = [Unparsed(**entry) for entry in data.get("unparsed", [])]
+        platform.pools = [(base, size) for base, size in data.get("pools", [])]
+        platform.ram = [(base, size) for base, size in data.get("ram", [])]
+        platform.dma_ranges = [(cpu, dma, size) for cpu, dma, size in data.get("dma_ranges", [])]
+        return platform

@@ -1,0 +1,136 @@
+"""A recording: the event table of one run, with the platform it happened on.
+
+On disk it is one Parquet file; the platform stands as JSON under the key `topbit.platform` of
+the file's metadata. Any tool that reads Parquet reads the table.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterable
+from operator import attrgetter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from topbit.errors import InputError
+from topbit.events import Event
+from topbit.recording.platform import Platform
+from topbit.recording.schema import COLUMNS, polars_schema
+
+if TYPE_CHECKING:
+    import polars
+
+PLATFORM_KEY = "topbit.platform"
+FORMAT_KEY = "topbit.format"
+FORMAT = "1"
+PARQUET_MAGIC = b"PAR1"
+
+_row = attrgetter(*COLUMNS)
+
+
+class Recording:
+    """What happened on which platform?
+
+    Attributes:
+        platform: the facts.
+        frame: polars DataFrame, one row per event in order, columns of `schema.COLUMNS`.
+    """
+
+    def __init__(self, platform: Platform, frame: polars.DataFrame) -> None:
+        self.platform = platform
+        self.frame = frame
+
+    @classmethod
+    def of_events(cls, platform: Platform, events: Iterable[Event]) -> Recording:
+        """Which table do these events make? The order is kept."""
+        import polars
+
+        schema = polars_schema()
+        columns = list(zip(*map(_row, events), strict=True)) or [()] * len(COLUMNS)
+        frame = polars.DataFrame(
+            {
+                name: polars.Series(name, values, dtype=schema[name])
+                for name, values in zip(COLUMNS, columns, strict=True)
+            }
+        )
+        return cls(platform, frame)
+
+    def of_kind(self, *kinds: str) -> polars.DataFrame:
+        """Which rows are of one of these kinds?"""
+        import polars
+
+        return self.frame.filter(polars.col("event").is_in(kinds))
+
+    def has(self, *kinds: str) -> bool:
+        """Is there any event of one of these kinds?"""
+        return not self.of_kind(*kinds).is_empty()
+
+    def write(self, path: str | Path) -> None:
+        """Store the recording as one Parquet file; a file of that name is replaced at once.
+
+        Raises:
+            InputError: the place cannot be written.
+        """
+        path = Path(path)
+        metadata = {FORMAT_KEY: FORMAT, PLATFORM_KEY: json.dumps(self.platform.to_dict())}
+        try:
+            descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+            os.close(descriptor)
+        except OSError as error:
+            raise InputError(f"cannot write: {error.strerror}", where=str(path)) from error
+        try:
+            self.frame.write_parquet(name, metadata=metadata)
+            # mkstemp gives 0600; a recording gets what any new file would get.
+            umask = os.umask(0)
+            os.umask(umask)
+            os.chmod(name, 0o666 & ~umask)
+            os.replace(name, path)
+        except OSError as error:
+            raise InputError(f"cannot write: {error.strerror}", where=str(path)) from error
+        finally:
+            Path(name).unlink(missing_ok=True)
+
+    @classmethod
+    def read(cls, path: str | Path) -> Recording:
+        """Which recording does the file hold?
+
+        Raises:
+            InputError: missing, truncated, not Parquet, or not a recording.
+        """
+        import polars
+
+        where = str(path)
+        try:
+            with Path(path).open("rb") as file:
+                start = file.read(4)
+                file.seek(-min(4, file.seek(0, os.SEEK_END)), os.SEEK_END)
+                end = file.read(4)
+        except OSError as error:
+            raise InputError(f"cannot read: {error.strerror}", where=where) from error
+        if start != PARQUET_MAGIC:
+            raise InputError("is not a recording (not a Parquet file)", where=where)
+        if end != PARQUET_MAGIC:
+            raise InputError("is a truncated recording", where=where)
+        try:
+            metadata = polars.read_parquet_metadata(where)
+            frame = polars.read_parquet(where)
+        except (polars.exceptions.PolarsError, OSError) as error:
+            raise InputError(f"is a damaged recording: {error}", where=where) from error
+        if PLATFORM_KEY not in metadata:
+            raise InputError(
+                "is a Parquet file, but not a recording of topbit",
+                where=where,
+                mend="topbit run -o FILE.parquet writes recordings",
+            )
+        schema = polars_schema()
+        missing = [name for name in COLUMNS if name not in frame.columns]
+        if missing:
+            raise InputError(f"lacks the columns {', '.join(missing)}", where=where)
+        try:
+            platform = Platform.from_dict(json.loads(metadata[PLATFORM_KEY]))
+            frame = frame.select(COLUMNS).cast(polars.Schema(schema))
+        except (TypeError, ValueError, polars.exceptions.PolarsError) as error:
+            raise InputError(f"is a damaged recording: {error}", where=where) from error
+        return cls(platform, frame)

@@ -1,0 +1,214 @@
+"""Which kinds of events are there, and what does each column mean for each kind?
+
+The table has one row per event and the columns of `topbit.events.Event`, in that order. A column
+that a kind does not use is null. Addresses, sizes and masks are unsigned 64-bit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+from topbit.events import Event
+
+if TYPE_CHECKING:
+    import polars
+
+COLUMNS: tuple[str, ...] = tuple(field.name for field in fields(Event))
+"""The event table's columns, in order."""
+
+U64_COLUMNS = frozenset({"address", "phys", "pa", "size", "mask"})
+DMA_MAPPING_ERROR = (1 << 64) - 1
+"""The dma_addr_t of a failed mapping (Linux 7.2 include/linux/dma-mapping.h)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What does one kind of event say?
+
+    Attributes:
+        agent: who usually emits it.
+        columns: column -> what it holds for this kind.
+    """
+
+    agent: str
+    columns: dict[str, str]
+
+
+_MAPPING = {
+    "device": "DMA device",
+    "address": "dma_addr_t; 0xffffffffffffffff (DMA_MAPPING_ERROR) when the mapping failed",
+    "phys": "phys_addr of the driver's buffer (never of the bounce buffer)",
+    "size": "bytes",
+    "direction": "TO_DEVICE, FROM_DEVICE, BIDIRECTIONAL",
+    "attrs": "DMA attributes joined by |",
+}
+_ALLOCATION = {k: v for k, v in _MAPPING.items() if k != "phys"} | {
+    "phys": "phys_addr of the memory, where known (kernel traces do not tell)"
+}
+_RANGE_STATUS = "the state that was reached: shared | private | error"
+
+KINDS: dict[str, Kind] = {
+    # The guest. dma_* and swiotlb_bounced are what Linux traces
+    # (Linux 7.2 include/trace/events/dma.h, swiotlb.h); scatterlists are one event per entry.
+    "dma_map": Kind("guest", _MAPPING),
+    "dma_unmap": Kind("guest", {k: v for k, v in _MAPPING.items() if k != "phys"}),
+    "dma_unmap_sg": Kind(
+        "guest",
+        {"device": "DMA device", "phys": "phys_addr of one entry; the trace has no DMA address"},
+    ),
+    "dma_alloc": Kind("guest", _ALLOCATION),
+    "dma_free": Kind("guest", _ALLOCATION),
+    "dma_sync": Kind(
+        "guest", _ALLOCATION | {"detail": "for_cpu or for_device", "phys": "not used"}
+    ),
+    "swiotlb_bounced": Kind(
+        "guest",
+        {
+            "device": "DMA device",
+            "phys": "phys_to_dma of the driver's buffer (in a Realm its IPA)",
+            "size": "bytes",
+            "mask": "the device's DMA mask",
+            "status": "FORCE | NORMAL",
+        },
+    ),
+    "swiotlb_full": Kind(
+        "guest",
+        {
+            "device": "DMA device",
+            "size": "bytes that were asked for",
+            "status": "error",
+            "attrs": "total=SLOTS|used=SLOTS (slots of 2 KiB)",
+        },
+    ),
+    "set_memory": Kind(
+        "guest",
+        {
+            "phys": "first IPA, shared bit clear",
+            "size": "bytes",
+            "status": _RANGE_STATUS,
+            "attrs": "for an error: the state that was asked for",
+        },
+    ),
+    "helper": Kind(
+        "guest",
+        {
+            "attrs": "the kernel's name of the address helper",
+            "phys": "argument of the dma_addr_* and *phys_to_dma* helpers, "
+            "result of the *dma_to_phys ones",
+            "address": "result of the dma_addr_* and *phys_to_dma* helpers, "
+            "argument of the *dma_to_phys ones",
+            "device": "device whose dma_range_map applies, if any",
+        },
+    ),
+    "log": Kind("guest", {"detail": "the kernel log line", "time": "its printk time"}),
+    # Firmware and host.
+    "ripas": Kind(
+        "rmm",
+        {
+            "phys": "first IPA",
+            "size": "bytes",
+            "status": "RMI/RSI status, or ok",
+            "attrs": "the RIPAS reached: EMPTY | RAM | DESTROYED | DEV",
+        },
+    ),
+    "convert": Kind(
+        "vmm",
+        {
+            "phys": "first IPA, shared bit clear",
+            "size": "bytes",
+            "status": _RANGE_STATUS,
+            "pa": "physical address that backs the range in its new state, where known",
+            "attrs": "for an error: the state that was asked for",
+        },
+    ),
+    "iommu_map": Kind(
+        "vmm",
+        {
+            "sid": "stream, where known",
+            "device": "device, where known",
+            "address": "IOVA",
+            "pa": "physical address it translates to",
+            "size": "bytes",
+            "status": "ok | error",
+            "attrs": "r|w permissions; empty means both",
+        },
+    ),
+    "iommu_unmap": Kind(
+        "vmm",
+        {
+            "sid": "stream, where known",
+            "device": "device, where known",
+            "address": "IOVA",
+            "size": "bytes that were asked for",
+            "status": "ok | error (nothing or only a part was unmapped)",
+        },
+    ),
+    "vmm_dma": Kind(
+        "vmm",
+        {
+            "device": "emulated device",
+            "address": "DMA address as the guest gave it",
+            "phys": "guest address that the VMM used after its masking",
+            "size": "bytes",
+            "direction": "r (device reads memory) | w",
+            "status": "ok | unmapped | private (not shared) | error",
+            "attrs": "what was reached: shared | private",
+        },
+    ),
+    # Hardware.
+    "access": Kind(
+        "device",
+        {
+            "device": "DMA master",
+            "sid": "StreamID",
+            "address": "address on the bus",
+            "size": "bytes",
+            "direction": "r (device reads memory) | w",
+            "status": "ok | an SMMU event name (F_TRANSLATION ...) | GPF | terminated",
+            "pa": "physical address that was reached, or that granule protection refused",
+            "attrs": "what stands there: shared | private",
+        },
+    ),
+    "smmu_event": Kind(
+        "smmu",
+        {
+            "sid": "StreamID",
+            "device": "device of that stream, where known",
+            "address": "InputAddr",
+            "phys": "IPA of the fault (stage 2), where the record holds it",
+            "direction": "r | w",
+            "status": "event name: F_TRANSLATION, F_PERMISSION, C_BAD_STE, ...",
+            "attrs": "s1 | s2, and the class IN | TT | CD",
+        },
+    ),
+    "payload": Kind(
+        "device",
+        {
+            "device": "DMA master",
+            "address": "address on the bus",
+            "size": "bytes",
+            "direction": "r | w",
+            "status": "ok | wrong (what arrived is not what was sent)",
+        },
+    ),
+    "state": Kind("host", {"detail": "what was set up, injected or noted"}),
+}
+"""Every kind of event and the columns it uses; every kind may carry time, source and line."""
+
+
+def polars_schema() -> dict[str, polars.DataType]:
+    """Which polars type has each column?"""
+    import polars
+
+    types: dict[str, polars.DataType] = {}
+    for name in COLUMNS:
+        if name in U64_COLUMNS:
+            types[name] = polars.UInt64()
+        elif name in ("sid", "line"):
+            types[name] = polars.UInt32()
+        elif name == "time":
+            types[name] = polars.Float64()
+        else:
+            types[name] = polars.String()
+    return types

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars
+import pytest
+
+from topbit.errors import InputError
+from topbit.events import Event
+from topbit.recording import DeviceFacts, Platform, Recording, Unparsed
+from topbit.recording.schema import COLUMNS, KINDS
+
+PLATFORM = Platform(
+    realm=True,
+    ipa_bits=41,
+    ipa_bits_from="option",
+    kernel="6.18.15",
+    pools=[(0x76B00000, 64 << 20)],
+    ram=[(0x40000000, 1 << 30)],
+    devices={"0000:00:02.0": DeviceFacts(sid=0x10, dma_mask=(1 << 64) - 1)},
+    dma_ranges=[(0, 0x80000000, 1 << 30)],
+    policies={"vmm.smmu_map": "protected"},
+    notes=["a note"],
+    unparsed=[Unparsed("trace.txt", 2, 7, "dma_map_phys: 00")],
+)
+EVENTS = [
+    Event("guest", "dma_map", device="0000:00:02.0", address=(1 << 64) - 1, phys=0x41E35000),
+    Event("smmu", "smmu_event", sid=0x10, address=0x100433CE000, status="F_TRANSLATION", line=0),
+]
+
+
+def test_a_recording_survives_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "run.parquet"
+    Recording.of_events(PLATFORM, EVENTS).write(path)
+    read = Recording.read(path)
+    assert read.platform == PLATFORM
+    assert read.frame.equals(Recording.of_events(PLATFORM, EVENTS).frame)
+    assert read.frame["address"].to_list() == [(1 << 64) - 1, 0x100433CE000]
+
+
+def test_any_parquet_tool_reads_the_table(tmp_path: Path) -> None:
+    path = tmp_path / "run.parquet"
+    Recording.of_events(PLATFORM, EVENTS).write(path)
+    frame = polars.read_parquet(path)
+    assert tuple(frame.columns) == COLUMNS
+    assert frame["event"].to_list() == ["dma_map", "smmu_event"]
+
+
+def test_a_run_without_events_can_be_written(tmp_path: Path) -> None:
+    path = tmp_path / "empty.parquet"
+    Recording.of_events(Platform(), []).write(path)
+    assert Recording.read(path).frame.is_empty()
+
+
+def test_writing_replaces_at_once_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    path = tmp_path / "run.parquet"
+    path.write_text("older")
+    Recording.of_events(PLATFORM, EVENTS).write(path)
+    assert [p.name for p in tmp_path.iterdir()] == ["run.parquet"]
+
+
+def test_a_place_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"nowhere.*cannot write"):
+        Recording.of_events(PLATFORM, EVENTS).write(tmp_path / "nowhere" / "run.parquet")
+
+
+@pytest.mark.parametrize("kept", [0, 3, 4, 11, 100, -1, -4, -40])
+def test_truncated_files_are_clear_errors(tmp_path: Path, kept: int) -> None:
+    path = tmp_path / "run.parquet"
+    Recording.of_events(PLATFORM, EVENTS).write(path)
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(InputError, match=r"run\.parquet"):
+        Recording.read(path)
+
+
+def test_damaged_in_the_middle(tmp_path: Path) -> None:
+    path = tmp_path / "run.parquet"
+    Recording.of_events(PLATFORM, EVENTS).write(path)
+    data = bytearray(path.read_bytes())
+    data[-200:-8] = bytes(192)
+    path.write_bytes(data)
+    with pytest.raises(InputError, match="damaged"):
+        Recording.read(path)
+
+
+def test_a_foreign_parquet_file_is_a_clear_error(tmp_path: Path) -> None:
+    path = tmp_path / "other.parquet"
+    polars.DataFrame({"a": [1]}).write_parquet(path)
+    with pytest.raises(InputError, match="not a recording of topbit"):
+        Recording.read(path)
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="No such file"):
+        Recording.read(tmp_path / "none.parquet")
+
+
+def test_every_kind_uses_columns_of_the_table() -> None:
+    for name, kind in KINDS.items():
+        assert set(kind.columns) <= set(COLUMNS), name
+
+
+def test_shared_bit() -> None:
+    assert PLATFORM.shared_bit == 1 << 40
+    assert Platform().shared_bit is None
+    assert PLATFORM.device_of_sid(0x10) == "0000:00:02.0"
+    assert PLATFORM.device_of_sid(0x11) is None
