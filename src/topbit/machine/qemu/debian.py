@@ -1,0 +1,222 @@
+"""Which host programs does the QEMU machine need, and how does a Debian machine get them?
+
+    python -m topbit.machine.qemu.debian fetch qemu trace-cmd dtc binutils
+
+prints where each program is, after fetching what the machine lacks into topbit's cache: no root,
+nothing installed, signatures checked, and no network the next time. A program that is on PATH
+and good enough is used as it is; ``TOPBIT_QEMU=/path`` (``TOPBIT_DTC``, ...) names one's own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from topbit.errors import MissingToolError, TopbitError, nearest
+from topbit.machine.qemu.apt import (
+    AptRoot,
+    Source,
+    debian_mirror,
+    extract,
+    machine_sources,
+    os_release,
+)
+from topbit.machine.qemu.store import cache_dir, install_folder, locked
+
+DPKG_STATUS = Path("/var/lib/dpkg/status")
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """Which program is it, and which Debian package holds it?
+
+    Attributes:
+        program: its name on PATH.
+        package: the Debian package.
+        minimum: oldest version that serves; (0,) if any does.
+        backports: Debian releases whose own version is too old, but not their backports.
+    """
+
+    program: str
+    package: str
+    minimum: tuple[int, ...] = (0,)
+    backports: frozenset[str] = frozenset()
+
+    @property
+    def described(self) -> str:
+        """How is the need said to a user?"""
+        oldest = ".".join(map(str, self.minimum))
+        return self.program + (f" {oldest} or newer" if any(self.minimum) else "")
+
+
+TOOLS = {
+    "qemu": Tool("qemu-system-aarch64", "qemu-system-arm", (9, 0), frozenset({"bookworm"})),
+    "binutils": Tool("aarch64-linux-gnu-as", "binutils-aarch64-linux-gnu"),
+    "dtc": Tool("dtc", "device-tree-compiler"),
+    "trace-cmd": Tool("trace-cmd", "trace-cmd"),
+    "gdb": Tool("gdb-multiarch", "gdb-multiarch"),
+}
+
+
+def find(name: str) -> Path:
+    """Where is this tool (a key of `TOOLS`)? Named by the user, on PATH, or in the cache.
+
+    Raises:
+        MissingToolError: nowhere, or only one that is too old.
+    """
+    tool = TOOLS[name]
+    variable = "TOPBIT_" + name.upper().replace("-", "_")
+    if own := os.environ.get(variable):
+        version = _version(own)
+        if version is None or version < tool.minimum:
+            raise MissingToolError(
+                f"{own} is not a working {tool.described}", where=variable, mend=_mend(name)
+            )
+        return Path(own)
+    seen = ""
+    for path in (shutil.which(tool.program), _wrapper(name)):
+        version = _version(path) if path else None
+        if path and version is not None:
+            if version >= tool.minimum:
+                return Path(path)
+            seen = f" (found {'.'.join(map(str, version))}: {path})"
+    raise MissingToolError(f"{tool.described} is missing{seen}", mend=_mend(name))
+
+
+def fetch(
+    name: str, note: Callable[[str], None] = lambda text: None, status: Path = DPKG_STATUS
+) -> Path:
+    """Where is this tool? Fetched from Debian's archive if the machine lacks it.
+
+    Args:
+        name: a key of `TOOLS`.
+        note: is told what is being done, one line at a time.
+        status: dpkg's list of what the machine has.
+
+    Raises:
+        MissingToolError: it is missing and this is not a Debian machine.
+        RunError: the archive cannot be reached, or what came from it does not run.
+    """
+    with contextlib.suppress(MissingToolError):
+        return find(name)
+    tool, home = TOOLS[name], _home(name)
+    with locked(cache_dir() / "tools"):
+        try:
+            return find(name)  # another process may have fetched it meanwhile
+        except MissingToolError:
+            if os_release().get("ID") != "debian" or not shutil.which("apt-get"):
+                raise
+        shutil.rmtree(home, ignore_errors=True)  # there, but not running: fetch it again
+        note(f"fetching {tool.package} from Debian's archive")
+        apt = host_apt(status)
+        apt.update()
+        release = os_release().get("VERSION_CODENAME", "")
+        suite = f"{release}-backports" if release in tool.backports else None
+        debs = apt.missing(tool.package, suite)
+        size = sum(deb.stat().st_size for deb in debs)
+        note(f"unpacking {len(debs)} packages ({size / 1e6:.0f} MB) to {home}")
+
+        def fill(folder: Path) -> None:
+            extract(debs, folder / "root")
+            _write_wrapper(folder / tool.program, folder / "root", home / "root", tool.program)
+
+        install_folder(home, fill)
+        for deb in debs:
+            deb.unlink(missing_ok=True)
+    return find(name)
+
+
+def host_apt(status: Path = DPKG_STATUS) -> AptRoot:
+    """What does Debian offer for this machine, over what it has installed?"""
+    release = os_release().get("VERSION_CODENAME", "")
+    mirror = debian_mirror()
+    # Third parties' sources are left out: their keys are theirs, and none has what is needed.
+    own = [s for s in machine_sources() if s.suite.split("-")[0].split("/")[0] == release]
+    debian = [s for s in own if "debian" in s.uri.rstrip("/").rsplit("/", 1)[-1]]
+    sources = dict.fromkeys([Source(mirror, release), *debian])
+    if any(release in tool.backports for tool in TOOLS.values()):
+        sources[Source(mirror, f"{release}-backports")] = None
+    done = subprocess.run(["dpkg", "--print-architecture"], capture_output=True, text=True)
+    return AptRoot(cache_dir() / "apt/host", done.stdout.strip(), list(sources), status)
+
+
+def _home(name: str) -> Path:
+    return cache_dir() / "tools" / name
+
+
+def _wrapper(name: str) -> str | None:
+    path = _home(name) / TOOLS[name].program
+    return str(path) if path.is_file() else None
+
+
+def _write_wrapper(script: Path, unpacked: Path, root: Path, program: str) -> None:
+    """Write the script that runs `program` with its libraries: now `unpacked`, soon at `root`."""
+    folders = sorted(
+        {library.parent.relative_to(unpacked) for library in unpacked.glob("usr/lib/*/*.so*")}
+        | {library.parent.relative_to(unpacked) for library in unpacked.glob("lib/*/*.so*")}
+    )
+    search = ":".join(f"{root}/{folder}" for folder in folders)
+    data = f' -L "{root}/usr/share/qemu"' if program.startswith("qemu-system-") else ""
+    script.write_text(
+        "#!/bin/sh\n"
+        f'export LD_LIBRARY_PATH="{search}${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}"\n'
+        f'exec "{root}/usr/bin/{program}"{data} "$@"\n'
+    )
+    script.chmod(0o755)
+
+
+def _version(path: str) -> tuple[int, ...] | None:
+    """Which version does the program say it is? None if it does not run."""
+    try:
+        done = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=60)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    number = re.search(r"(\d+(?:\.\d+)+)", done.stdout + done.stderr)
+    if done.returncode != 0 and number is None:
+        return None
+    return tuple(map(int, number[1].split("."))) if number else (0,)
+
+
+def _mend(name: str) -> str:
+    tool = TOOLS[name]
+    if os_release().get("ID") == "debian":
+        return f"python -m topbit.machine.qemu.debian fetch {name}"
+    variable = "TOPBIT_" + name.upper().replace("-", "_")
+    return (
+        f"install {tool.described} (Debian's package: {tool.package}) "
+        f"and put it on PATH, or name it by {variable}"
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Fetch the named tools; prints name and path of each. Returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m topbit.machine.qemu.debian",
+        description="Fetch host programs that the QEMU machine needs, without root.",
+    )
+    parser.add_argument("verb", choices=["fetch"])
+    parser.add_argument("tools", nargs="+", metavar="TOOL", help=", ".join(TOOLS))
+    arguments = parser.parse_args(argv)
+    try:
+        for name in arguments.tools:
+            if name not in TOOLS:
+                parser.error(f"unknown tool {name!r}: {nearest(name, TOOLS)}")
+        for name in arguments.tools:
+            path = fetch(name, note=lambda text: print(f"topbit: {text}", file=sys.stderr))
+            print(f"{name}\t{path}", flush=True)
+    except TopbitError as error:
+        print(f"topbit: {error}", file=sys.stderr)
+        return error.exit_status
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
