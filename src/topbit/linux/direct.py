@@ -1,0 +1,125 @@
+"""Which DMA address does a buffer get without a guest IOMMU? (kernel/dma/direct.c, direct.h)
+
+Facts: Linux 7.2 kernel/dma/direct.c:dma_direct_alloc, dma_direct_map_phys; swiotlb.c:swiotlb_map.
+In a Realm every device is forced to shared memory: streaming maps bounce through the pool,
+coherent memory is shared when it is allocated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from topbit.addressing.dma_direct import (
+    DMA_MAPPING_ERROR,
+    dma_capable,
+    dma_to_phys,
+    phys_to_dma,
+    phys_to_dma_unencrypted,
+)
+from topbit.linux.device import Device
+from topbit.linux.pageattr import PAGE_SHIFT, PAGE_SIZE, LinearMap
+from topbit.linux.swiotlb import IoTlbPool
+
+Log = Callable[[str], None]
+
+
+class DmaDirect:
+    """How does the kernel map memory for a device, and what does it print when it cannot?
+
+    Args:
+        memory: the kernel's RAM.
+        pool: the default swiotlb pool.
+        alloc_pages: gives the phys_addr_t of N fresh contiguous pages, or None.
+        free_pages: takes them back.
+        log: takes kernel log lines.
+    """
+
+    def __init__(
+        self,
+        memory: LinearMap,
+        pool: IoTlbPool,
+        alloc_pages: Callable[[int], int | None],
+        free_pages: Callable[[int, int], None],
+        log: Log,
+    ) -> None:
+        self.memory = memory
+        self.pool = pool
+        self.alloc_pages = alloc_pages
+        self.free_pages = free_pages
+        self.log = log
+
+    def phys_to_dma_direct(self, dev: Device, phys: int) -> int:
+        """Which address does the device get for a page that it uses where it stands?"""
+        if dev.force_unencrypted:
+            return phys_to_dma_unencrypted(dev.dma, phys)
+        return phys_to_dma(dev.dma, phys)
+
+    def map_phys(self, dev: Device, phys: int, size: int) -> int:
+        """Which dma_addr_t stands for [phys, +size)? DMA_MAPPING_ERROR if none can."""
+        if dev.force_unencrypted:
+            return self._swiotlb_map(dev, phys, size)
+        dma_addr = phys_to_dma(dev.dma, phys)
+        if dma_capable(dev.dma, dma_addr, size):
+            return dma_addr
+        self.log(
+            f"{dev.name}: DMA addr 0x{dma_addr:016x}+{size} overflow "
+            f"(mask {dev.dma.dma_mask:x}, bus limit {dev.dma.bus_dma_limit:x})."
+        )
+        return DMA_MAPPING_ERROR
+
+    def _swiotlb_map(self, dev: Device, phys: int, size: int) -> int:
+        tlb_addr = self.pool.map(phys, size, dev.min_align_mask)
+        if tlb_addr is None:
+            self.log(
+                f"{dev.name}: swiotlb buffer is full (sz: {size} bytes), total "
+                f"{self.pool.nslabs} (slots), used {self.pool.slots_used()} (slots)"
+            )
+            return DMA_MAPPING_ERROR
+        dma_addr = phys_to_dma_unencrypted(dev.dma, tlb_addr)
+        if dma_capable(dev.dma, dma_addr, size):
+            return dma_addr
+        self.pool.unmap(tlb_addr, "TO_DEVICE", sync=False)
+        self.log(
+            f"{dev.name}: swiotlb addr 0x{dma_addr:016x}+{size} overflow "
+            f"(mask {dev.dma.dma_mask:x}, bus limit {dev.dma.bus_dma_limit:x})."
+        )
+        return DMA_MAPPING_ERROR
+
+    def unmap_phys(self, dev: Device, dma_addr: int, direction: str) -> int:
+        """End a mapping. Returns the phys_addr_t that dma_to_phys() found for it.
+
+        Where that address is no pool slot nothing is copied back: this is how a wrong
+        dma_to_phys() loses a device's data without a word.
+        """
+        phys = dma_to_phys(dev.dma, dma_addr)
+        if phys in self.pool.slots:
+            self.pool.unmap(phys, direction)
+        return phys
+
+    def alloc(self, dev: Device, size: int) -> tuple[int, int] | None:
+        """Which coherent memory gets the device: (phys, dma_addr)? None if it cannot drive any.
+
+        Pages whose conversion fails are leaked, as the kernel does.
+        """
+        count = -(-size // PAGE_SIZE)
+        phys = self.alloc_pages(count)
+        if phys is None:
+            return None
+        dma_addr = self.phys_to_dma_direct(dev, phys)
+        limit = min(filter(None, (dev.coherent_dma_mask, dev.dma.bus_dma_limit)))
+        if dma_addr == DMA_MAPPING_ERROR or dma_addr + size - 1 > limit:
+            self.free_pages(phys, count)
+            return None
+        if dev.force_unencrypted and self.memory.set_memory_decrypted(phys, count):
+            self.log(f"Failed to decrypt memory, {count} pages will be leaked")
+            return None
+        self.memory.write(phys, bytes(count << PAGE_SHIFT))
+        return phys, dma_addr
+
+    def free(self, dev: Device, phys: int, size: int) -> None:
+        """Give coherent memory back; makes it private again first."""
+        count = -(-size // PAGE_SIZE)
+        if dev.force_unencrypted and self.memory.set_memory_encrypted(phys, count):
+            self.log("leaking DMA memory that can't be re-encrypted")
+            return
+        self.free_pages(phys, count)

@@ -1,0 +1,141 @@
+"""How does the modelled kernel boot as a Realm, and what does it offer to drivers?
+
+Boot, in the kernel's order: RSI version and Realm configuration, all RAM protected, the swiotlb
+pool allocated and shared as a whole. Facts: Linux 7.2 arch/arm64/kernel/rsi.c:arm64_rsi_init,
+arch/arm64/mm/init.c:arch_mm_preinit, kernel/dma/swiotlb.c:swiotlb_update_mem_attributes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from topbit.addressing.dma_direct import BusDmaRegion, DmaDevice
+from topbit.addressing.kernel_policy import KernelPolicy
+from topbit.addressing.scheme import NONE, Scheme
+from topbit.events import Emit, Event
+from topbit.linux.cpu import RealmCpu
+from topbit.linux.device import Device
+from topbit.linux.direct import DmaDirect
+from topbit.linux.mapping import DmaApi
+from topbit.linux.pageattr import PAGE_SHIFT, PAGE_SIZE, LinearMap
+from topbit.linux.rsi import arm64_rsi_setup_memory, rsi_get_realm_config, rsi_version_matches
+from topbit.linux.swiotlb import IoTlbPool
+
+
+@dataclass(frozen=True, slots=True)
+class GuestConfig:
+    """Which kernel is it, and what memory does it have?
+
+    Attributes:
+        policy: the release's conventions.
+        ram_base, ram_size: its RAM (IPA), bytes.
+        swiotlb_size: size of the swiotlb pool, bytes.
+        pa_bits_52: built with CONFIG_ARM64_PA_BITS_52.
+        private_dma_for_trusted: give accepted devices private memory instead of bouncing (no
+            released kernel does; proposed by the Realm device assignment series).
+    """
+
+    policy: KernelPolicy
+    ram_base: int
+    ram_size: int
+    swiotlb_size: int
+    pa_bits_52: bool = False
+    private_dma_for_trusted: bool = False
+
+
+class Kernel:
+    """A Linux guest: its memory, its pool, its DMA API.
+
+    - `boot()` finds out that it is a Realm and shares the pool;
+    - `device()` makes a struct device with this kernel's conventions;
+    - `dma` is the DMA API, `memory` its RAM, `alloc_pages` its page allocator.
+    """
+
+    def __init__(self, cpu: RealmCpu, config: GuestConfig, emit: Emit) -> None:
+        self.cpu = cpu
+        self.config = config
+        self.emit = emit
+        self.scheme: Scheme = NONE
+        self.memory: LinearMap
+        self.pool: IoTlbPool
+        self.dma: DmaApi
+        self._next_page = config.ram_base + PAGE_SIZE
+        self._free: dict[int, list[int]] = {}
+
+    def log(self, line: str) -> None:
+        """Print a line to the kernel log."""
+        self.emit(Event("guest", "log", detail=line))
+
+    def boot(self) -> None:
+        """Start as a Realm.
+
+        Raises:
+            RsiError: the kernel would panic.
+            SynchronousExternalAbort: an access hit nothing; the kernel would oops.
+        """
+        config = self.config
+        self.log(f"Linux version {config.policy} (modelled)")
+        version = rsi_version_matches(self.cpu)
+        shared_bit = 0
+        if version and config.policy.realm_guest:
+            self.log(f"RME: Using RSI version {version[0]}.{version[1]}")
+            arm64_rsi_setup_memory(self.cpu, config.ram_base, config.ram_base + config.ram_size)
+            ipa_bits = rsi_get_realm_config(self.cpu, config.ram_base)
+            self.scheme = config.policy.realm_scheme(ipa_bits, pa_bits_52=config.pa_bits_52)
+            # Stage 1 always marks the right half: a page table holds page-table encoding.
+            shared_bit = 1 << (ipa_bits - 1)
+        self.memory = LinearMap(self.cpu, config.ram_base, config.ram_size, shared_bit, self.emit)
+        pool_base = config.ram_base + config.ram_size - config.swiotlb_size
+        self.pool = IoTlbPool(self.memory, pool_base, config.swiotlb_size)
+        self.log(
+            f"software IO TLB: mapped [mem 0x{pool_base:016x}-"
+            f"0x{pool_base + config.swiotlb_size:016x}] ({config.swiotlb_size >> 20}MB)"
+        )
+        if self.pool.update_mem_attributes():
+            self.log("Failed to decrypt default memory pool")
+        direct = DmaDirect(self.memory, self.pool, self.alloc_pages, self.free_pages, self.log)
+        self.dma = DmaApi(direct, self.emit, swiotlb_force=config.policy.swiotlb_force)
+
+    def device(
+        self,
+        name: str,
+        *,
+        dma_mask: int,
+        trusted: bool = False,
+        dma_ranges: Sequence[BusDmaRegion] = (),
+        bus_dma_limit: int = 0,
+        min_align_mask: int = 0,
+    ) -> Device:
+        """Which struct device does this kernel make for a device with these properties?"""
+        policy = self.config.policy
+        return Device(
+            name,
+            DmaDevice(
+                scheme=self.scheme,
+                dma_range_map=tuple(dma_ranges),
+                dma_mask=dma_mask,
+                bus_dma_limit=bus_dma_limit,
+                alias_for_shared=policy.alias_for_shared,
+                canonical_before_lookup=policy.canonical_before_lookup,
+            ),
+            coherent_dma_mask=dma_mask,
+            min_align_mask=min_align_mask,
+            force_unencrypted=self.scheme is not NONE
+            and not (trusted and self.config.private_dma_for_trusted),
+        )
+
+    def alloc_pages(self, count: int) -> int | None:
+        """Which phys_addr_t have `count` fresh contiguous pages? None when out of memory."""
+        recycled = self._free.get(count)
+        if recycled:
+            return recycled.pop()
+        phys = self._next_page
+        if phys + (count << PAGE_SHIFT) > self.pool.start:
+            return None
+        self._next_page += count << PAGE_SHIFT
+        return phys
+
+    def free_pages(self, phys: int, count: int) -> None:
+        """Take pages back."""
+        self._free.setdefault(count, []).append(phys)

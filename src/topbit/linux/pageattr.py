@@ -1,0 +1,110 @@
+"""Which pages does the guest share, and how does it change that? (arch/arm64/mm/pageattr.c)
+
+Facts: Linux 7.2 arch/arm64/mm/pageattr.c:__set_memory_enc_dec: break (PTE invalid, shared bit set
+or cleared), RSI call, make (PTE valid). When the RSI call fails the PTE stays invalid.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from topbit.events import Emit, Event
+from topbit.linux.cpu import RealmCpu, SynchronousExternalAbort
+from topbit.linux.rsi import EINVAL, rsi_set_memory_range_protected, rsi_set_memory_range_shared
+
+PAGE_SHIFT = 12
+PAGE_SIZE = 1 << PAGE_SHIFT
+
+
+class LinearMap:
+    """How does the kernel reach its RAM: which pages through the alias, which not at all?
+
+    Args:
+        cpu: the vCPU.
+        base, size: the guest's RAM (phys_addr_t, shared bit clear), bytes.
+        prot_ns_shared: the bit that marks a shared page in stage 1; 0 outside a Realm.
+        emit: takes the "set_memory" events.
+    """
+
+    def __init__(
+        self, cpu: RealmCpu, base: int, size: int, prot_ns_shared: int, emit: Emit
+    ) -> None:
+        self.cpu = cpu
+        self.base = base
+        self.size = size
+        self.prot_ns_shared = prot_ns_shared
+        self.emit = emit
+        pages = size >> PAGE_SHIFT
+        self.shared = np.zeros(pages, dtype=np.bool_)
+        self.valid = np.ones(pages, dtype=np.bool_)
+
+    def set_memory_decrypted(self, phys: int, pages: int) -> int:
+        """Share `pages` pages from `phys`. Returns 0 or -EINVAL (then they must be leaked)."""
+        return self._set_memory_enc_dec(phys, pages, encrypt=False)
+
+    def set_memory_encrypted(self, phys: int, pages: int) -> int:
+        """Make `pages` pages from `phys` private; their content is lost. Returns 0 or -EINVAL."""
+        return self._set_memory_enc_dec(phys, pages, encrypt=True)
+
+    def _set_memory_enc_dec(self, phys: int, pages: int, *, encrypt: bool) -> int:
+        if not self.prot_ns_shared:
+            return 0
+        end = phys + (pages << PAGE_SHIFT)
+        if phys & (PAGE_SIZE - 1) or not self.base <= phys < end <= self.base + self.size:
+            return -EINVAL
+        run = slice((phys - self.base) >> PAGE_SHIFT, (end - self.base) >> PAGE_SHIFT)
+        self.valid[run] = False
+        self.shared[run] = not encrypt
+        change = rsi_set_memory_range_protected if encrypt else rsi_set_memory_range_shared
+        result = change(self.cpu, phys, end)
+        if result == 0:
+            self.valid[run] = True
+        state = "private" if encrypt else "shared"
+        self.emit(
+            Event(
+                "guest",
+                "set_memory",
+                phys=phys,
+                size=end - phys,
+                status="error" if result else state,
+                attrs=state if result else None,
+                detail="set_memory_encrypted" if encrypt else "set_memory_decrypted",
+            )
+        )
+        return result
+
+    def ipa(self, phys: int) -> int:
+        """Which full IPA does a CPU access to `phys` use?
+
+        Raises:
+            SynchronousExternalAbort: the page's PTE was left invalid by a failed conversion.
+        """
+        page = (phys - self.base) >> PAGE_SHIFT
+        if not self.valid[page]:
+            raise SynchronousExternalAbort(phys)
+        return phys | self.prot_ns_shared if self.shared[page] else phys
+
+    def read(self, phys: int, size: int) -> bytes:
+        """Which bytes does the kernel read at `phys`? Page by page, each through its half."""
+        out = bytearray()
+        for start, length in chunks(phys, size):
+            out += self.cpu.load(self.ipa(start), length)
+        return bytes(out)
+
+    def write(self, phys: int, data: bytes) -> None:
+        """Store `data` at `phys`, page by page, each through its half."""
+        done = 0
+        for start, length in chunks(phys, len(data)):
+            self.cpu.store(self.ipa(start), data[done : done + length])
+            done += length
+
+
+def chunks(address: int, size: int, step: int = PAGE_SIZE) -> list[tuple[int, int]]:
+    """Into which (address, length) pieces does a range fall that never cross a `step`?"""
+    out = []
+    while size > 0:
+        length = min(size, step - address % step)
+        out.append((address, length))
+        address += length
+        size -= length
+    return out
