@@ -1,0 +1,54 @@
+"""What does a VMM do with the shared bit, and how can it go wrong?
+
+Sources: cover letter of "arm64: realm: Fix DMA address for devices" ("Create the S2-SMMU mappings
+for VFIO at the 'unprotected' alias", "always mask the top bit"); QEMU's Realm support maps the
+alias and translates both; kvmtool before its guest-dma-alias branch maps the protected half.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class SmmuMap(StrEnum):
+    """At which IOVAs does VFIO map a shared page?"""
+
+    ALIAS = "alias"  # IPA | shared bit: the convention
+    PROTECTED = "protected"  # the plain IPA, as before the convention
+    BOTH = "both"
+    NONE = "none"
+
+
+class SharedBit(StrEnum):
+    """What does an emulated device do with the shared bit of an address it is given?"""
+
+    MASK = "mask"  # the convention
+    KEEP = "keep"  # looks the address up as it stands
+
+
+class MapFault(StrEnum):
+    """Which VFIO operation fails?"""
+
+    NONE = "none"
+    MAP = "map"
+    UNMAP = "unmap"
+
+
+@dataclass(frozen=True, slots=True)
+class VmmPolicy:
+    """How does this VMM behave?
+
+    Attributes:
+        smmu_map: where VFIO maps shared pages.
+        shared_bit: what emulated devices do with the shared bit.
+        map_fault: injected failure of VFIO maps or unmaps.
+        fail_closed: a failed VFIO operation fails the page conversion (else it is ignored).
+        invalidate: SMMU TLB entries are invalidated after an unmap.
+    """
+
+    smmu_map: SmmuMap = SmmuMap.ALIAS
+    shared_bit: SharedBit = SharedBit.MASK
+    map_fault: MapFault = MapFault.NONE
+    fail_closed: bool = True
+    invalidate: bool = True

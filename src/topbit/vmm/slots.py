@@ -1,0 +1,104 @@
+"""Which host memory backs the guest's RAM, private and shared?
+
+A Realm's page is backed twice: private pages by granules that the host has delegated
+(guest_memfd), shared pages by ordinary host memory that the VMM maps. Both halves of the IPA space
+name the same page of the guest, and only one of the two backings is in use at a time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+PAGE = 4096
+SHIFT = 12
+
+
+@dataclass(slots=True)
+class MemorySlot:
+    """One range of guest RAM.
+
+    Attributes:
+        ipa: first IPA, shared bit clear.
+        size: bytes, a multiple of 4 KiB.
+        shared_pa: physical address that backs `ipa` while shared (Non-secure).
+        private_pa: physical address that backs `ipa` while private (delegated).
+        shared: bool per page: the VMM converted it to shared.
+        populated: bool per page: the Realm has a private granule there.
+    """
+
+    ipa: int
+    size: int
+    shared_pa: int
+    private_pa: int
+    shared: NDArray[np.bool_] = field(init=False)
+    populated: NDArray[np.bool_] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.shared = np.zeros(self.size >> SHIFT, np.bool_)
+        self.populated = np.zeros(self.size >> SHIFT, np.bool_)
+
+    @property
+    def end(self) -> int:
+        """Which is the first IPA behind the slot?"""
+        return self.ipa + self.size
+
+    def contains(self, ipa: int, size: int = 1) -> bool:
+        """Does [ipa, ipa + size) lie in the slot?"""
+        return self.ipa <= ipa and ipa + size <= self.end
+
+    def page(self, ipa: int) -> int:
+        """Which index has the page of `ipa`?"""
+        return (ipa - self.ipa) >> SHIFT
+
+    def pages(self, base: int, top: int) -> slice:
+        """Which indices have the pages of [base, top)?"""
+        return slice(self.page(base), self.page(top))
+
+    def to_shared_pa(self, ipa: int) -> int:
+        """Which physical address backs `ipa` while it is shared?"""
+        return self.shared_pa + (ipa - self.ipa)
+
+    def to_private_pa(self, ipa: int) -> int:
+        """Which physical address backs `ipa` while it is private?"""
+        return self.private_pa + (ipa - self.ipa)
+
+    def is_shared(self, ipa: int, size: int) -> bool:
+        """Are all pages of [ipa, ipa + size) shared?"""
+        return bool(self.shared[self.page(ipa) : self.page(ipa + size - 1) + 1].all())
+
+
+@dataclass(slots=True)
+class PagePool:
+    """Which host pages are free? A plain allocator of contiguous, zeroed-by-the-user pages.
+
+    Attributes:
+        next: first free physical address.
+        end: first address behind the pool.
+    """
+
+    next: int
+    end: int
+    free: list[int] = field(default_factory=list)
+
+    def page(self) -> int:
+        """Which 4 KiB page may be used now?
+
+        Raises:
+            MemoryError: none is left.
+        """
+        return self.free.pop() if self.free else self.run(1)
+
+    def run(self, count: int, align: int = PAGE) -> int:
+        """Where do `count` contiguous pages start, aligned to `align` bytes?
+
+        Raises:
+            MemoryError: none are left.
+        """
+        start = -(-self.next // align) * align
+        if start + count * PAGE > self.end:
+            raise MemoryError("the host's page pool is empty")
+        self.next = start + count * PAGE
+        return start

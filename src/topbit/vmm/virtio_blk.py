@@ -1,0 +1,76 @@
+"""What does an emulated virtio-blk disk do with a request? (VIRTIO 1.2, 5.2)"""
+
+from __future__ import annotations
+
+import struct
+
+from topbit.arch import virtio
+from topbit.arch.virtio import BlkStatus, BlkType
+from topbit.vmm.dma import DmaError
+from topbit.vmm.virtqueue import Buffer, Virtqueue, VirtqueueError
+
+MAX_REQUEST = 16 << 20
+
+
+class VirtioBlk:
+    """A disk in the VMM's memory.
+
+    Attributes:
+        image: the disk's content; what the outside world sees.
+    """
+
+    device_id = virtio.ID_BLOCK
+    queues = 1
+
+    def __init__(self, image: bytearray) -> None:
+        self.image = image
+
+    def config(self) -> bytes:
+        """Which is the capacity, in sectors?"""
+        return struct.pack("<Q", len(self.image) // virtio.SECTOR)
+
+    def serve(self, index: int, queue: Virtqueue) -> int:
+        """Serve all available requests; returns how many.
+
+        Raises:
+            VirtqueueError: a ring, header or status byte that cannot be used.
+        """
+        done = 0
+        for head, chain in queue.chains():
+            try:
+                written = self._request(queue, chain)
+            except DmaError as error:
+                raise VirtqueueError(str(error)) from error
+            queue.complete(head, written)
+            done += 1
+        return done
+
+    def _request(self, queue: Virtqueue, chain: list[Buffer]) -> int:
+        if len(chain) < 2 or chain[0].size < virtio.BLK_HEADER_SIZE or chain[0].writable:
+            raise VirtqueueError("a block request needs a header to read and a status to write")
+        if not chain[-1].writable or chain[-1].size < 1:
+            raise VirtqueueError("the last buffer of a block request is not a status to write")
+        kind, _, sector = struct.unpack("<IIQ", queue.dma.read(chain[0].address, 16))
+        status, written = self._transfer(queue, kind, sector * virtio.SECTOR, chain[1:-1])
+        queue.dma.write(chain[-1].address, bytes([status]))
+        return written + 1
+
+    def _transfer(
+        self, queue: Virtqueue, kind: int, at: int, buffers: list[Buffer]
+    ) -> tuple[int, int]:
+        total = sum(b.size for b in buffers)
+        if kind == BlkType.FLUSH:
+            return BlkStatus.OK, 0
+        if kind not in (BlkType.IN, BlkType.OUT):
+            return BlkStatus.UNSUPP, 0
+        if total > MAX_REQUEST or at + total > len(self.image):
+            return BlkStatus.IOERR, 0
+        for buffer in buffers:
+            if buffer.writable != (kind == BlkType.IN):
+                return BlkStatus.IOERR, 0
+            if kind == BlkType.IN:
+                queue.dma.write(buffer.address, bytes(self.image[at : at + buffer.size]))
+            else:
+                self.image[at : at + buffer.size] = queue.dma.read(buffer.address, buffer.size)
+            at += buffer.size
+        return BlkStatus.OK, total if kind == BlkType.IN else 0
