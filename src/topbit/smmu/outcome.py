@@ -1,0 +1,52 @@
+"""How can a device's access through the SMMU end?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from topbit.arch.smmuv3 import EventRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Ok:
+    """Which physical bytes does the access reach?
+
+    Attributes:
+        pa: physical address of the first byte.
+        size: how many of the bytes asked for stand there contiguously (the access may go on in
+            another page).
+        realm: they are in the Realm physical address space (else Non-secure).
+    """
+
+    pa: int
+    size: int
+    realm: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Terminated:
+    """Why was the access aborted without an event record?
+
+    Attributes:
+        reason: "abort" (STE.Config), "streamid" (C_BAD_STREAMID, not recorded), "unrecorded" (a
+            stage-2 fault with STE.S2R = 0), "gbpa" (SMMU disabled, SMMU_GBPA.ABORT), "oas"
+            (SMMU disabled, address beyond the output size), "gpf" (granule protection), "bus"
+            (translated, but no memory there).
+        event: the event that would have been recorded ("streamid", "unrecorded").
+        pa: physical address ("gpf", "bus").
+    """
+
+    reason: str
+    event: EventRecord | None = None
+    pa: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Which event did the access raise? (aborted; recorded if the event queue took it)"""
+
+    event: EventRecord
+
+
+Outcome: TypeAlias = Ok | Terminated | Fault
