@@ -70,6 +70,8 @@ class Platform:
         notes: what a reader of the report must know about how facts were found.
         unparsed: lines that looked like events and could not be read.
         lost_events: trace events that the kernel's ring buffer overwrote or dropped.
+        one_clock: events of all agents stand in the order in which they happened; False when
+            the recording was put together from files that do not share a clock.
     """
 
     scheme: str = "arm-cca"
@@ -86,6 +88,7 @@ class Platform:
     notes: list[str] = field(default_factory=list)
     unparsed: list[Unparsed] = field(default_factory=list)
     lost_events: int = 0
+    one_clock: bool = True
 
     @property
     def shared_bit(self) -> int | None:

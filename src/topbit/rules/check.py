@@ -1,0 +1,45 @@
+"""What do all rules say about a recording?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from topbit.recording import Recording
+from topbit.rules import faults, helpers, host, mappings, pages, pool
+from topbit.rules.finding import SEVERITIES, Checked, Finding, NotChecked
+from topbit.rules.rule import RULES
+
+FAMILIES = (helpers, mappings, host, faults, pages, pool)
+"""The modules that hold rules; importing them registers the rules."""
+
+MAX_EVIDENCE = 8
+"""How many observations a folded finding keeps; its count counts them all."""
+
+
+def check(recording: Recording) -> Checked:
+    """Which conventions were broken, and which could not be checked?"""
+    findings: list[Finding] = []
+    not_checked: list[NotChecked] = []
+    for rule in RULES.values():
+        lack = rule.lacks(recording)
+        if lack:
+            not_checked.append(NotChecked(rule.id, rule.statement, lack))
+            continue
+        for finding in rule.check(recording):
+            finding.source = finding.source or rule.source
+            findings.append(finding)
+    folded = fold(findings)
+    folded.sort(key=lambda finding: SEVERITIES.index(finding.severity))
+    return Checked(folded, not_checked)
+
+
+def fold(findings: Iterable[Finding]) -> list[Finding]:
+    """Which different findings are there, each with its whole count?"""
+    by_key: dict[tuple[str, str, str, str | None, str], Finding] = {}
+    for finding in findings:
+        key = (finding.rule, finding.severity, finding.agent, finding.device, finding.message)
+        known = by_key.setdefault(key, finding)
+        if known is not finding:
+            known.count += finding.count
+            known.evidence = (known.evidence + finding.evidence)[:MAX_EVIDENCE]
+    return list(by_key.values())

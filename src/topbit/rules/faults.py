@@ -1,0 +1,445 @@
+"""F: who is to blame for a device access that the SMMU refused?
+
+A fault tells an address and a stream. What the guest mapped, which half the address lies in and
+which direction it went tell who chose wrong. Where an access itself was recorded, its own fault
+is used; SMMU event records are used where no access was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import polars as pl
+
+from topbit.recording import Recording
+from topbit.recording.schema import DMA_MAPPING_ERROR
+from topbit.rules.finding import Evidence, Finding
+from topbit.rules.intervals import IntervalMap
+from topbit.rules.replay import Replay, Row, replay
+from topbit.rules.rule import Need, a_realm, rule, the_shared_bit
+from topbit.rules.tables import canonical_of, devices_where, lies_in
+from topbit.rules.wording import (
+    address,
+    device_name,
+    evidence_of,
+    release_mend,
+    shared_bit,
+)
+
+ALIAS_MEND = "map each shared page at IPA | shared bit (VFIO: iova = gpa | shared bit)"
+COVER_LETTER = 'cover letter of "arm64: realm: Fix DMA address for devices"'
+TRANSLATION, PERMISSION = "F_TRANSLATION", "F_PERMISSION"
+CONFIGURATION = (
+    "C_BAD_STREAMID",
+    "F_STE_FETCH",
+    "C_BAD_STE",
+    "F_STREAM_DISABLED",
+    "C_BAD_SUBSTREAMID",
+    "F_CD_FETCH",
+    "C_BAD_CD",
+    "F_WALK_EABT",
+    "F_ACCESS",
+    "F_ADDR_SIZE",
+)
+
+
+def fault_rows(recording: Recording) -> pl.DataFrame:
+    """Which refused accesses are there, each once, with how often it came (`times`)?
+
+    Events that differ only within a 4 KiB page are one: a failing burst is reported piecewise.
+    """
+    kind = "access" if recording.has("access") else "smmu_event"
+    rows = recording.of_kind(kind).filter(
+        pl.col("status").str.starts_with("F_") | pl.col("status").is_in(CONFIGURATION)
+    )
+    page = (pl.col("address") // 4096).alias("page")
+    key = ["sid", "device", page, "status", "direction"]
+    return (
+        rows.group_by(key, maintain_order=True)
+        .agg(pl.all().exclude("sid", "device", "status", "direction").first(), times=pl.len())
+        .drop("page")
+        .select(*recording.frame.columns, "times")
+    )
+
+
+def _a_fault(*statuses: str) -> Need:
+    def need(recording: Recording) -> str:
+        # Without any fault there is nothing to blame, which is a result and no gap: only say
+        # so where no source of faults was there at all.
+        rows = recording.of_kind("access", "smmu_event")
+        if rows.is_empty():
+            return "no device access and no SMMU event was recorded"
+        return ""
+
+    return need
+
+
+class _Mapped:
+    """What did the guest map, over the whole recording and at the moment of each fault?"""
+
+    def __init__(self, recording: Recording) -> None:
+        self.recording = recording
+        self.ever: IntervalMap[int] = IntervalMap()
+        self.rows: list[Row] = []
+        self.buffers: IntervalMap[int] = IntervalMap()
+        self.traced: set[str] = set()
+        self.allocated: set[str] = set()
+        for number, row in enumerate(
+            recording.of_kind("dma_map", "dma_alloc").iter_rows(named=True)
+        ):
+            self.rows.append(row)
+            if row["device"]:
+                self.traced.add(row["device"])
+                if row["event"] == "dma_alloc":
+                    self.allocated.add(row["device"])
+            if row["address"] not in (None, DMA_MAPPING_ERROR) and row["status"] != "error":
+                self.ever.set(row["address"], row["size"] or 1, number)
+            if row["phys"] is not None and row["event"] == "dma_map":
+                self.buffers.set(row["phys"], row["size"] or 1, number)
+
+    def at(self, value: int) -> Row | None:
+        """Which mapping ever covered this DMA address, or its page?"""
+        number = self.ever.at(value)
+        if number is None:
+            # Translation works on pages: a fault next to a buffer is a fault of its page.
+            pages = list(self.ever.overlapping(value & ~0xFFF, 4096))
+            number = pages[0][2] if pages else None
+        return None if number is None else self.rows[number]
+
+    def buffer_at(self, phys: int) -> Row | None:
+        """Which mapping's own (unbounced) buffer covers this guest address?"""
+        number = self.buffers.at(phys)
+        return None if number is None else self.rows[number]
+
+
+def _faults(recording: Recording) -> Iterator[tuple[Row, Replay | None, _Mapped]]:
+    """Which faults are there, with the state in which each came (None if no order is known)?"""
+    mapped = _Mapped(recording)
+    rows = fault_rows(recording)
+    if rows.is_empty():
+        return
+    if not recording.platform.one_clock:
+        for row in rows.iter_rows(named=True):
+            yield row, None, mapped
+        return
+    times = {
+        (r["sid"], r["device"], (r["address"] or 0) >> 12, r["status"], r["direction"]): r
+        for r in rows.iter_rows(named=True)
+    }
+    kind = "access" if recording.has("access") else "smmu_event"
+    for row, state in replay(recording, kind):
+        key = (row["sid"], row["device"], (row["address"] or 0) >> 12, row["status"])
+        first = times.pop((*key, row["direction"]), None)
+        if first is not None:
+            yield first, state, mapped
+
+
+def _trusted(recording: Recording, row: Row) -> bool:
+    device = device_name(recording, row["device"], row["sid"])
+    return device in devices_where(recording.platform, trusted=True)
+
+
+def _seen(recording: Recording, row: Row) -> str:
+    platform = recording.platform
+    verb = {"r": "read", "w": "wrote"}.get(row["direction"] or "", "used")
+    stream = "" if row["sid"] is None else f" (StreamID 0x{row['sid']:x})"
+    device = device_name(recording, row["device"], row["sid"]) or "a device"
+    stream = "" if device.startswith("StreamID") else stream
+    state = "set" if row["address"] & (platform.shared_bit or 0) else "clear"
+    stage = ", stage 2" if "s2" in (row["attrs"] or "") else ""
+    return (
+        f"{device}{stream} {verb} {address(row['address'])} "
+        f"({shared_bit(platform)}, {state}): {row['status']}{stage}"
+    )
+
+
+def _finding(
+    recording: Recording,
+    row: Row,
+    rule_id: str,
+    agent: str,
+    message: str,
+    *,
+    expected: str,
+    mend: str,
+    mapping: Row | None = None,
+    severity: str = "violation",
+) -> Finding:
+    shown: list[Evidence] = [evidence_of(row)]
+    if mapping is not None:
+        shown.append(evidence_of(mapping))
+    return Finding(
+        rule_id,
+        severity,  # type: ignore[arg-type]
+        agent,  # type: ignore[arg-type]
+        message,
+        device=device_name(recording, row["device"], row["sid"]),
+        count=row["times"],
+        seen=_seen(recording, row),
+        expected=expected,
+        evidence=shown,
+        mend=mend,
+    )
+
+
+def _known_device(recording: Recording, row: Row, mapped: _Mapped) -> bool:
+    """Did the guest's trace cover this device from its probe on (so that it tells everything)?"""
+    if recording.platform.lost_events:
+        return False
+    if recording.platform.one_clock:
+        return bool(mapped.traced)
+    return device_name(recording, row["device"], row["sid"]) in mapped.allocated
+
+
+@rule(
+    "F1",
+    "No translation fault at the unprotected alias of a page that the guest gave to the device.",
+    source=f"{COVER_LETTER}, \"Create the S2-SMMU mappings for VFIO at the 'unprotected' alias\"",
+    needs=[a_realm, the_shared_bit, _a_fault(TRANSLATION)],
+)
+def alias_faults(recording: Recording) -> Iterator[Finding]:
+    """Which devices faulted at the address that the guest rightly chose?"""
+    platform = recording.platform
+    bit = platform.shared_bit or 0
+    for row, state, mapped in _faults(recording):
+        value = row["address"]
+        if row["status"] != TRANSLATION or not value & bit or value >> (platform.ipa_bits or 64):
+            continue
+        if _trusted(recording, row):
+            continue
+        ipa = canonical_of(platform, value)
+        live = state.mapping_at(value) if state else mapped.at(value)
+        if live is None:
+            if _known_device(recording, row, mapped):
+                continue  # F3
+            if platform.ram and not lies_in(ipa, platform.ram):
+                continue  # F3
+        if live is not None:
+            expected = f"a stage-2 mapping at {address(value & ~0xFFF)}: the guest gave the device "
+            expected += "this address"
+        else:
+            expected = (
+                f"a stage-2 mapping at {address(value & ~0xFFF)}: the unprotected alias of guest "
+                f"RAM (what the guest mapped for this device was not traced)"
+            )
+        yield _finding(
+            recording,
+            row,
+            "F1",
+            "vmm",
+            "the VMM did not map the unprotected alias",
+            expected=expected,
+            mend=ALIAS_MEND.replace("shared bit (VFIO", f"1<<{bit.bit_length() - 1} (VFIO"),
+            mapping=live,
+        )
+
+
+@rule(
+    "F2",
+    "No translation fault at the plain (protected) address of a shared page.",
+    source=f"{COVER_LETTER}, patch 3/3: DMA to shared memory carries the full IPA",
+    needs=[a_realm, the_shared_bit, _a_fault(TRANSLATION)],
+)
+def plain_address_faults(recording: Recording) -> Iterator[Finding]:
+    """Which devices faulted at a plain address, and who took the shared bit off?"""
+    platform = recording.platform
+    bit = platform.shared_bit or 0
+    for row, state, mapped in _faults(recording):
+        value = row["address"]
+        if row["status"] != TRANSLATION or value & bit or value >> (platform.ipa_bits or 64):
+            continue
+        if _trusted(recording, row):
+            continue
+        expected = f"{address(value | bit)} ({shared_bit(platform)}, set)"
+        plain = state.mapping_at(value) if state else mapped.at(value)
+        alias = state.mapping_at(value | bit) if state else mapped.at(value | bit)
+        if plain is not None:
+            yield _finding(
+                recording,
+                row,
+                "F2",
+                "guest",
+                "the guest gave the device a plain (protected) address",
+                expected=expected,
+                mend=release_mend(platform),
+                mapping=plain,
+            )
+        elif alias is not None:
+            yield _finding(
+                recording,
+                row,
+                "F2",
+                "device",
+                "the device dropped the shared bit of the address that it was given",
+                expected=expected,
+                mend="use a device that carries every address bit, or an IPA space that fits it",
+                mapping=alias,
+            )
+        elif (buffer := mapped.buffer_at(value)) is not None:
+            yield _finding(
+                recording,
+                row,
+                "F2",
+                "guest",
+                "the driver gave the device its buffer's own address, past the DMA API",
+                expected="the address that dma_map_*() returned",
+                mend="use the address that the DMA API returns",
+                mapping=buffer,
+            )
+        elif lies_in(value, platform.ram) and not _known_device(recording, row, mapped):
+            yield _finding(
+                recording,
+                row,
+                "F2",
+                "guest",
+                "the device was given a plain (protected) address of guest RAM",
+                expected=expected,
+                mend=release_mend(platform),
+            )
+
+
+@rule(
+    "F3",
+    "No translation fault at an address that the guest does not have mapped.",
+    source="Linux 7.2 Documentation/core-api/dma-api.rst",
+    needs=[a_realm, the_shared_bit, _a_fault(TRANSLATION)],
+)
+def unmapped_address_faults(recording: Recording) -> Iterator[Finding]:
+    """Which devices used an address after it was unmapped, or one that they never got?"""
+    platform = recording.platform
+    bit = platform.shared_bit or 0
+    for row, state, mapped in _faults(recording):
+        value = row["address"]
+        if row["status"] != TRANSLATION or value >> (platform.ipa_bits or 64):
+            continue
+        if state:
+            if any(state.mapping_at(v) for v in (value, value | bit)):
+                continue
+        elif any(mapped.at(v) for v in (value, value | bit)) or mapped.buffer_at(value):
+            continue
+        in_ram = lies_in(canonical_of(platform, value), platform.ram)
+        known = _known_device(recording, row, mapped)
+        if in_ram and not known:
+            continue  # F1 or F2
+        if not in_ram and not platform.ram and not known:
+            continue
+        before = mapped.at(value) or mapped.at(value | bit)
+        if state and before is None and mapped.buffer_at(value):
+            continue  # F2
+        certain = recording.platform.one_clock and known
+        if before is not None:
+            message = "the device used an address after it was unmapped"
+            expected = "no access after dma_unmap_*"
+        elif not in_ram:
+            message = "the device used an address that is neither mapped nor guest RAM"
+            expected = "a mapped address (an interrupt doorbell must be mapped by the VMM)"
+        else:
+            message = "the device used an address that it was never given"
+            expected = "an address that the guest mapped" + (
+                "" if certain else " (unless that was before the trace began)"
+            )
+        yield _finding(
+            recording,
+            row,
+            "F3",
+            "device",
+            message,
+            expected=expected,
+            mend="look at the device, and at how its driver ends transfers",
+            mapping=before,
+            severity="violation" if certain else "warning",
+        )
+
+
+@rule(
+    "F4",
+    "No access beyond the IPA space.",
+    source="review of v2 of the series: an address above the IPA space must fault, never wrap",
+    needs=[a_realm, the_shared_bit, _a_fault(TRANSLATION)],
+)
+def beyond_ipa_space(recording: Recording) -> Iterator[Finding]:
+    """Which accesses carried bits that no IPA has, and who put them there?"""
+    platform = recording.platform
+    bits = platform.ipa_bits or 64
+    for row, _, mapped in _faults(recording):
+        value = row["address"]
+        if value is None or not value >> bits or not row["status"].startswith("F_"):
+            continue
+        given = mapped.ever.at(value)
+        mapping = None if given is None else mapped.rows[given]
+        yield _finding(
+            recording,
+            row,
+            "F4",
+            "device" if mapping is None else "guest",
+            "the device used an address beyond the IPA space that nobody gave it"
+            if mapping is None
+            else "the guest gave the device an address beyond its IPA space",
+            expected=f"no bit above {shared_bit(platform)}",
+            mend="look for a corrupted descriptor, or check that --ipa-bits is right",
+            mapping=mapping,
+        )
+
+
+@rule(
+    "F5",
+    "A device reads and writes only as its mapping allows, and stage 2 allows no less.",
+    source="IHI0070 F_PERMISSION; Linux 7.2 Documentation/core-api/dma-api-howto.rst, directions",
+    needs=[a_realm, the_shared_bit, _a_fault(PERMISSION)],
+)
+def permission_faults(recording: Recording) -> Iterator[Finding]:
+    """Was the direction of a refused access the device's mistake or the table's?"""
+    for row, state, mapped in _faults(recording):
+        if row["status"] != PERMISSION:
+            continue
+        value = row["address"]
+        mapping = state.mapping_at(value) if state else mapped.at(value)
+        direction = None if mapping is None else mapping["direction"]
+        against = (row["direction"], direction) in (("w", "TO_DEVICE"), ("r", "FROM_DEVICE"))
+        if mapping is None and _known_device(recording, row, mapped):
+            message, agent = "the device used an address that it was never given", "device"
+            expected, mend = "an address that the guest mapped", "look at the device"
+        elif against:
+            verb = "wrote to" if row["direction"] == "w" else "read"
+            message = f"the device {verb} a buffer that is mapped {direction}"
+            agent, expected = "device", f"accesses as {direction} allows"
+            mend = "look at the device's descriptors; map BIDIRECTIONAL if both are meant"
+        else:
+            message = "the VMM's stage-2 mapping does not allow what the guest's mapping allows"
+            agent = "vmm"
+            expected = "read and write permission for shared pages"
+            mend = "map shared pages readable and writable"
+        yield _finding(
+            recording,
+            row,
+            "F5",
+            agent,
+            message,
+            expected=expected,
+            mend=mend,
+            mapping=mapping,
+        )
+
+
+@rule(
+    "F9",
+    "The host's stream tables and stage-2 tables are well-formed.",
+    source="IHI0070, events C_BAD_STREAMID, C_BAD_STE, F_STE_FETCH, F_WALK_EABT, F_ADDR_SIZE ...",
+    needs=[_a_fault(*CONFIGURATION)],
+)
+def host_tables_are_broken(recording: Recording) -> Iterator[Finding]:
+    """Which devices were stopped by the host's own tables, whatever address they used?"""
+    bits = recording.platform.ipa_bits or 64
+    for row in fault_rows(recording).iter_rows(named=True):
+        if row["status"] not in CONFIGURATION or (row["address"] or 0) >> bits:
+            continue
+        yield _finding(
+            recording,
+            row if row["address"] is not None else row | {"address": 0},
+            "F9",
+            "host",
+            f"the host's SMMU configuration stopped the device: {row['status']}",
+            expected="a valid stream table entry and valid tables for the stream",
+            mend="look at how the host attaches the device (an output or input address size too "
+            "small for the alias gives F_ADDR_SIZE)",
+        )

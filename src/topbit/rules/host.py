@@ -1,0 +1,295 @@
+"""V: does the VMM map what untrusted devices must reach, and nothing else?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from topbit.recording import Recording
+from topbit.rules.finding import Finding
+from topbit.rules.replay import Row, replay
+from topbit.rules.rule import a_realm, any_event, rule, the_shared_bit
+from topbit.rules.tables import canonical_of, devices_where
+from topbit.rules.wording import address, device_name, evidence_of, shared_bit
+
+COVER_LETTER = (
+    'cover letter of "arm64: realm: Fix DMA address for devices": create the S2-SMMU mappings '
+    'for VFIO at the "unprotected" alias'
+)
+ALIAS_MEND = "map each shared page at IPA | shared bit (VFIO: iova = gpa | shared bit)"
+
+
+def _one_clock(recording: Recording) -> str:
+    if recording.platform.one_clock:
+        return ""
+    return "the recording does not tell in which order host and guest acted"
+
+
+def _sids(recording: Recording, **facts: object) -> set[int | None]:
+    platform = recording.platform
+    return {platform.devices[name].sid for name in devices_where(platform, **facts)} - {None}
+
+
+@rule(
+    "V1",
+    "Every DMA address of a live guest mapping is mapped in the device's stage 2.",
+    source=COVER_LETTER,
+    needs=[
+        a_realm,
+        the_shared_bit,
+        _one_clock,
+        any_event("dma_map", "dma_alloc"),
+        any_event("convert", "iommu_map"),
+    ],
+)
+def live_addresses_are_mapped(recording: Recording) -> Iterator[Finding]:
+    """Which right addresses did the guest give that the VMM had not mapped for the device?"""
+    platform = recording.platform
+    bit = platform.shared_bit or 0
+    other = set(devices_where(platform, trusted=True)) | set(devices_where(platform, emulated=True))
+    for row, state in replay(recording, "dma_map", "dma_alloc"):
+        value = row["address"]
+        if row["device"] in other or value is None or not value & bit or row["status"] == "error":
+            continue
+        if value >> (platform.ipa_bits or 64):
+            continue
+        facts = platform.devices.get(row["device"] or "")
+        tables = state.tables(facts.sid if facts else None)
+        if any(table.covers(value, row["size"] or 1) for _, table in tables):
+            continue
+        plain = any(table.covers(value & ~bit, row["size"] or 1) for _, table in tables)
+        yield Finding(
+            "V1",
+            "violation",
+            "vmm",
+            "the VMM did not map the unprotected alias"
+            + (", only the protected address" if plain else ""),
+            device=row["device"],
+            seen=f"no stage-2 mapping at {address(value)} when the guest gave it to the device",
+            expected=f"a mapping at {address(value)} ({shared_bit(platform)}, set)",
+            evidence=[evidence_of(row)],
+            mend=ALIAS_MEND,
+        )
+
+
+@rule(
+    "V2",
+    "The unprotected alias translates to the page that backs the shared IPA.",
+    source=f"{COVER_LETTER}; DEN0137 1.0 RMI_RTT_MAP_UNPROTECTED",
+    needs=[a_realm, the_shared_bit, any_event("iommu_map")],
+)
+def alias_leads_to_the_shared_page(recording: Recording) -> Iterator[Finding]:
+    """Which alias mappings lead to another page than the CPU's unprotected mapping?"""
+    platform = recording.platform
+    bit = platform.shared_bit or 0
+    for row, state in replay(recording, "iommu_map"):
+        if row["status"] == "error" or not (row["address"] or 0) & bit or row["pa"] is None:
+            continue
+        ipa = canonical_of(platform, row["address"])
+        for start, end, offset in state.backing.overlapping(ipa, row["size"] or 1):
+            if row["pa"] - ipa != offset:
+                first = max(start, ipa)
+                yield Finding(
+                    "V2",
+                    "violation",
+                    "vmm",
+                    "the VMM mapped the alias to a page that does not back the shared IPA",
+                    device=device_name(recording, row["device"], row["sid"]),
+                    seen=f"IPA {address(first)}: the device reaches "
+                    f"{address(row['pa'] + first - ipa)}",
+                    expected=f"{address(first + offset)}, up to IPA {address(end - 1)}",
+                    evidence=[evidence_of(row)],
+                    mend="map the same host page for the device and for the CPU",
+                )
+                break
+
+
+@rule(
+    "V3",
+    "No untrusted device's stage 2 maps a page that the Realm holds private.",
+    source="DEN0137 1.0, RIPAS and NS mappings; NVIDIA/QEMU pull 40 (stale mapping after a "
+    "failed unmap)",
+    needs=[a_realm, the_shared_bit, any_event("iommu_map"), any_event("convert")],
+)
+def private_pages_are_unmapped(recording: Recording) -> Iterator[Finding]:
+    """Which pages became private while an untrusted device's mapping of them stayed?"""
+    platform = recording.platform
+    bit = platform.shared_bit or 0
+    trusted = _sids(recording, trusted=True)
+    stale: dict[tuple[int | None, int], Row] = {}
+    # A mapping may be removed just after the conversion; stale is what is there at the end, or
+    # when a device uses it.
+    watched = ("convert", "iommu_map", "iommu_unmap", "access")
+    final: list[tuple[int | None, int, Row]] = []
+    for row, state in replay(recording, *watched):
+        if row["event"] == "convert" and row["status"] == "private":
+            for sid, table in state.stage2.items():
+                if sid in trusted:
+                    continue
+                for iova in (row["phys"], row["phys"] | bit):
+                    for start, _, _ in table.overlapping(iova, row["size"] or 1):
+                        stale[(sid, max(start, iova))] = row
+        elif row["event"] == "convert":
+            stale = {
+                key: was
+                for key, was in stale.items()
+                if not row["phys"] <= key[1] & ~bit < row["phys"] + (row["size"] or 1)
+            }
+        elif row["event"] == "iommu_unmap" and row["status"] != "error":
+            for key in [
+                key
+                for key in stale
+                if key[0] == row["sid"]
+                and row["address"] <= key[1] < row["address"] + (row["size"] or 1)
+            ]:
+                del stale[key]
+        elif row["event"] == "iommu_map" and row["status"] != "error" and row["sid"] not in trusted:
+            ipa = canonical_of(platform, row["address"])
+            for start, _, page in state.shared.overlapping(ipa, row["size"] or 1):
+                if page == "private":
+                    final.append((row["sid"], row["address"] + max(start - ipa, 0), row))
+                    break
+    final += [(sid, iova, row) for (sid, iova), row in stale.items()]
+    for sid, iova, row in final:
+        yield Finding(
+            "V3",
+            "violation",
+            "vmm",
+            "the VMM left a private page mapped for an untrusted device",
+            device=device_name(recording, row["device"], sid),
+            seen=f"IPA {address(iova & ~bit)} is private, and mapped at {address(iova)}",
+            expected="the device mapping gone before the page becomes private",
+            evidence=[evidence_of(row)],
+            mend="unmap first, check that everything was unmapped, and refuse the conversion "
+            "otherwise",
+        )
+
+
+@rule(
+    "V4",
+    "Where the VMM maps a page at both addresses, both lead to the same page, and it is shared.",
+    source="Linux list, 2026-01-20 (double map at IPA and IPA | shared bit); QEMU RFC "
+    '"target/arm/kvm-rme: Add DMA remapping for the shared memory region"',
+    needs=[a_realm, the_shared_bit, any_event("iommu_map")],
+)
+def both_aliases_agree(recording: Recording) -> Iterator[Finding]:
+    """Which page has two device addresses that lead to different places?"""
+    bit = recording.platform.shared_bit or 0
+    for row, state in replay(recording, "iommu_map"):
+        if row["status"] == "error" or row["address"] is None or row["pa"] is None:
+            continue
+        twin = row["address"] ^ bit
+        table = state.stage2.get(row["sid"])
+        if table is None:
+            continue
+        for start, _, translation in table.overlapping(twin, row["size"] or 1):
+            here = row["pa"] + max(start - twin, 0)
+            there = max(start, twin) + translation.offset
+            if here != there:
+                yield Finding(
+                    "V4",
+                    "violation",
+                    "vmm",
+                    "the VMM mapped the two addresses of one page to different places",
+                    device=device_name(recording, row["device"], row["sid"]),
+                    seen=f"{address(max(start, twin))} leads to {address(there)}, "
+                    f"{address(max(start, twin) ^ bit)} to {address(here)}",
+                    expected="the same physical page at both, or a mapping at the alias only",
+                    evidence=[evidence_of(row)],
+                    mend=ALIAS_MEND,
+                )
+                break
+
+
+@rule(
+    "V7",
+    "A failed device map or unmap fails the page conversion.",
+    source='NVIDIA/QEMU pull 40, "vfio: fail closed on Realm DMA map errors"',
+    needs=[any_event("iommu_map", "iommu_unmap"), any_event("convert")],
+)
+def conversion_fails_closed(recording: Recording) -> Iterator[Finding]:
+    """Which pages were converted although the device mapping could not follow?"""
+    bit = recording.platform.shared_bit or 0
+    failed: list[Row] = []
+    last: dict[int, Row] = {}
+    for row, _ in replay(recording, "iommu_map", "iommu_unmap", "convert"):
+        if row["event"] == "convert":
+            last[row["phys"]] = row
+            again = [f for f in failed if _same_page(f, row, bit)]
+            failed = [f for f in failed if f not in again]
+            pairs = [(f, row) for f in again if row["status"] == _target(f)]
+        elif row["status"] == "error":
+            before = last.get(row["address"] & ~bit)
+            if before is not None and before["status"] == _target(row):
+                # The conversion was already reported as done when the mapping failed.
+                pairs = [(row, before)]
+            else:
+                pairs = []
+                failed.append(row)
+        else:
+            pairs = []
+            failed = [f for f in failed if f["address"] != row["address"]]
+        for mapping, conversion in pairs:
+            verb = "map" if mapping["event"] == "iommu_map" else "unmap"
+            yield Finding(
+                "V7",
+                "violation",
+                "vmm",
+                f"the VMM made a page {conversion['status']} although the device {verb} failed",
+                device=device_name(recording, mapping["device"], mapping["sid"]),
+                seen=f"IPA {address(conversion['phys'])} became {conversion['status']}; "
+                f"{mapping['event']} at {address(mapping['address'])} had failed",
+                expected="the conversion refused",
+                evidence=[evidence_of(mapping), evidence_of(conversion)],
+                mend="fail closed: return the error of the device mapping to the Realm",
+            )
+
+
+def _target(row: Row) -> str:
+    return "shared" if row["event"] == "iommu_map" else "private"
+
+
+def _same_page(mapping: Row, conversion: Row, bit: int) -> bool:
+    start = mapping["address"] & ~bit
+    return bool(
+        start < conversion["phys"] + (conversion["size"] or 1)
+        and conversion["phys"] < start + (mapping["size"] or 1)
+    )
+
+
+@rule(
+    "V8",
+    "The VMM masks the shared bit off every address that an emulated device is given.",
+    source='cover letter of "arm64: realm: Fix DMA address for devices": the VMM must always '
+    "mask the top bit off any IPA used for DMA",
+    needs=[a_realm, the_shared_bit, any_event("vmm_dma")],
+)
+def emulated_devices_mask(recording: Recording) -> Iterator[Finding]:
+    """Which addresses did the VMM use with the shared bit still on, or reach private memory by?"""
+    platform = recording.platform
+    bit = platform.shared_bit or 0
+    for row in recording.of_kind("vmm_dma").iter_rows(named=True):
+        if row["address"] is None:
+            continue
+        used = row["phys"] if row["phys"] is not None else row["address"]
+        if row["address"] & bit and used & bit:
+            message = "the VMM did not mask the shared bit off an emulated device's address"
+            expected = f"guest address {address(row['address'] & ~bit)}"
+            mend = f"clear {shared_bit(platform)}, before the lookup of the memory slot"
+        elif row["status"] == "ok" and row["attrs"] == "private":
+            message = "the VMM served an emulated device from private memory"
+            expected = "a check that every page is shared"
+            mend = "check that the page is shared before it is used"
+        else:
+            continue
+        yield Finding(
+            "V8",
+            "violation",
+            "vmm",
+            message,
+            device=row["device"],
+            seen=f"{address(row['address'])} used as guest address {address(used)}: "
+            f"{row['status']}",
+            expected=expected,
+            evidence=[evidence_of(row)],
+            mend=mend,
+        )

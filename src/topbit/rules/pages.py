@@ -1,0 +1,132 @@
+"""P: do pages stay shared while devices use them, and private while they must not?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import polars as pl
+
+from topbit.recording import Recording
+from topbit.rules.finding import Finding
+from topbit.rules.replay import replay
+from topbit.rules.rule import a_realm, any_event, rule, the_shared_bit
+from topbit.rules.tables import canonical_of, devices_where
+from topbit.rules.wording import address, device_name, evidence_of
+
+
+@rule(
+    "P1",
+    "A page stays shared as long as a device mapping of it lives.",
+    source="Linux 7.2 kernel/dma/direct.c:dma_direct_free, arch/arm64/mm/pageattr.c:"
+    "__set_memory_enc_dec",
+    needs=[
+        a_realm,
+        the_shared_bit,
+        any_event("set_memory", "ripas"),
+        any_event("dma_map", "dma_alloc"),
+    ],
+)
+def shared_while_mapped(recording: Recording) -> Iterator[Finding]:
+    """Which pages did the guest make private under a live mapping, or map while private?"""
+    platform = recording.platform
+    bit = platform.shared_bit or 0
+    other = set(devices_where(platform, trusted=True)) | set(
+        devices_where(platform, behind_iommu=True)
+    )
+    for row, state in replay(recording, "set_memory", "dma_map", "dma_alloc"):
+        if row["event"] == "set_memory":
+            if row["status"] != "private" or platform.dma_ranges:
+                continue
+            for _, _, number in state.live.overlapping(row["phys"] | bit, row["size"] or 1):
+                mapping = state.rows[number]
+                if mapping["device"] in other:
+                    continue
+                yield Finding(
+                    "P1",
+                    "violation",
+                    "guest",
+                    "the guest made a page private that a device still uses",
+                    device=mapping["device"],
+                    seen=f"IPA {address(row['phys'])}, {row['size']} bytes, became private while "
+                    f"dma_addr={address(mapping['address'])} was mapped",
+                    expected="the mapping undone or freed first",
+                    evidence=[evidence_of(mapping), evidence_of(row)],
+                    mend="unmap or free the device's buffer before set_memory_encrypted()",
+                )
+        elif (row["address"] or 0) & bit and row["status"] != "error":
+            if row["device"] in other or row["address"] == (1 << 64) - 1:
+                continue
+            ipa = canonical_of(platform, row["address"])
+            states = state.guest.overlapping(ipa, row["size"] or 1)
+            if any(now == "private" for _, _, now in states):
+                yield Finding(
+                    "P1",
+                    "violation",
+                    "guest",
+                    "the guest gave a device the alias of a page that it had made private",
+                    device=row["device"],
+                    seen=f"dma_addr={address(row['address'])}; IPA {address(ipa)} is private",
+                    expected="a shared page (set_memory_decrypted() first)",
+                    evidence=[evidence_of(row)],
+                    mend="share the page before it is mapped for a device",
+                )
+
+
+@rule(
+    "P4",
+    "No untrusted device reaches private memory.",
+    source="DEN0137 1.0, granule protection; DDI0487 GPT; Linux Documentation/arch/arm64/"
+    "arm-cca.rst",
+    needs=[any_event("access")],
+)
+def private_memory_is_not_reached(recording: Recording) -> Iterator[Finding]:
+    """Which untrusted devices reached a private page, or were led to one and stopped?"""
+    trusted = devices_where(recording.platform, trusted=True)
+    rows = recording.of_kind("access").filter(
+        ~pl.col("device").fill_null("").is_in(trusted)
+        & (
+            (pl.col("status") == "GPF")
+            | ((pl.col("status") == "ok") & (pl.col("attrs") == "private"))
+        )
+    )
+    for row in rows.iter_rows(named=True):
+        stopped = row["status"] == "GPF"
+        reached = "" if row["pa"] is None else f" (physical {address(row['pa'])})"
+        yield Finding(
+            "P4",
+            "violation",
+            "vmm",
+            "the VMM's tables led an untrusted device to private memory; granule protection "
+            "stopped it"
+            if stopped
+            else "an untrusted device reached private memory through the VMM's tables",
+            device=device_name(recording, row["device"], row["sid"]),
+            seen=f"{address(row['address'])}{reached}: {row['status']}",
+            expected="shared memory, or an SMMU fault",
+            evidence=[evidence_of(row)],
+            mend="map only shared pages, and unmap a page before it becomes private",
+        )
+
+
+@rule(
+    "D1",
+    "What a device transfers is what arrives.",
+    source="end-to-end comparison of each transfer",
+    needs=[any_event("payload")],
+)
+def payload_arrives(recording: Recording) -> Iterator[Finding]:
+    """On which devices did wrong data arrive?"""
+    rows = recording.of_kind("payload").filter(pl.col("status") == "wrong")
+    for row in rows.iter_rows(named=True):
+        yield Finding(
+            "D1",
+            "warning",
+            "device",
+            "wrong data arrived",
+            device=device_name(recording, row["device"], row["sid"]),
+            seen=f"{row['direction'] or 'transfer'} at {address(row['address'] or 0)}"
+            + (f": {row['detail']}" if row["detail"] else ""),
+            expected="the data that was sent",
+            evidence=[evidence_of(row)],
+            mend="the other findings tell who sent it to the wrong place",
+        )

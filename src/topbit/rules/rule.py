@@ -1,0 +1,100 @@
+"""What is a rule, what does it need, and how is it registered?
+
+A rule is a function over a `Recording` that yields `Finding`s, decorated with its id, its
+statement, its source and what it needs:
+
+    @rule(
+        "M4",
+        "A DMA address fits the device's mask.",
+        source="Linux include/linux/dma-direct.h:dma_capable",
+        needs=[any_event("dma_map", "dma_alloc")],
+    )
+    def addresses_fit_the_mask(recording: Recording) -> Iterator[Finding]: ...
+
+A need is a function that says what the recording lacks ("" when it lacks nothing); a rule with an
+unmet need is reported as not checked. A rule never asks where a recording came from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from topbit.recording import Recording
+from topbit.rules.finding import Finding
+
+Need: TypeAlias = Callable[[Recording], str]
+Check: TypeAlias = Callable[[Recording], Iterator[Finding]]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Which convention is checked, and where does it come from?"""
+
+    id: str
+    statement: str
+    source: str
+    needs: tuple[Need, ...]
+    check: Check
+
+    def lacks(self, recording: Recording) -> str:
+        """What does the recording lack for this rule ("" if nothing)?"""
+        for need in self.needs:
+            lack = need(recording)
+            if lack:
+                return lack
+        return ""
+
+
+RULES: dict[str, Rule] = {}
+"""All rules by id, in the order of their modules."""
+
+
+def rule(
+    rule_id: str,
+    statement: str,
+    *,
+    source: str,
+    needs: Sequence[Need] = (),
+) -> Callable[[Check], Check]:
+    """Register the decorated function as the rule `rule_id`."""
+
+    def register(check: Check) -> Check:
+        if rule_id in RULES:
+            raise ValueError(f"two rules are called {rule_id}")
+        RULES[rule_id] = Rule(rule_id, statement, source, tuple(needs), check)
+        return check
+
+    return register
+
+
+def any_event(*kinds: str) -> Need:
+    """Is there an event of one of these kinds?"""
+
+    def need(recording: Recording) -> str:
+        return "" if recording.has(*kinds) else f"no {' or '.join(kinds)} event was recorded"
+
+    return need
+
+
+def a_realm(recording: Recording) -> str:
+    """Is the guest known to be an Arm CCA Realm?"""
+    platform = recording.platform
+    if platform.scheme != "arm-cca":
+        return f"the scheme is {platform.scheme}, which has no shared bit in DMA addresses"
+    if platform.realm is None:
+        return "nothing tells whether the guest is a Realm (add its kernel log, or --ipa-bits)"
+    return "" if platform.realm else "the guest is no Realm"
+
+
+def the_shared_bit(recording: Recording) -> str:
+    """Is it known which bit is the shared bit?"""
+    if recording.platform.ipa_bits is None:
+        return "the width of the IPA space is not known (--ipa-bits N tells it)"
+    return ""
+
+
+def guest_ram(recording: Recording) -> str:
+    """Is it known where the guest's RAM lies?"""
+    return "" if recording.platform.ram else "nothing tells where the guest's RAM lies"

@@ -1,0 +1,82 @@
+"""Which events of a recording does a family of rules look at, and in which form?"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from topbit.recording import Platform, Recording
+from topbit.recording.schema import DMA_MAPPING_ERROR
+
+MAPS = ("dma_map", "dma_alloc")
+ADDRESSES = ("dma_map", "dma_alloc", "dma_unmap", "dma_free", "dma_sync")
+
+has_attr = pl.col("attrs").fill_null("").str.split("|").list.contains
+"""Expression: do the DMA attributes hold this one?"""
+
+succeeded = (pl.col("address") != DMA_MAPPING_ERROR) & (
+    pl.col("status").is_null() | (pl.col("status") != "error")
+)
+"""Expression: did the mapping or allocation give an address?"""
+
+
+def devices_where(platform: Platform, **facts: object) -> list[str]:
+    """Which devices have all these facts?"""
+    return [
+        name
+        for name, device in platform.devices.items()
+        if all(getattr(device, key) == value for key, value in facts.items())
+    ]
+
+
+def shared_mappings(recording: Recording, *kinds: str) -> pl.DataFrame:
+    """Which addresses did the guest give to devices that reach shared memory only?
+
+    Left out: failed mappings, MMIO (peer to peer), trusted devices (their private addresses
+    carry no shared bit) and devices behind a guest IOMMU (their addresses are IOVAs).
+    """
+    platform = recording.platform
+    other = devices_where(platform, trusted=True) + devices_where(platform, behind_iommu=True)
+    return recording.of_kind(*(kinds or MAPS)).filter(
+        pl.col("address").is_not_null()
+        & succeeded
+        & ~has_attr("MMIO")
+        & ~pl.col("device").fill_null("").is_in(other)
+    )
+
+
+def canonical(platform: Platform, column: str = "address") -> pl.Expr:
+    """Expression: which guest address (IPA) does a DMA address mean?
+
+    The shared bit is cleared first and `dma_ranges` are undone then, as
+    Linux include/linux/dma-direct.h:dma_to_phys does since c380931712d1. An address that no
+    region holds stays as it is.
+    """
+    bit = platform.shared_bit or 0
+    bus = pl.col(column) & pl.lit(~bit & DMA_MAPPING_ERROR, dtype=pl.UInt64)
+    phys = bus
+    for cpu, dma, size in platform.dma_ranges:
+        inside = (bus >= dma) & (bus < dma + size)
+        phys = pl.when(inside).then(bus - dma + cpu).otherwise(phys)
+    return phys
+
+
+def canonical_of(platform: Platform, address: int) -> int:
+    """Which guest address (IPA) does one DMA address mean? As `canonical`."""
+    bus = address & ~(platform.shared_bit or 0)
+    for cpu, dma, size in platform.dma_ranges:
+        if dma <= bus < dma + size:
+            return bus - dma + cpu
+    return bus
+
+
+def in_ranges(column: pl.Expr, ranges: list[tuple[int, int]]) -> pl.Expr:
+    """Expression: does an address lie in one of the (base, size) ranges?"""
+    inside = pl.lit(False)
+    for base, size in ranges:
+        inside = inside | ((column >= base) & (column < base + size))
+    return inside
+
+
+def lies_in(address: int, ranges: list[tuple[int, int]]) -> bool:
+    """Does one address lie in one of the (base, size) ranges?"""
+    return any(base <= address < base + size for base, size in ranges)
