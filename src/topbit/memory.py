@@ -60,7 +60,7 @@ class PhysicalMemory:
         self.words: Words = self.bytes.view(np.uint64)
         # Scalar accesses through a memoryview cost a third of NumPy indexing.
         self._view = self.bytes.data
-        self._u64 = self._view.cast("Q")
+        self.scalar_words = self._u64 = self._view.cast("Q")
         self._u32 = self._view.cast("I")
 
     def contains(self, pa: int, size: int = 1) -> bool:

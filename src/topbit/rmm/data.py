@@ -1,0 +1,89 @@
+"""Which granule stands at a protected IPA? RMI_DATA_CREATE, _CREATE_UNKNOWN and _DESTROY.
+
+Source: DEN0137 1.0; the order in which several errors of one call are found is TF-RMM v0.8.0's.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from topbit.arch.rmi import Ripas, RmiStatus
+from topbit.rmm.granules import DATA, DELEGATED, GRANULE, NS
+from topbit.rmm.realm import RealmState
+from topbit.rmm.rtt import HIPAS_MASK, LAST, RIPAS_SHIFT, unassigned
+from topbit.rmm.tables import next_live, rtt_error
+
+if TYPE_CHECKING:
+    from topbit.rmm.monitor import Rmm
+
+SUCCESS, ERROR_INPUT, ERROR_REALM = (
+    int(RmiStatus.SUCCESS),
+    int(RmiStatus.ERROR_INPUT),
+    int(RmiStatus.ERROR_REALM),
+)
+NOT_UNASSIGNED = 1 | HIPAS_MASK
+
+
+def data_create(rmm: Rmm, rd: int, data: int, ipa: int, src: int, flags: int) -> tuple[int, ...]:
+    """RMI_DATA_CREATE(rd, data, ipa, src, flags): populate a NEW Realm, measured, RIPAS RAM."""
+    if flags & ~1 or rmm.granules.get(src) != NS:
+        return (ERROR_INPUT,)
+    return _create(rmm, rd, data, ipa, src, flags)
+
+
+def data_create_unknown(rmm: Rmm, rd: int, data: int, ipa: int) -> tuple[int, ...]:
+    """RMI_DATA_CREATE_UNKNOWN(rd, data, ipa): give the Realm a wiped page, RIPAS as it was."""
+    return _create(rmm, rd, data, ipa, None, 0)
+
+
+def _create(rmm: Rmm, rd: int, data: int, ipa: int, src: int | None, flags: int) -> tuple[int, ...]:
+    realm = rmm.realms.get(rd)
+    if realm is None or rmm.granules.get(data) != DELEGATED:
+        return (ERROR_INPUT,)
+    if src is not None and realm.state != RealmState.NEW:
+        return (ERROR_REALM,)
+    rtt = realm.rtt
+    if ipa >= rtt.half or ipa & 0xFFF:
+        return (ERROR_INPUT,)
+    level, index, entry = rtt.walk(ipa, LAST)
+    if level != LAST or entry & NOT_UNASSIGNED:
+        return (rtt_error(level),)
+    if src is None:
+        rmm.granules.wipe(data)
+        ripas = entry >> RIPAS_SHIFT & 3
+    else:
+        content = rmm.memory.read(src, GRANULE)
+        rmm.memory.write(data, content)
+        realm.measurements.data(ipa, flags, content)
+        ripas = Ripas.RAM
+    rtt.write(index, rtt.assigned(data, ripas))
+    rmm.granules.set(data, DATA)
+    if rmm.listening:
+        rmm.say_rtt("rtt_map", realm, ipa, data, GRANULE)
+    return (SUCCESS,)
+
+
+def data_destroy(rmm: Rmm, rd: int, ipa: int) -> tuple[int, ...]:
+    """RMI_DATA_DESTROY(rd, ipa) -> pa, top: take a page away; what was RAM is then DESTROYED."""
+    realm = rmm.realms.get(rd)
+    if realm is None:
+        return (ERROR_INPUT, 0, 0)
+    rtt = realm.rtt
+    if ipa >= rtt.half or ipa & 0xFFF:
+        return (ERROR_INPUT, 0, 0)
+    walk = rtt.walk(ipa, LAST)
+    entry = walk.entry
+    # A device mapping is not this call's to destroy.
+    found = rtt.decode(entry, LAST) if walk.level == LAST and entry & NOT_UNASSIGNED else None
+    if found is None or found.state != 1:
+        return (rtt_error(walk.level), 0, next_live(rtt, ipa, walk))
+    ripas = found.ripas
+    pa = found.oa
+    left = unassigned(Ripas.EMPTY if ripas == Ripas.EMPTY else Ripas.DESTROYED)
+    rtt.write(walk.index, left)
+    rmm.granules.set(pa, DELEGATED)
+    if rmm.listening:
+        rmm.say_rtt("rtt_unmap", realm, ipa, pa, GRANULE)
+        if ripas == Ripas.RAM:
+            rmm.say_ripas(realm, ipa, GRANULE, Ripas.DESTROYED)
+    return (SUCCESS, pa, next_live(rtt, ipa, walk._replace(entry=left)))

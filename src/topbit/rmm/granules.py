@@ -1,0 +1,186 @@
+"""Which state is each 4 KiB granule of physical memory in, and who may touch it?
+
+The RMM moves granules between states; the granule protection check (GPC) of the hardware only
+sees the physical address space (PAS) that follows from the state. Every access of the host, of a
+device behind the host's SMMU and of a Realm is held against it here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from topbit.arch.gpt import GPI, GPIS_PER_ENTRY, PAS, l0_table, l1_entries
+from topbit.memory import PhysicalMemory
+
+GRANULE = 4096
+SHIFT = 12
+
+
+class State(IntEnum):
+    """What is a granule used for? (RMM specification, granule states; ROOT: carved out)"""
+
+    NS = 0
+    DELEGATED = 1
+    RD = 2
+    REC = 3
+    REC_AUX = 4
+    DATA = 5
+    RTT = 6
+    PDEV = 7
+    VDEV = 9
+    DEV_DELEGATED = 14
+    DEV_MAPPED = 15
+    ROOT = 16
+    UNTRACKED = 255
+
+
+NS, DELEGATED, RD, REC, REC_AUX, DATA, RTT = range(7)
+UNTRACKED = 255
+
+_GPI_OF_STATE = np.full(256, GPI.REALM, np.uint8)
+_GPI_OF_STATE[NS] = _GPI_OF_STATE[UNTRACKED] = GPI.NS
+_GPI_OF_STATE[State.ROOT] = GPI.ROOT
+_PAS_OF_STATE = np.full(256, PAS.REALM, np.uint8)
+_PAS_OF_STATE[NS] = _PAS_OF_STATE[UNTRACKED] = PAS.NS
+_PAS_OF_STATE[State.ROOT] = PAS.ROOT
+
+
+@dataclass(frozen=True, slots=True)
+class GranuleProtectionFault:
+    """Which agent touched a granule of which PAS through which other PAS?
+
+    Attributes:
+        agent: who made the access.
+        pa: physical address of the first byte that it may not touch.
+        access: PAS of the access.
+        granule: PAS of the granule.
+        state: what the granule is used for.
+        write: the access was a write.
+    """
+
+    agent: str
+    pa: int
+    access: PAS
+    granule: PAS
+    state: State
+    write: bool = False
+
+    def __str__(self) -> str:
+        verb = "write to" if self.write else "read of"
+        return (
+            f"granule protection fault: {self.agent} made a {self.access.name} {verb} "
+            f"0x{self.pa:016x}, a {self.state.name} granule in the {self.granule.name} PAS"
+        )
+
+
+class Granules:
+    """Which state is each granule of `memory` in?
+
+    Args:
+        memory: the physical memory whose granules are tracked; all are NS at first. Addresses
+            outside it are device memory or nothing: not tracked, in the NS PAS.
+
+    Attributes:
+        state: uint8 array, one `State` per granule of the memory.
+    """
+
+    def __init__(self, memory: PhysicalMemory) -> None:
+        self.memory = memory
+        self.base = memory.base
+        self.end = memory.end
+        self.state: NDArray[np.uint8] = np.zeros(memory.size >> SHIFT, np.uint8)
+        # Scalar accesses through a memoryview cost a third of NumPy indexing.
+        self._scalar = memoryview(self.state)
+
+    def get(self, pa: int) -> int:
+        """Which `State` is the granule at `pa` in? UNTRACKED if it is none, or not aligned."""
+        if pa & 0xFFF or not self.base <= pa < self.end:
+            return UNTRACKED
+        return self._scalar[(pa - self.base) >> SHIFT]
+
+    def set(self, pa: int, state: int) -> None:
+        """Put the tracked granule at `pa` into `state`."""
+        self._scalar[(pa - self.base) >> SHIFT] = state
+
+    def span(self, pa: int, size: int) -> NDArray[np.uint8]:
+        """Which live view shows the states of [pa, pa + size)? Both aligned, all tracked."""
+        first = (pa - self.base) >> SHIFT
+        return self.state[first : first + (size >> SHIFT)]
+
+    def contains(self, pa: int, size: int) -> bool:
+        """Are all granules of [pa, pa + size) tracked?"""
+        return self.base <= pa and pa + size <= self.end
+
+    def carve_out(self, pa: int, size: int) -> None:
+        """Give [pa, pa + size) to the firmware: Root PAS, never delegable."""
+        self.span(pa, size)[:] = State.ROOT
+
+    def pas(self, pa: int) -> PAS:
+        """In which physical address space is `pa`?"""
+        return PAS(int(_PAS_OF_STATE[self.get(pa & ~0xFFF)]))
+
+    def check(
+        self, agent: str, pa: int, size: int, pas: PAS, *, write: bool = False
+    ) -> GranuleProtectionFault | None:
+        """May `agent` touch `size` bytes at `pa` through `pas`?
+
+        Host CPUs, and devices behind the host's SMMU, access through NS; a Realm and a trusted
+        device through REALM, or NS where the descriptor says NS = 1.
+
+        Returns:
+            None, or the first granule that says no (DDI0487 D9: a Granule protection fault).
+        """
+        for page in range(pa & ~0xFFF, pa + max(size, 1), GRANULE):
+            state = self.get(page)
+            granule = _PAS_OF_STATE[state]
+            if granule != pas:
+                return GranuleProtectionFault(
+                    agent, max(pa, page), pas, PAS(int(granule)), State(state), write
+                )
+        return None
+
+    def permitted(self, pas: PAS, pa: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        """Which of the addresses `pa` (uint64 array) may be touched through `pas`?"""
+        page = (pa - np.uint64(self.base)) >> np.uint64(SHIFT)
+        inside = (pa >= np.uint64(self.base)) & (pa < np.uint64(self.end))
+        found = np.full(pa.shape, PAS.NS, np.uint8)
+        found[inside] = _PAS_OF_STATE[self.state[page[inside]]]
+        return found == pas
+
+    def gpis(self) -> NDArray[np.uint8]:
+        """What is the GPI of each granule? uint8 array of `arch.gpt.GPI` values."""
+        gpi: NDArray[np.uint8] = _GPI_OF_STATE[self.state]
+        return gpi
+
+    def write_gpt(self, l0: int, l1: int) -> int:
+        """Store the granule protection table as bytes: level 0 entries at `l0`, level 1 at `l1`.
+
+        One level 1 table covers 1 GiB (GPCCR_EL3.L0GPTSZ = 0b0000, PGS 4 KiB); the memory's
+        base must be a multiple of 1 GiB, and the table shows the PAS as it is now.
+
+        Returns:
+            How many bytes were written at `l1`.
+
+        Raises:
+            ValueError: base not aligned to 1 GiB.
+            BusError: the tables do not lie in memory.
+        """
+        if self.base & 0x3FFF_FFFF:
+            raise ValueError("the granule protection table starts at a multiple of 1 GiB")
+        gpis = self.gpis()
+        padded = np.full(-(-len(gpis) // GPIS_PER_ENTRY) * GPIS_PER_ENTRY, GPI.NS, np.uint8)
+        padded[: len(gpis)] = gpis
+        entries = l1_entries(padded)
+        self.memory.table(l1, len(entries))[:] = entries
+        tables = -(-self.memory.size // 0x4000_0000)
+        for i in range(tables):
+            self.memory.write_u64(l0 + 8 * i, l0_table(l1 + i * (0x4000_0000 >> 16) * 8))
+        return len(entries) * 8
+
+    def wipe(self, pa: int, size: int = GRANULE) -> None:
+        """Zero the contents, so that nothing that the last owner left can be read."""
+        self.memory.fill(pa, size)

@@ -1,0 +1,239 @@
+"""Which Realms exist, with which parameters, and in which state of life?
+
+Realm Descriptor: created NEW, populated and measured, made ACTIVE, ended SYSTEM_OFF, destroyed.
+Source: DEN0137 1.0, RMI_REALM_CREATE, RMI_REALM_ACTIVATE, RMI_REALM_DESTROY; table geometry:
+DDI0487 D8.2 (concatenated translation tables).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+from topbit.arch.rmi import HASH_SHA_256, HASH_SHA_512, RealmParams, Ripas, RmiStatus
+from topbit.rmm import rtt as tables
+from topbit.rmm.granules import DELEGATED, GRANULE, NS, RD, RTT, UNTRACKED
+from topbit.rmm.measurement import Measurements
+from topbit.rmm.rtt import ENTRIES, Rtt
+
+if TYPE_CHECKING:
+    from topbit.rmm.monitor import Rmm
+    from topbit.rmm.rec import Rec
+
+SUCCESS, ERROR_INPUT, ERROR_REALM = (
+    int(RmiStatus.SUCCESS),
+    int(RmiStatus.ERROR_INPUT),
+    int(RmiStatus.ERROR_REALM),
+)
+
+MIN_IPA_BITS = 32
+MAX_IPA_BITS = 48
+MAX_IPA_BITS_LPA2 = 52
+MAX_ROOT_TABLES = 16
+MAX_BREAKPOINTS = 15  # ID_AA64DFR0_EL1.BRPs of the modelled CPU; the field holds the number - 1
+
+
+class RealmState(IntEnum):
+    """In which state of life is a Realm?"""
+
+    NEW = 0
+    ACTIVE = 1
+    SYSTEM_OFF = 2
+
+
+@dataclass(slots=True)
+class Realm:
+    """Who is a Realm, and what does it own?
+
+    Attributes:
+        rd: PA of its Realm Descriptor, which names it.
+        rtt: its translation tables.
+        vmid: the VMID its translations are tagged with.
+        state: NEW, ACTIVE or SYSTEM_OFF.
+        measurements: RIM and REMs.
+        rpv: Realm Personalization Value, 64 bytes.
+        recs: its RECs, by PA.
+        vdevs: its device assignments, by PA.
+    """
+
+    rd: int
+    rtt: Rtt
+    vmid: int
+    measurements: Measurements
+    rpv: bytes
+    state: RealmState = RealmState.NEW
+    recs: dict[int, Rec] = field(default_factory=dict)
+    vdevs: dict[int, object] = field(default_factory=dict)
+
+    @property
+    def rtt_base(self) -> int:
+        """Where does the root of its table stand? (what a trusted stream's STE.S2TTB gets)"""
+        return self.rtt.base
+
+    @property
+    def start_level(self) -> int:
+        """At which level does its table begin?"""
+        return self.rtt.start_level
+
+    @property
+    def ipa_bits(self) -> int:
+        """How wide is its IPA space, the shared bit included?"""
+        return self.rtt.ipa_bits
+
+    @property
+    def half(self) -> int:
+        """Where does the unprotected half begin? The shared bit as a number."""
+        return self.rtt.half
+
+
+def geometry_is_valid(
+    ipa_bits: int, start_level: int, root_tables: int, *, lpa2: bool, pa_bits: int
+) -> bool:
+    """May a table with this start level and number of root tables hold this IPA width?"""
+    limit = MAX_IPA_BITS_LPA2 if lpa2 else MAX_IPA_BITS
+    if not MIN_IPA_BITS <= ipa_bits <= limit:
+        return False
+    if not (-1 if lpa2 else 0) <= start_level <= 2:
+        return False
+    if start_level <= 0 and pa_bits < 44:
+        return False
+    granule = tables.G4K_LPA2 if lpa2 else tables.G4K
+    # The start level must resolve at least one bit, and one level up must not do instead.
+    least = granule.level_shift(start_level) + 1
+    most = granule.level_shift(start_level) + granule.stride
+    if start_level > 0 or lpa2:
+        most += 4 if start_level >= 0 else 0
+    if not least <= ipa_bits <= most:
+        return False
+    return root_tables == granule.root_tables(ipa_bits, start_level)
+
+
+def realm_create(rmm: Rmm, rd: int, params_pa: int) -> tuple[int, ...]:
+    """RMI_REALM_CREATE(rd, params): a NEW Realm, its root tables, its initial RIM."""
+    granules, memory = rmm.granules, rmm.memory
+    if granules.get(params_pa) != NS or granules.get(rd) != DELEGATED:
+        return (ERROR_INPUT,)
+    page = memory.read(params_pa, GRANULE)
+
+    def u64(offset: int) -> int:
+        return int.from_bytes(page[offset : offset + 8], "little")
+
+    flags = u64(RealmParams.FLAGS0)
+    lpa2 = bool(flags & RealmParams.FLAG_LPA2)
+    if flags & ~RealmParams.FLAG_LPA2 or (lpa2 and not rmm.lpa2):
+        return (ERROR_INPUT,)
+    ipa_bits = page[RealmParams.S2SZ]
+    start_level = u64(RealmParams.RTT_LEVEL_START)
+    if start_level >> 63:
+        start_level -= 1 << 64
+    root_tables = u64(RealmParams.RTT_NUM_START) & 0xFFFF_FFFF
+    if not geometry_is_valid(
+        ipa_bits, start_level, root_tables, lpa2=lpa2, pa_bits=52 if lpa2 else rmm.pa_bits
+    ):
+        return (ERROR_INPUT,)
+    hash_algo = page[RealmParams.HASH_ALGO]
+    if hash_algo not in (HASH_SHA_256, HASH_SHA_512):
+        return (ERROR_INPUT,)
+    for counter in (RealmParams.NUM_BPS, RealmParams.NUM_WPS):
+        if not 1 <= page[counter] <= MAX_BREAKPOINTS:
+            return (ERROR_INPUT,)
+    base, size = u64(RealmParams.RTT_BASE), root_tables * GRANULE
+    if base % size or not granules.contains(base, size) or base <= rd < base + size:
+        return (ERROR_INPUT,)
+    roots = granules.span(base, size)
+    if (roots != DELEGATED).any():
+        return (ERROR_INPUT,)
+    if rmm.abi == "1.0":
+        vmid = u64(RealmParams.VMID) & 0xFFFF
+        if any(realm.vmid == vmid for realm in rmm.realms.values()):
+            return (ERROR_INPUT,)
+    else:
+        vmid = rmm.free_vmid()
+        if vmid < 0:
+            return (ERROR_INPUT,)
+
+    roots[:] = RTT
+    granules.set(rd, RD)
+    rtt = Rtt(memory, base, start_level, ipa_bits, lpa2)
+    words = memory.table(base, root_tables * ENTRIES)
+    words[:] = tables.unassigned(Ripas.EMPTY)
+    # With one entry over both halves there is no half to split: the least geometry resolves one
+    # bit, so the unprotected half begins on an entry.
+    used = 1 << (ipa_bits - rtt.granule.level_shift(start_level))
+    words[used // 2 : used] = tables.UNASSIGNED_NS
+    words[used:] = 0
+    measurements = Measurements(hash_algo)
+    measurements.start(page)
+    rmm.realms[rd] = Realm(
+        rd,
+        rtt,
+        vmid,
+        measurements,
+        page[RealmParams.RPV : RealmParams.RPV + 64],
+    )
+    return (SUCCESS,)
+
+
+def realm_activate(rmm: Rmm, rd: int) -> tuple[int, ...]:
+    """RMI_REALM_ACTIVATE(rd): populated and measured; from now on it may run."""
+    realm = rmm.realms.get(rd)
+    if realm is None:
+        return (ERROR_INPUT,)
+    if realm.state != RealmState.NEW:
+        return (ERROR_REALM,)
+    realm.state = RealmState.ACTIVE
+    return (SUCCESS,)
+
+
+def realm_destroy(rmm: Rmm, rd: int) -> tuple[int, ...]:
+    """RMI_REALM_DESTROY(rd): when nothing but the root tables is left, they and the RD go back."""
+    realm = rmm.realms.get(rd)
+    if realm is None:
+        return (ERROR_INPUT,)
+    if realm.recs or realm.vdevs:
+        return (ERROR_REALM,)
+    rtt = realm.rtt
+    words = rmm.memory.table(rtt.base, rtt.roots * ENTRIES)
+    if tables.is_held(words, rtt.start_level).any():
+        return (ERROR_REALM,)
+    rmm.granules.span(rtt.base, rtt.roots * GRANULE)[:] = DELEGATED
+    rmm.granules.set(rd, DELEGATED)
+    del rmm.realms[rd]
+    return (SUCCESS,)
+
+
+def granule_delegate(rmm: Rmm, pa: int) -> tuple[int, ...]:
+    """RMI_GRANULE_DELEGATE(pa): the host gives a granule to the Realm PAS."""
+    granules = rmm.granules
+    if granules.get(pa) != NS:
+        return (ERROR_INPUT,)
+    granules.set(pa, DELEGATED)
+    if rmm.listening:
+        rmm.say_granule("delegate", pa, GRANULE)
+    return (SUCCESS,)
+
+
+def granule_undelegate(rmm: Rmm, pa: int) -> tuple[int, ...]:
+    """RMI_GRANULE_UNDELEGATE(pa): a granule without a role goes back to the host, wiped."""
+    granules = rmm.granules
+    if granules.get(pa) != DELEGATED:
+        return (ERROR_INPUT,)
+    granules.wipe(pa)
+    granules.set(pa, NS)
+    if rmm.listening:
+        rmm.say_granule("undelegate", pa, GRANULE)
+    return (SUCCESS,)
+
+
+__all__ = [
+    "UNTRACKED",
+    "Realm",
+    "RealmState",
+    "geometry_is_valid",
+    "granule_delegate",
+    "granule_undelegate",
+    "realm_activate",
+    "realm_create",
+    "realm_destroy",
+]

@@ -1,0 +1,173 @@
+"""What does the Realm expect at its protected IPAs (RIPAS), and who may change that?
+
+The host initialises a NEW Realm's RAM (RMI_RTT_INIT_RIPAS). Afterwards only the Realm may ask for
+a change (RSI_IPA_STATE_SET), which the host then carries out as far as it likes
+(RMI_RTT_SET_RIPAS). Each call goes no further than the end of one table.
+Source: DEN0137 1.0; the order in which several errors of one call are found is TF-RMM v0.8.0's.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from topbit.arch.rmi import ExitReason, Ripas, RmiStatus
+from topbit.arch.rsi import CHANGE_DESTROYED, RsiStatus
+from topbit.memory import Words
+from topbit.rmm import rtt as entries
+from topbit.rmm.realm import RealmState
+from topbit.rmm.rec import Exit, Rec, Resume, RipasChange
+from topbit.rmm.rtt import HIPAS_ASSIGNED, HIPAS_ASSIGNED_DEV, HIPAS_MASK, LAST, SHIFTS, Rtt
+from topbit.rmm.tables import is_aligned, rtt_error
+
+if TYPE_CHECKING:
+    from topbit.rmm.monitor import Rmm
+
+SUCCESS, ERROR_INPUT, ERROR_REALM, ERROR_REC = (
+    int(RmiStatus.SUCCESS),
+    int(RmiStatus.ERROR_INPUT),
+    int(RmiStatus.ERROR_REALM),
+    int(RmiStatus.ERROR_REC),
+)
+
+
+def rtt_init_ripas(rmm: Rmm, rd: int, base: int, top: int) -> tuple[int, ...]:
+    """RMI_RTT_INIT_RIPAS(rd, base, top) -> top reached: unassigned memory of a NEW Realm is RAM."""
+    realm = rmm.realms.get(rd)
+    if realm is None or top <= base:
+        return (ERROR_INPUT, 0)
+    rtt = realm.rtt
+    if (base | top) & 0xFFF or top > rtt.half:
+        return (ERROR_INPUT, 0)
+    if realm.state != RealmState.NEW:
+        return (ERROR_REALM, 0)
+    level, index, _ = rtt.walk(base, LAST)
+    if not is_aligned(base, level):
+        return (rtt_error(level), 0)
+    shift = SHIFTS[level]
+    words = rtt.rest_of_table(index)[: (top - base) >> shift]
+    fit = ((words & np.uint64(1 | HIPAS_MASK)) == np.uint64(0)) & (
+        words <= np.uint64(entries.unassigned(Ripas.RAM))
+    )
+    count = _leading(fit)
+    if not count:
+        return (rtt_error(level), 0)
+    words[:count] = entries.unassigned(Ripas.RAM)
+    for i in range(count):
+        realm.measurements.ripas(base + (i << shift), base + ((i + 1) << shift))
+    reached = base + (count << shift)
+    if rmm.listening:
+        rmm.say_ripas(realm, base, reached - base, Ripas.RAM)
+    return (SUCCESS, reached)
+
+
+def _leading(condition: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> int:
+    """How many elements at the beginning are true?"""
+    if not len(condition):
+        return 0
+    first = int(condition.argmin())
+    return len(condition) if condition[first] else first
+
+
+def rtt_set_ripas(rmm: Rmm, rd: int, rec_pa: int, base: int, top: int) -> tuple[int, ...]:
+    """RMI_RTT_SET_RIPAS(rd, rec, base, top) -> top reached: do (part of) what the Realm asked."""
+    if top <= base or top & 0xFFF:
+        return (ERROR_INPUT, 0)
+    realm = rmm.realms.get(rd)
+    rec = rmm.recs.get(rec_pa)
+    if realm is None or rec is None:
+        return (ERROR_INPUT, 0)
+    if rec.running or rec.realm is not realm:
+        return (ERROR_REC, 0)
+    change = rec.ripas_change
+    if change is None or base != change.progress or top > change.top:
+        return (ERROR_INPUT, 0)
+    rtt = realm.rtt
+    level, index, _ = rtt.walk(base, LAST)
+    if not is_aligned(base, level):
+        return (rtt_error(level), 0)
+    shift = SHIFTS[level]
+    words = rtt.rest_of_table(index)[: (top - base) >> shift]
+    count = change_words(rtt, words, level, change.ripas, change.change_destroyed)
+    if not count:
+        return (rtt_error(level), 0)
+    change.progress = base + (count << shift)
+    if rmm.listening:
+        rmm.say_ripas(realm, base, count << shift, Ripas(change.ripas))
+    return (SUCCESS, change.progress)
+
+
+def change_words(rtt: Rtt, words: Words, level: int, ripas: int, change_destroyed: bool) -> int:
+    """Give the first words of a table another RIPAS; how many took it before one refused?
+
+    A table refuses, memory of a device refuses RAM, and DESTROYED refuses RAM unless the Realm
+    said CHANGE_DESTROYED.
+    """
+    if len(words) == 1:  # the usual call of a host: one page
+        return _change_word(rtt, words, level, ripas, change_destroyed)
+    now = entries.ripas_of(words, level)
+    valid = (words & np.uint64(1)) != np.uint64(0)
+    hipas = np.where(valid, np.uint64(0), words & np.uint64(HIPAS_MASK))
+    device = (hipas == np.uint64(HIPAS_ASSIGNED_DEV)) | (valid & (now == Ripas.DEV))
+    if ripas == Ripas.RAM:
+        refused = (now == 4) | device
+        if not change_destroyed:
+            refused |= now == Ripas.DESTROYED
+    else:
+        refused = now == 4
+    count = _leading(~refused)
+    part = words[:count]
+    valid, device = valid[:count], device[:count]
+    assigned = valid | (hipas[:count] != np.uint64(0))
+    # What stays of a word is its output address; with LPA2 part of that is in [9:8].
+    address = np.uint64(rtt.address(0x000F_FFFF_FFFF_F000))
+    oa = part & address
+    if ripas == Ripas.RAM:
+        leaf = np.uint64(rtt.assigned(0, Ripas.RAM, level))
+        part[:] = np.where(assigned, oa | leaf, np.uint64(entries.unassigned(Ripas.RAM)))
+    else:
+        held = np.where(device, np.uint64(HIPAS_ASSIGNED_DEV), np.uint64(HIPAS_ASSIGNED))
+        part[:] = np.where(assigned, oa | held, np.uint64(entries.unassigned(Ripas.EMPTY)))
+    return count
+
+
+def _change_word(rtt: Rtt, words: Words, level: int, ripas: int, change_destroyed: bool) -> int:
+    found = rtt.decode(int(words[0]), level)
+    device = found.state == 3
+    if found.state == 2 or (ripas == Ripas.RAM and device):
+        return 0
+    if ripas == Ripas.RAM and found.ripas == Ripas.DESTROYED and not change_destroyed:
+        return 0
+    if found.state == 0:
+        words[0] = entries.unassigned(ripas)
+    else:
+        words[0] = rtt.assigned(found.oa, ripas, level, dev=device)
+    return 1
+
+
+def ipa_state_set(rmm: Rmm, rec: Rec, base: int, top: int, ripas: int, flags: int) -> Resume | Exit:
+    """RSI_IPA_STATE_SET(base, top, ripas, flags): ask the host to share or take back a range."""
+    rtt = rec.realm.rtt
+    outside = top > rtt.half or top <= base or (base | top) & 0xFFF
+    if outside or ripas not in (Ripas.EMPTY, Ripas.RAM) or flags & ~CHANGE_DESTROYED:
+        return Resume({0: int(RsiStatus.ERROR_INPUT)}, advance=True)
+    rec.ripas_change = RipasChange(base, top, ripas, bool(flags & CHANGE_DESTROYED), base)
+    return rmm.leave(
+        rec,
+        Exit(ExitReason.RIPAS_CHANGE, ripas_base=base, ripas_top=top, ripas_value=ripas),
+    )
+
+
+def ipa_state_get(rmm: Rmm, rec: Rec, base: int, top: int) -> Resume:
+    """RSI_IPA_STATE_GET(base, top) -> top, RIPAS: how far is the RIPAS the same?"""
+    rtt = rec.realm.rtt
+    if top > rtt.half or top <= base or (base | top) & 0xFFF:
+        return Resume({0: int(RsiStatus.ERROR_INPUT)}, advance=True)
+    level, index, entry = rtt.walk(base, LAST)
+    shift = SHIFTS[level]
+    ripas = rtt.decode(entry, level).ripas
+    words = rtt.rest_of_table(index)[: ((top - 1) >> shift) - (base >> shift) + 1]
+    count = _leading(entries.ripas_of(words, level) == np.uint64(ripas))
+    reached = min(((base >> shift) + count) << shift, top)
+    return Resume({0: int(RsiStatus.SUCCESS), 1: reached, 2: int(ripas)}, advance=True)

@@ -1,0 +1,228 @@
+"""What stands in a Realm translation table (RTT), and where does a walk for an IPA end?
+
+RTTs are VMSAv8-64 stage-2 tables with 4 KiB granules in memory bytes. A valid word is what the
+hardware walks. An invalid word holds the RMM's own state, out of the hardware's sight: HIPAS in
+[5:3], RIPAS in [2:1], the output address of an assigned but inaccessible page, and bit 55 for an
+unprotected entry. Sources: DDI0487 D8.3; DEN0137, "Realm Translation Table".
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from topbit.arch import stage2
+from topbit.arch.rmi import Ripas, RttState
+from topbit.arch.stage2 import G4K, NS, OA_MASK_48, Granule
+from topbit.memory import PhysicalMemory, Words
+
+LAST = stage2.LAST_LEVEL
+ENTRIES = 512
+MIN_BLOCK_LEVEL = 1
+G4K_LPA2 = Granule(12, ds=True)
+
+HIPAS_ASSIGNED = 1 << 3
+HIPAS_ASSIGNED_DEV = 3 << 3
+HIPAS_MASK = 7 << 3
+RIPAS_SHIFT = 1
+RIPAS_MASK = 3 << RIPAS_SHIFT
+
+UNASSIGNED_NS = NS
+
+MEMATTR_MASK = 0xF << 2
+MEMATTR_PROTECTED = 0b0110 << 2  # FEAT_S2FWB: Normal Write-Back
+MEMATTR_DEVICE = 0b0001 << 2  # FEAT_S2FWB: Device-nGnRE
+S2AP_RW = stage2.S2AP_READ | stage2.S2AP_WRITE
+XN = 1 << 54
+
+PROTECTED = MEMATTR_PROTECTED | S2AP_RW | stage2.SH_INNER | stage2.AF
+PROTECTED_DEV = MEMATTR_DEVICE | S2AP_RW | stage2.SH_INNER | stage2.AF | XN
+UNPROTECTED = NS | XN | stage2.SH_INNER | stage2.AF
+HOST_ATTRIBUTES = MEMATTR_MASK | S2AP_RW  # what the host chooses of an unprotected mapping
+
+SHIFTS = (39, 30, 21, 12, 48)  # SHIFTS[-1] is level -1's
+
+
+def unassigned(ripas: int) -> int:
+    """Which word is an unassigned protected entry of this RIPAS?"""
+    return ripas << RIPAS_SHIFT
+
+
+class Walk(NamedTuple):
+    """Where did a walk end?
+
+    Attributes:
+        level: level of the entry.
+        index: index of the entry among the 64-bit words of the memory.
+        entry: the word there.
+    """
+
+    level: int
+    index: int
+    entry: int
+
+
+class Entry(NamedTuple):
+    """What does one RTT entry say, as RTT_READ_ENTRY reports it?"""
+
+    state: RttState
+    ripas: Ripas
+    oa: int
+    ns: bool  # of the unprotected half
+    valid: bool  # the hardware translates through it
+
+
+class Rtt:
+    """Which tables translate the IPAs of one Realm?
+
+    Args:
+        memory: where the tables stand.
+        base: PA of the first root table (they are concatenated).
+        start_level: level of the root, -1 to 2.
+        ipa_bits: width of the IPA space; its top bit is the shared bit.
+        lpa2: FEAT_LPA2 descriptors (52-bit output addresses).
+    """
+
+    __slots__ = (
+        "_mask",
+        "_u64",
+        "base",
+        "first",
+        "granule",
+        "half",
+        "ipa_bits",
+        "lpa2",
+        "memory",
+        "memory_base",
+        "start_level",
+    )
+
+    def __init__(
+        self, memory: PhysicalMemory, base: int, start_level: int, ipa_bits: int, lpa2: bool
+    ) -> None:
+        self.memory = memory
+        self.base = base
+        self.start_level = start_level
+        self.ipa_bits = ipa_bits
+        self.half = 1 << (ipa_bits - 1)
+        self.lpa2 = lpa2
+        self.granule = G4K_LPA2 if lpa2 else G4K
+        self.memory_base = memory.base
+        self.first = (base - memory.base) >> 3
+        self._u64 = memory.scalar_words
+        self._mask = 0x0003_FFFF_FFFF_F000 if lpa2 else OA_MASK_48
+
+    @property
+    def roots(self) -> int:
+        """How many concatenated root tables are there?"""
+        return self.granule.root_tables(self.ipa_bits, self.start_level)
+
+    def walk(self, ipa: int, level: int) -> Walk:
+        """Where does the walk for `ipa` end that goes no deeper than `level`?"""
+        words = self._u64
+        at = self.start_level
+        index = self.first + (ipa >> SHIFTS[at])
+        entry = words[index]
+        while at < level and entry & 3 == 3:
+            at += 1
+            index = ((self.pa_of(entry) - self.memory_base) >> 3) + (ipa >> SHIFTS[at] & 511)
+            entry = words[index]
+        return Walk(at, index, entry)
+
+    def write(self, index: int, entry: int) -> None:
+        """Store one word, by its index among the words of the memory."""
+        self._u64[index] = entry
+
+    def rest_of_table(self, index: int) -> Words:
+        """Which words follow in the same table, from `index` on? (live view)"""
+        return self.memory.words[index : (index | 511) + 1]
+
+    def table(self, pa: int) -> Words:
+        """Which 512 words are the table at `pa`? (live view)"""
+        first = (pa - self.memory_base) >> 3
+        return self.memory.words[first : first + ENTRIES]
+
+    def pa_of(self, entry: int) -> int:
+        """Which output or table address does a word hold?"""
+        if self.lpa2:
+            return entry & self._mask | (entry >> 8 & 3) << 50
+        return entry & OA_MASK_48
+
+    def address(self, pa: int) -> int:
+        """Which bits of a word hold the address `pa`?"""
+        if self.lpa2:
+            return pa & self._mask | (pa >> 50 & 3) << 8
+        return pa
+
+    def attributes(self, of: int) -> int:
+        """Which attributes does a descriptor carry? With LPA2, [9:8] hold the address, not SH."""
+        return of & ~stage2.SH_INNER if self.lpa2 else of
+
+    def assigned(self, pa: int, ripas: int, level: int = LAST, *, dev: bool = False) -> int:
+        """Which word is an assigned protected entry?"""
+        if ripas == Ripas.RAM and not dev:
+            kind = 3 if level == LAST else 1
+            return self.address(pa) | self.attributes(PROTECTED) | kind
+        if ripas == Ripas.DEV and dev:
+            kind = 3 if level == LAST else 1
+            return self.address(pa) | self.attributes(PROTECTED_DEV) | kind
+        return self.address(pa) | (HIPAS_ASSIGNED_DEV if dev else HIPAS_ASSIGNED) | ripas << 1
+
+    def assigned_ns(self, descriptor: int, level: int) -> int:
+        """Which word maps an unprotected entry? `descriptor`: PA | MemAttr<<2 | S2AP<<6."""
+        kind = 3 if level == LAST else 1
+        pa = descriptor & ~0xFFF
+        return self.address(pa) | descriptor & HOST_ATTRIBUTES | self.attributes(UNPROTECTED) | kind
+
+    def decode(self, entry: int, level: int) -> Entry:
+        """What does the word of an entry at `level` say?"""
+        if entry & 1:
+            if level < LAST and entry & 2:
+                return Entry(RttState.TABLE, Ripas.EMPTY, self.pa_of(entry), False, True)
+            oa = self.pa_of(entry)
+            if entry & NS:
+                return Entry(RttState.ASSIGNED, Ripas.EMPTY, oa, True, True)
+            if entry & MEMATTR_MASK == MEMATTR_DEVICE:
+                return Entry(RttState.ASSIGNED_DEV, Ripas.DEV, oa, False, True)
+            return Entry(RttState.ASSIGNED, Ripas.RAM, oa, False, True)
+        if entry & NS:
+            return Entry(RttState.UNASSIGNED, Ripas.EMPTY, 0, True, False)
+        ripas = Ripas(entry >> RIPAS_SHIFT & 3)
+        hipas = entry & HIPAS_MASK
+        if not hipas:
+            return Entry(RttState.UNASSIGNED, ripas, 0, False, False)
+        state = RttState.ASSIGNED if hipas == HIPAS_ASSIGNED else RttState.ASSIGNED_DEV
+        return Entry(state, ripas, self.pa_of(entry), False, False)
+
+
+def is_table(words: NDArray[np.uint64], level: int) -> NDArray[np.bool_]:
+    """Which of the words of a table at `level` are table descriptors?"""
+    if level == LAST:
+        return np.zeros(words.shape, np.bool_)
+    return (words & np.uint64(3)) == np.uint64(3)
+
+
+def is_live(words: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Which words hold an address: a table, an assigned or an unprotected mapping?"""
+    return (words & np.uint64(1 | HIPAS_MASK)) != np.uint64(0)
+
+
+def is_held(words: NDArray[np.uint64], level: int) -> NDArray[np.bool_]:
+    """Which words keep their table from being destroyed: tables and assigned protected entries?
+
+    Unprotected mappings do not: they hold no granule of the Realm.
+    """
+    protected = (words & np.uint64(NS)) == np.uint64(0)
+    return is_table(words, level) | (is_live(words) & protected)
+
+
+def ripas_of(words: NDArray[np.uint64], level: int) -> NDArray[np.uint64]:
+    """What is the RIPAS of each word of a table of the protected half? Tables give 4."""
+    valid = (words & np.uint64(1)) != np.uint64(0)
+    device = (words & np.uint64(MEMATTR_MASK)) == np.uint64(MEMATTR_DEVICE)
+    mapped = np.where(device, np.uint64(Ripas.DEV), np.uint64(Ripas.RAM))
+    ripas = np.where(valid, mapped, words >> np.uint64(RIPAS_SHIFT) & np.uint64(3))
+    ripas[is_table(words, level)] = 4
+    return ripas

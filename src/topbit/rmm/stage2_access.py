@@ -1,0 +1,117 @@
+"""What becomes of an access that the Realm's own code makes? Translation, exit, or abort.
+
+Source: DEN0137 1.0, "Realm Translation Faults" and host visibility of them; DDI0487 ESR_ELx;
+observed on TF-RMM v0.8.0 (which registers the host sees, and the shared bit kept in HPFAR).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from topbit.arch.rmi import ExitReason, Ripas, RttState
+from topbit.rmm.rec import (
+    EC_DATA_ABORT,
+    EC_INSTRUCTION_ABORT,
+    ESR_FSC,
+    ESR_ISV,
+    ESR_SAS,
+    ESR_SF,
+    ESR_WNR,
+    U64,
+    Exit,
+    Rec,
+)
+from topbit.rmm.rtt import LAST, NS, S2AP_RW, SHIFTS, XN
+
+if TYPE_CHECKING:
+    from topbit.rmm.monitor import Rmm
+
+Kind: TypeAlias = Literal["r", "w", "x"]
+
+FSC_TRANSLATION = 0x04
+FSC_PERMISSION = 0x0C
+
+
+@dataclass(frozen=True, slots=True)
+class Translated:
+    """Where does the access go?
+
+    Attributes:
+        pa: physical address.
+        ns: through the Non-secure physical address space (shared memory).
+    """
+
+    pa: int
+    ns: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Sea:
+    """Which fault made the RMM inject a synchronous external abort into the Realm?
+
+    Attributes:
+        fsc: fault status code of the stage-2 fault that the host does not see.
+    """
+
+    fsc: int
+
+
+def translate(rec: Rec, ipa: int, kind: Kind) -> Translated | int:
+    """Where does `ipa` lead through the Realm's table, as the CPU walks it?
+
+    Returns:
+        the translation, or the fault status code of the stage-2 fault.
+    """
+    rtt = rec.realm.rtt
+    if ipa >> rtt.ipa_bits:
+        return FSC_TRANSLATION
+    level, _, entry = rtt.walk(ipa, LAST)
+    if not entry & 1:
+        return FSC_TRANSLATION | (level & 3)
+    needed = S2AP_RW & (0x40 if kind != "w" else 0x80)
+    if not entry & needed or (kind == "x" and entry & XN):
+        return FSC_PERMISSION | (level & 3)
+    offset = ipa & ((1 << SHIFTS[level]) - 1)
+    return Translated(rtt.pa_of(entry) & ~((1 << SHIFTS[level]) - 1) | offset, bool(entry & NS))
+
+
+def access(
+    rmm: Rmm, rec: Rec, ipa: int, kind: Kind, size: int, value: int, esr: int | None
+) -> Translated | Sea | Exit:
+    """What becomes of the Realm's access? See `Rmm.access`."""
+    found = translate(rec, ipa, kind)
+    if isinstance(found, Translated):
+        return found
+    rtt = rec.realm.rtt
+    if ipa >> rtt.ipa_bits:
+        return Sea(found)
+    hpfar = ipa >> 12 << 4
+    if ipa >= rtt.half:
+        if kind == "x":
+            return Sea(found)
+        syndrome = _syndrome(found, kind, size) if esr is None else esr & ~ESR_FSC | found
+        visible = EC_DATA_ABORT | found | syndrome & (ESR_ISV | ESR_WNR)
+        if syndrome & ESR_ISV:
+            visible |= syndrome & (ESR_SAS | ESR_SF)
+        rec.abort_esr = EC_DATA_ABORT | syndrome & (1 << 26) - 1
+        written = value & ((1 << (8 << (syndrome >> 22 & 3))) - 1) & U64
+        gprs = (written,) if kind == "w" and syndrome & ESR_ISV else ()
+        return rmm.leave(rec, Exit(ExitReason.SYNC, visible, ipa & 0xFFF, hpfar, gprs))
+    level, _, entry = rtt.walk(ipa, LAST)
+    decoded = rtt.decode(entry, level)
+    inaccessible = decoded.ripas == Ripas.EMPTY
+    device_refused = decoded.state == RttState.ASSIGNED_DEV and decoded.valid
+    if inaccessible or device_refused:
+        return Sea(found)
+    ec = EC_INSTRUCTION_ABORT if kind == "x" else EC_DATA_ABORT
+    return rmm.leave(rec, Exit(ExitReason.SYNC, ec | found, hpfar=hpfar))
+
+
+def _syndrome(fsc: int, kind: Kind, size: int) -> int:
+    """Which ISS does a plain load to, or store of, XZR have?"""
+    sas = {1: 0, 2: 1, 4: 2, 8: 3}.get(size)
+    if sas is None:
+        return fsc | (ESR_WNR if kind == "w" else 0)
+    wide = ESR_SF if size == 8 else 0
+    return ESR_ISV | sas << 22 | 31 << 16 | wide | (ESR_WNR if kind == "w" else 0) | fsc

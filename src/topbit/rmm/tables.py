@@ -1,0 +1,257 @@
+"""How do a Realm's tables grow, fold and go? RMI_RTT_CREATE, _DESTROY, _FOLD, _READ_ENTRY and
+the unprotected mappings.
+
+Source: DEN0137 1.0; the order in which several errors of one call are found is TF-RMM v0.8.0's.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from topbit.arch.rmi import Ripas, RmiStatus, RttState
+from topbit.rmm import rtt as entries
+from topbit.rmm.granules import DELEGATED, RTT
+from topbit.rmm.rtt import (
+    ENTRIES,
+    HIPAS_MASK,
+    HOST_ATTRIBUTES,
+    LAST,
+    MEMATTR_MASK,
+    MIN_BLOCK_LEVEL,
+    NS,
+    SHIFTS,
+    UNASSIGNED_NS,
+    Rtt,
+    Walk,
+    unassigned,
+)
+
+if TYPE_CHECKING:
+    from topbit.rmm.monitor import Rmm
+    from topbit.rmm.realm import Realm
+
+SUCCESS, ERROR_INPUT, ERROR_RTT = (
+    int(RmiStatus.SUCCESS),
+    int(RmiStatus.ERROR_INPUT),
+    int(RmiStatus.ERROR_RTT),
+)
+MEMATTR_RESERVED = 0b0100 << 2  # FEAT_S2FWB: the one encoding that means nothing
+
+
+def rtt_error(level: int) -> int:
+    """Which X0 says that the walk, or the entry it found at `level`, is wrong?"""
+    return ERROR_RTT | (level & 0xFF) << 8
+
+
+def is_aligned(ipa: int, level: int) -> bool:
+    """Does an entry of `level` begin at `ipa`?"""
+    return not ipa & ((1 << SHIFTS[level]) - 1)
+
+
+def next_live(rtt: Rtt, ipa: int, walk: Walk) -> int:
+    """Which is the next IPA that may hold a live entry? (`top` outputs; ends with the table)"""
+    if walk.entry & (1 | HIPAS_MASK):
+        return ipa
+    live = entries.is_live(rtt.rest_of_table(walk.index))
+    first = int(live.argmax())
+    skipped = first if live[first] else len(live)
+    shift = SHIFTS[walk.level]
+    return ((ipa >> shift) + skipped) << shift
+
+
+def _structure_arguments(rmm: Rmm, rd: int, ipa: int, level: int) -> Realm | None:
+    """Which Realm may have a table of `level` for `ipa`? None if an argument is wrong."""
+    realm = rmm.realms.get(rd)
+    if realm is None or not realm.rtt.start_level < _signed(level) <= LAST:
+        return None
+    rtt = realm.rtt
+    if ipa >> rtt.ipa_bits or not is_aligned(ipa, _signed(level) - 1):
+        return None
+    return realm
+
+
+def _signed(level: int) -> int:
+    return level - (1 << 64) if level >> 63 else level
+
+
+def rtt_create(rmm: Rmm, rd: int, table: int, ipa: int, level: int) -> tuple[int, ...]:
+    """RMI_RTT_CREATE(rd, rtt, ipa, level): a table of `level` whose entries say what its parent
+    entry said."""
+    if rmm.granules.get(table) != DELEGATED:
+        return (ERROR_INPUT,)
+    realm = _structure_arguments(rmm, rd, ipa, level)
+    if realm is None:
+        return (ERROR_INPUT,)
+    rtt = realm.rtt
+    level = _signed(level)
+    at, index, entry = rtt.walk(ipa, level - 1)
+    if at < level - 1 or entry & 3 == 3:
+        return (rtt_error(at),)
+    words = rtt.table(table)
+    # The parent was broken before it was made: its word is replaced in one store below, and no
+    # translation is cached here.
+    if entry & 1:
+        kind = 3 if level == LAST else 1
+        words[:] = np.arange(ENTRIES, dtype=np.uint64) << np.uint64(SHIFTS[level])
+        pa = rtt.pa_of(entry)
+        if rtt.lpa2:
+            words[:] = [rtt.address(pa + (i << SHIFTS[level])) for i in range(ENTRIES)]
+            words |= np.uint64(_attributes(rtt, entry) | kind)
+        else:
+            words += np.uint64(pa)
+            words |= np.uint64(_attributes(rtt, entry) | kind)
+    elif entry & HIPAS_MASK:
+        step = 1 << SHIFTS[level]
+        pa = rtt.pa_of(entry)
+        state = entry & (HIPAS_MASK | entries.RIPAS_MASK)
+        words[:] = [rtt.address(pa + i * step) | state for i in range(ENTRIES)]
+    else:
+        words[:] = entry
+    rtt.write(index, rtt.address(table) | 3)
+    rmm.granules.set(table, RTT)
+    return (SUCCESS,)
+
+
+def _attributes(rtt: Rtt, entry: int) -> int:
+    """Which bits of a valid leaf are neither its address nor its type?"""
+    return entry & ~rtt.address(rtt.pa_of(entry)) & ~3
+
+
+def rtt_destroy(rmm: Rmm, rd: int, ipa: int, level: int) -> tuple[int, ...]:
+    """RMI_RTT_DESTROY(rd, ipa, level) -> rtt, top: an empty table goes, and with it what its
+    entries said: DESTROYED below the half, unassigned above."""
+    realm = _structure_arguments(rmm, rd, ipa, level)
+    if realm is None:
+        return (ERROR_INPUT, 0, 0)
+    rtt = realm.rtt
+    level = _signed(level)
+    walk = rtt.walk(ipa, level - 1)
+    if walk.level < level - 1 or walk.entry & 3 != 3:
+        return (rtt_error(walk.level), 0, next_live(rtt, ipa, walk))
+    table = rtt.pa_of(walk.entry)
+    words = rtt.table(table)
+    if entries.is_held(words, level).any():
+        return (rtt_error(level), 0, ipa)
+    entry = unassigned(Ripas.DESTROYED) if ipa < rtt.half else UNASSIGNED_NS
+    if rmm.listening:
+        rmm.say_table_gone(realm, ipa, words, level)
+    rtt.write(walk.index, entry)
+    rmm.granules.set(table, DELEGATED)
+    return (SUCCESS, table, next_live(rtt, ipa, walk._replace(entry=entry)))
+
+
+def rtt_fold(rmm: Rmm, rd: int, ipa: int, level: int) -> tuple[int, ...]:
+    """RMI_RTT_FOLD(rd, ipa, level) -> rtt: 512 entries that say one thing become one entry."""
+    realm = _structure_arguments(rmm, rd, ipa, level)
+    if realm is None:
+        return (ERROR_INPUT, 0)
+    rtt = realm.rtt
+    level = _signed(level)
+    at, index, entry = rtt.walk(ipa, level - 1)
+    if at < level - 1 or entry & 3 != 3:
+        return (rtt_error(at), 0)
+    table = rtt.pa_of(entry)
+    words = rtt.table(table)
+    first = int(words[0])
+    if first & (1 | HIPAS_MASK):
+        if level < LAST and first & 3 == 3:
+            return (rtt_error(level), 0)
+        pa = rtt.pa_of(first)
+        step = 1 << SHIFTS[level]
+        rest = first & ~rtt.address(pa)
+        held = first & NS or entries.is_held(words, level).all()
+        if held and not first & NS and level <= MIN_BLOCK_LEVEL:
+            return (rtt_error(at), 0)
+        if rtt.lpa2:
+            run = np.array([rtt.address(pa + i * step) for i in range(ENTRIES)], np.uint64)
+        else:
+            run = np.arange(pa, pa + ENTRIES * step, step, dtype=np.uint64)
+        if pa & (ENTRIES * step - 1) or (words != (run | np.uint64(rest))).any():
+            return (rtt_error(level), 0)
+        if level <= MIN_BLOCK_LEVEL:
+            return (rtt_error(at), 0)
+        folded = first & ~2 if first & 1 else first
+    else:
+        if (words != words[0]).any():
+            return (rtt_error(level), 0)
+        folded = first
+    rtt.write(index, folded)
+    rmm.granules.set(table, DELEGATED)
+    return (SUCCESS, table)
+
+
+def rtt_read_entry(rmm: Rmm, rd: int, ipa: int, level: int) -> tuple[int, ...]:
+    """RMI_RTT_READ_ENTRY(rd, ipa, level) -> walk level, state, descriptor, RIPAS."""
+    realm = rmm.realms.get(rd)
+    level = _signed(level)
+    if realm is None or not realm.rtt.start_level <= level <= LAST:
+        return (ERROR_INPUT, 0, 0, 0, 0)
+    rtt = realm.rtt
+    if ipa >> rtt.ipa_bits or not is_aligned(ipa, level):
+        return (ERROR_INPUT, 0, 0, 0, 0)
+    at, _, entry = rtt.walk(ipa, level)
+    found = rtt.decode(entry, at)
+    descriptor = found.oa
+    if found.ns and found.state == RttState.ASSIGNED:
+        descriptor |= entry & HOST_ATTRIBUTES
+    return (SUCCESS, at & 0xFF, int(found.state), descriptor, int(found.ripas))
+
+
+def rtt_map_unprotected(
+    rmm: Rmm, rd: int, ipa: int, level: int, descriptor: int
+) -> tuple[int, ...]:
+    """RMI_RTT_MAP_UNPROTECTED(rd, ipa, level, desc): the host maps memory of its choice.
+
+    The RMM does not ask what stands at the output address: the entry says NS = 1, and granule
+    protection keeps such an access out of every Realm granule.
+    """
+    realm = rmm.realms.get(rd)
+    if realm is None or not _map_level(realm, ipa, level):
+        return (ERROR_INPUT,)
+    rtt = realm.rtt
+    if not descriptor_is_valid(rtt, descriptor, level, rmm.pa_bits) or ipa < rtt.half:
+        return (ERROR_INPUT,)
+    at, index, entry = rtt.walk(ipa, level)
+    if at != level or entry != UNASSIGNED_NS:
+        return (rtt_error(at),)
+    rtt.write(index, rtt.assigned_ns(descriptor, level))
+    if rmm.listening:
+        rmm.say_rtt("rtt_map", realm, ipa, descriptor & ~0xFFF, 1 << SHIFTS[level])
+    return (SUCCESS,)
+
+
+def rtt_unmap_unprotected(rmm: Rmm, rd: int, ipa: int, level: int) -> tuple[int, ...]:
+    """RMI_RTT_UNMAP_UNPROTECTED(rd, ipa, level) -> top."""
+    realm = rmm.realms.get(rd)
+    if realm is None or not _map_level(realm, ipa, level) or ipa < realm.rtt.half:
+        return (ERROR_INPUT, 0)
+    rtt = realm.rtt
+    walk = rtt.walk(ipa, level)
+    mapped = walk.entry & 1 and walk.entry & NS
+    if walk.level != level or not mapped:
+        return (rtt_error(walk.level), next_live(rtt, ipa, walk))
+    rtt.write(walk.index, UNASSIGNED_NS)
+    if rmm.listening:
+        rmm.say_rtt("rtt_unmap", realm, ipa, rtt.pa_of(walk.entry), 1 << SHIFTS[level])
+    return (SUCCESS, next_live(rtt, ipa, walk._replace(entry=UNASSIGNED_NS)))
+
+
+def _map_level(realm: Realm, ipa: int, level: int) -> bool:
+    """May a leaf of `level` stand at `ipa`? (also not above the start level, see the specification)"""
+    rtt = realm.rtt
+    if not max(MIN_BLOCK_LEVEL, rtt.start_level) <= level <= LAST:
+        return False
+    return not ipa >> rtt.ipa_bits and is_aligned(ipa, level)
+
+
+def descriptor_is_valid(rtt: Rtt, descriptor: int, level: int, pa_bits: int) -> bool:
+    """May the host ask for this output address, MemAttr and S2AP?"""
+    pa = descriptor & ~0xFFF
+    if descriptor & 0xFFF & ~HOST_ATTRIBUTES or not is_aligned(pa, level):
+        return False
+    if pa >> (52 if rtt.lpa2 else pa_bits):
+        return False
+    # FWB: MemAttr[3] (bit 5) is not the host's to choose
+    return descriptor & MEMATTR_MASK not in (MEMATTR_RESERVED,) and not descriptor & 1 << 5
