@@ -1,0 +1,131 @@
+"""Which kernel is in this file, and can it be a Realm?
+
+Takes what an arm64 build leaves (Image, Image.gz, Image.xz, Image.zst) and what distributions
+install (vmlinuz: any of these, or an EFI zboot image around them), and gives the plain Image that
+a boot loader would put into memory.
+"""
+
+from __future__ import annotations
+
+import lzma
+import re
+import struct
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from topbit.errors import InputError, MissingToolError
+
+ARM64_MAGIC = b"ARM\x64"
+MAX_IMAGE = 1 << 30  # bytes; what claims to unpack to more is not a kernel
+PAGE_SIZES = {1: 4096, 2: 16384, 3: 65536}
+# arch/arm64/kernel/rsi.c:arm64_rsi_init logs it; the file is always built since Linux 6.13.
+RSI_BANNER = b"Using RSI version"
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """What does a kernel Image say about itself? (Linux Documentation/arch/arm64/booting.rst)
+
+    Attributes:
+        data: the uncompressed Image.
+        text_offset: bytes above a 2 MiB boundary at which it must be loaded.
+        image_size: bytes of memory it takes, zeroed data included.
+        page_size: 4096, 16384 or 65536; 0 if the Image does not say.
+        release: ``uname -r``; empty if there is no banner.
+        realm: has it the code to ask for RSI, so that it can be a Realm?
+    """
+
+    data: bytes
+    text_offset: int
+    image_size: int
+    page_size: int
+    release: str
+    realm: bool
+
+    def check_realm(self, where: str) -> None:
+        """Refuse a kernel that cannot be a Realm, after looking at it.
+
+        Raises:
+            InputError: the Image has no RSI support.
+        """
+        if not self.realm:
+            raise InputError(
+                f"Linux {self.release or '(unknown release)'} cannot be a Realm: "
+                "this Image has no RSI support",
+                where=where,
+                mend="arm64 kernels have it since 6.13",
+            )
+
+
+def read_image(path: Path) -> Image:
+    """Which kernel is in the file at `path`?
+
+    Raises:
+        InputError: no such file, or not an arm64 kernel.
+        MissingToolError: it is zstd-compressed and the zstandard package is not installed.
+    """
+    try:
+        packed = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}", where=str(path)) from error
+    data = unpack(packed, str(path))
+    if data[0x38:0x3C] != ARM64_MAGIC or len(data) < 64:
+        raise InputError(
+            "is not an arm64 kernel Image",
+            where=str(path),
+            mend="give arch/arm64/boot/Image, or a vmlinuz of an arm64 distribution",
+        )
+    text_offset, image_size, flags = struct.unpack_from("<QQQ", data, 8)
+    if flags & 1:
+        raise InputError("is a big-endian kernel", where=str(path))
+    banner = re.search(rb"Linux version (\S{1,64}) \(", data)
+    return Image(
+        data=data,
+        text_offset=text_offset,
+        image_size=max(image_size, len(data)),
+        page_size=PAGE_SIZES.get(flags >> 1 & 3, 0),
+        release=banner[1].decode("ascii", "replace") if banner else "",
+        realm=RSI_BANNER in data,
+    )
+
+
+def unpack(data: bytes, where: str) -> bytes:
+    """What is inside this gzip, xz, zstd or EFI zboot file? Anything else is returned as it is.
+
+    Raises:
+        InputError: the compressed data is damaged, or in a form that is not known here.
+        MissingToolError: it is zstd and the zstandard package is not installed.
+    """
+    if data[:2] == b"MZ" and data[4:8] == b"zimg":
+        # Linux drivers/firmware/efi/libstub/zboot-header.S
+        offset, size = struct.unpack_from("<II", data, 8)
+        kind = data[24:56].split(b"\0")[0].decode("ascii", "replace")
+        payload = data[offset : offset + size]
+        inner = unpack(payload, where)
+        if inner is payload:
+            raise InputError(f"EFI zboot image: compression {kind!r} is not known", where=where)
+        return inner
+    try:
+        if data[:2] == b"\x1f\x8b":
+            return zlib.decompressobj(wbits=31).decompress(data, MAX_IMAGE)
+        if data[:6] == b"\xfd7zXZ\0":
+            return lzma.LZMADecompressor().decompress(data, MAX_IMAGE)
+        if data[:4] == b"\x28\xb5\x2f\xfd":
+            return _unpack_zstd(data)
+    except (zlib.error, lzma.LZMAError, EOFError) as error:
+        raise InputError(f"is damaged: {error}", where=where) from error
+    return data
+
+
+def _unpack_zstd(data: bytes) -> bytes:
+    try:
+        import zstandard
+    except ImportError as error:
+        raise MissingToolError(
+            "the zstandard package is not installed", mend="pip install 'topbit[qemu]'"
+        ) from error
+    try:
+        return zstandard.ZstdDecompressor().decompressobj().decompress(data)
+    except zstandard.ZstdError as error:
+        raise lzma.LZMAError(str(error)) from error

@@ -1,0 +1,254 @@
+"""Which arm64 kernels can be booted, and where are their files?
+
+Debian's kernels come from its archive through apt (see `apt`), and stay in the cache: each with
+its plain Image and its modules. One's own build is a file and, if it has any, a folder of modules.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from topbit.errors import InputError, MissingToolError, RunError, nearest
+from topbit.machine.qemu.apt import AptRoot, Package, Source, debian_mirror, extract
+from topbit.machine.qemu.image import Image, read_image
+from topbit.machine.qemu.modules import ModuleTree
+from topbit.machine.qemu.store import cache_dir, install_folder, locked
+
+SUITES = ("trixie", "trixie-backports")
+FLAVOURS = {"cloud": "cloud-arm64", "full": "arm64", "rt": "rt-arm64", "16k": "arm64-16k"}
+
+Note = Callable[[str], None]
+
+
+def _quiet(text: str) -> None:
+    """Say nothing about what is being done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """Which kernel is it, and where are its files?
+
+    Attributes:
+        release: ``uname -r``.
+        image: its Image file; plain if it came from the store.
+        modules: its ``lib/modules/RELEASE`` folder; None if it has none.
+    """
+
+    release: str
+    image: Path
+    modules: Path | None
+
+    def read(self) -> Image:
+        """Which Image does it boot? Raises InputError if it cannot be a Realm."""
+        image = read_image(self.image)
+        image.check_realm(str(self.image))
+        return image
+
+    def tree(self) -> ModuleTree:
+        """Which modules has it? An empty tree if it has none."""
+        return ModuleTree(self.modules or self.image.parent / "modules")
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """Which kernel does the archive offer? `packages` are all that hold its files."""
+
+    release: str
+    flavour: str
+    packages: tuple[Package, ...]
+
+    @property
+    def size(self) -> int:
+        """How many bytes are to be downloaded?"""
+        return sum(package.size for package in self.packages)
+
+
+def cached() -> list[Kernel]:
+    """Which kernels are in the cache? Oldest version first."""
+    home = cache_dir() / "kernels"
+    names = sorted((path.name for path in home.glob("[0-9]*")), key=version_of)
+    return [Kernel(name, home / name / "Image", home / name / "modules") for name in names]
+
+
+def available(*, force: bool = False) -> list[Offer]:
+    """Which kernels does Debian's archive offer for arm64? Oldest version first.
+
+    A kernel of which the archive has lost a part (its modules, say) is left out.
+
+    Args:
+        force: ask the archive even if its index was fetched less than a day ago.
+
+    Raises:
+        MissingToolError: this machine has no apt or no Debian archive.
+        RunError: the archive cannot be reached and was never asked before.
+    """
+    apt = arm64_apt()
+    apt.update(force=force)
+    wanted = [f"linux-{part}-[0-9]*" for part in ("image", "binary", "modules", "base")]
+    packages = {p.name: p for pattern in wanted for p in apt.offers(pattern)}
+    offers = []
+    for package in packages.values():
+        match = re.fullmatch(r"linux-image-([0-9.]+\+deb\d+)-(.+)", package.name)
+        flavour = next((k for k, v in FLAVOURS.items() if match and v == match[2]), None)
+        if match is None or flavour is None:
+            continue
+        # Newer kernels are split: linux-image-* is then empty and depends on the parts.
+        parts = re.findall(r"linux-(?:binary|modules)-[^ ,]+", package.depends)
+        if parts:
+            parts.append(f"linux-base-{match[1]}-{match[2]}")
+        if all(part in packages for part in parts):
+            held = tuple(packages[part] for part in parts) or (package,)
+            offers.append(Offer(f"{match[1]}-{match[2]}", flavour, held))
+    return sorted(offers, key=lambda offer: (version_of(offer.release), offer.flavour))
+
+
+def kernel(name: str, *, flavour: str = "cloud", note: Note = _quiet) -> Kernel:
+    """Which kernel does the user mean by ``--kernel name``?
+
+    Args:
+        name: a series (``6.18``), a version (``6.18.15``), a release (``uname -r``): the newest
+            of these in the cache, else the newest in the archive, fetched; or a path.
+        flavour: which of Debian's builds, a key of `FLAVOURS`; no matter for a path.
+        note: is told what is being done.
+
+    Raises:
+        InputError: neither a version nor a file.
+        RunError: it is to be fetched and cannot be.
+    """
+    if not _VERSION.match(name) or os.sep in name:
+        return own_kernel(Path(name))
+    suffix = FLAVOURS[flavour]
+    held = [k for k in cached() if _means(name, k.release, suffix)]
+    return held[-1] if held else fetch(name, flavour=flavour, note=note)
+
+
+def own_kernel(image: Path, modules: Path | None = None) -> Kernel:
+    """Which kernel is the user's own build? `modules`: its lib/modules/RELEASE or that one's top.
+
+    Raises:
+        InputError: `image` is not a kernel, or `modules` no folder.
+    """
+    release = read_image(image).release
+    if modules is not None:
+        below = [modules / "lib/modules" / release, modules / release, modules]
+        modules = next((folder for folder in below if folder.is_dir()), None)
+        if modules is None:
+            raise InputError("is not a folder of modules", where=str(below[-1]))
+    return Kernel(release, image, modules)
+
+
+def fetch(name: str, *, flavour: str = "cloud", note: Note = _quiet) -> Kernel:
+    """Fetch the newest kernel that `name` (series, version or release) means, if not yet cached.
+
+    Raises:
+        InputError: the archive offers no such kernel.
+        MissingToolError: this machine has no apt or no Debian archive.
+        RunError: the archive cannot be reached.
+    """
+    if flavour not in FLAVOURS:
+        raise InputError(f"unknown flavour {flavour!r}", mend=nearest(flavour, FLAVOURS))
+    try:
+        return _install(_newest(name, flavour, available()), note)
+    except MissingToolError:
+        raise
+    except (RunError, InputError):
+        # A point release disappears when a newer one comes: the index may be out of date.
+        return _install(_newest(name, flavour, available(force=True)), note)
+
+
+def busybox() -> Path:
+    """Where is the static arm64 busybox that the guest's init needs? Fetched if not yet cached.
+
+    Raises:
+        MissingToolError, RunError: it is not cached and cannot be fetched.
+    """
+    if own := os.environ.get("TOPBIT_BUSYBOX"):
+        return Path(own)
+    home = cache_dir() / "busybox"
+    if not home.is_dir():
+        apt = arm64_apt()
+        apt.update()
+        with locked(cache_dir() / "apt/busybox"):
+
+            def fill(folder: Path) -> None:
+                deb = apt.download(apt.offers("busybox-static")[0], folder)
+                extract([deb], folder / "root")
+                next((folder / "root").glob("**/bin/busybox")).rename(folder / "busybox")
+                shutil.rmtree(folder / "root")
+                deb.unlink()
+
+            install_folder(home, fill)
+    return home / "busybox"
+
+
+def arm64_apt() -> AptRoot:
+    """What does Debian offer for arm64, whatever this machine is?"""
+    mirror = debian_mirror()
+    folder = cache_dir() / "apt/arm64"
+    return AptRoot(folder, "arm64", [Source(mirror, suite) for suite in SUITES])
+
+
+_VERSION = re.compile(r"\d+\.\d+")
+
+
+def version_of(release: str) -> tuple[int, ...]:
+    """Which version is a release, as numbers to compare? ``6.18.15+deb13`` is (6, 18, 15)."""
+    match = re.match(r"[\d.]+", release)
+    return tuple(int(part) for part in match[0].split(".") if part) if match else ()
+
+
+def _means(name: str, release: str, suffix: str) -> bool:
+    if name == release:
+        return True
+    wanted = tuple(map(int, name.split("."))) if re.fullmatch(r"\d+(\.\d+)+", name) else ()
+    same = version_of(release)[: len(wanted)] == wanted and bool(wanted)
+    return same and re.fullmatch(r"[\d.]+\+deb\d+-" + re.escape(suffix), release) is not None
+
+
+def _newest(name: str, flavour: str, offers: list[Offer]) -> Offer:
+    fitting = [o for o in offers if _means(name, o.release, FLAVOURS[flavour])]
+    if not fitting:
+        series = {".".join(map(str, version_of(o.release)[:2])) for o in offers}
+        known = ", ".join(sorted(series, key=version_of))
+        raise InputError(
+            f"Debian's archive offers no arm64 kernel {name} ({flavour})", mend=f"it has {known}"
+        )
+    return fitting[-1]
+
+
+def _install(offer: Offer, note: Note) -> Kernel:
+    home = cache_dir() / "kernels"
+    with locked(home):
+        folder = install_folder(home / offer.release, lambda empty: _fill(empty, offer, note))
+    return Kernel(offer.release, folder / "Image", folder / "modules")
+
+
+def _fill(folder: Path, offer: Offer, note: Note) -> None:
+    """Fetch and unpack an offered kernel: leaves Image, config and modules in `folder`."""
+    apt = arm64_apt()
+    note(f"fetching Linux {offer.release} from Debian's archive ({offer.size / 1e6:.0f} MB)")
+    debs = [apt.download(package, folder / "debs") for package in offer.packages]
+    root = folder / "debs/root"
+    extract(debs, root)
+    modules = _only([*root.glob("lib/modules/*"), *root.glob("usr/lib/modules/*")], offer)
+    vmlinuz = _only([*root.glob("boot/vmlinuz-*"), *modules.glob("vmlinuz")], offer)
+    (folder / "Image").write_bytes(read_image(vmlinuz).data)
+    config = _only([*root.glob("boot/config-*"), *modules.glob("config")], offer)
+    config.rename(folder / "config")
+    for unused in ("vmlinuz", "System.map"):
+        (modules / unused).unlink(missing_ok=True)
+    shutil.rmtree(modules / "dtb", ignore_errors=True)
+    modules.rename(folder / "modules")
+    shutil.rmtree(folder / "debs")
+
+
+def _only(found: list[Path], offer: Offer) -> Path:
+    if len(found) != 1:
+        names = ", ".join(package.name for package in offer.packages)
+        raise RunError("the packages do not hold a kernel as Debian's do", where=names)
+    return found[0]

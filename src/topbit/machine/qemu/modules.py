@@ -1,0 +1,126 @@
+"""Which module files does a kernel need for a driver, and in which order are they loaded?
+
+The dependencies are read out of the modules themselves (``depends=`` in .modinfo), so that a tree
+that depmod has never seen (an unpacked package, a fresh ``make modules_install``) serves as well.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from topbit.errors import InputError, nearest
+from topbit.machine.qemu.image import unpack
+
+SUFFIXES = (".ko", ".ko.xz", ".ko.zst", ".ko.gz")
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """Which module is it: its kernel name (``virtio_blk``) and its plain ELF file's bytes?"""
+
+    name: str
+    data: bytes
+
+
+class ModuleTree:
+    """What modules has a kernel? Made with its ``lib/modules/RELEASE`` folder.
+
+    - Files are found once; each is unpacked only when it is asked for.
+    - `closure()` answers what must be loaded for a driver, dependencies first.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @cached_property
+    def files(self) -> dict[str, Path]:
+        """Which file holds which module? By kernel name."""
+        found = (p for p in sorted(self.folder.rglob("*.ko*")) if p.name.endswith(SUFFIXES))
+        return {kernel_name(path.name.split(".ko")[0]): path for path in found}
+
+    @cached_property
+    def builtin(self) -> frozenset[str]:
+        """Which modules are part of the kernel itself? (modules.builtin)"""
+        try:
+            lines = (self.folder / "modules.builtin").read_text().split()
+        except OSError:
+            return frozenset()
+        return frozenset(kernel_name(Path(line).stem) for line in lines)
+
+    def closure(self, names: Iterable[str]) -> list[Module]:
+        """Which modules must be loaded, in this order, for the drivers `names`?
+
+        Drivers that are built in need none.
+
+        Raises:
+            InputError: the kernel has no such driver, or a file is not a module.
+        """
+        ordered: dict[str, Module] = {}
+
+        def add(name: str, wanted_by: str, chain: tuple[str, ...]) -> None:
+            if name in ordered or name in self.builtin or name in chain:
+                return
+            path = self.files.get(name)
+            if path is None:
+                raise InputError(
+                    f"this kernel has no module {name}" + wanted_by,
+                    where=str(self.folder),
+                    mend=nearest(name, self.files) if self.files else "it has no modules at all",
+                )
+            data = unpack(path.read_bytes(), str(path))
+            for dependency in modinfo(data, str(path)).get("depends", "").split(","):
+                if dependency:
+                    add(kernel_name(dependency), f" (wanted by {name})", (*chain, name))
+            ordered[name] = Module(name, data)
+
+        for name in names:
+            add(kernel_name(name), "", ())
+        return list(ordered.values())
+
+    def has(self, name: str) -> bool:
+        """Has this kernel the driver `name`, as a module or built in?"""
+        return kernel_name(name) in self.files or kernel_name(name) in self.builtin
+
+
+def kernel_name(name: str) -> str:
+    """Under which name does the kernel know the module file ``virtio-blk``?"""
+    return name.replace("-", "_")
+
+
+def modinfo(data: bytes, where: str) -> dict[str, str]:
+    """What does a module say about itself? The key=value strings of its .modinfo section.
+
+    Raises:
+        InputError: it is not a 64-bit little-endian ELF file with such a section.
+    """
+    try:
+        section = _elf_section(data, b".modinfo")
+    except struct.error:
+        section = None
+    if section is None:
+        raise InputError("is not a kernel module", where=where)
+    entries = (entry.partition(b"=") for entry in section.split(b"\0") if entry)
+    return {key.decode("utf-8", "replace"): v.decode("utf-8", "replace") for key, _, v in entries}
+
+
+def _elf_section(data: bytes, name: bytes) -> bytes | None:
+    """What does an ELF64 section hold? (ELF-64 Object File Format, section header table)"""
+    if data[:6] != b"\x7fELF\x02\x01":
+        return None
+    (table,) = struct.unpack_from("<Q", data, 0x28)
+    entry_size, count, names_index = struct.unpack_from("<HHH", data, 0x3A)
+    headers = [
+        struct.unpack_from("<IIQQQQ", data, table + index * entry_size) for index in range(count)
+    ]
+    if names_index >= count:
+        return None
+    names_offset = headers[names_index][4]
+    for name_offset, _, _, _, offset, size in headers:
+        start = names_offset + name_offset
+        if data[start : start + len(name) + 1] == name + b"\0":
+            return data[offset : offset + size]
+    return None
