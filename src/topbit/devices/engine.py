@@ -1,0 +1,129 @@
+"""What does the model's DMA engine do with the commands that its driver gives it?
+
+A disk with one command page (layout: `arch/engine.py`). It masters the bus with exactly the
+addresses that it was given, cut to the address lines it has.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+from topbit.arch import engine
+from topbit.arch.gpt import PAS
+from topbit.events import Emit, Event
+from topbit.rmm.granules import Granules
+from topbit.smmu.outcome import Fault, Ok, Outcome
+from topbit.smmu.smmu import Smmu
+
+SECTOR = 512
+
+
+@dataclass(slots=True)
+class BusPort:
+    """How does a device reach memory: through the SMMU, with its StreamID.
+
+    Attributes:
+        name: device name in events.
+        sid: StreamID.
+        smmu: the SMMU it sits behind.
+        granules: tells what stands at an address that it reached.
+        address_bits: number of address lines; higher bits of an address are lost.
+        trusted: its accesses carry T = 1 (accepted through TDISP).
+        emit: takes the "access" events.
+    """
+
+    name: str
+    sid: int
+    smmu: Smmu
+    granules: Granules
+    emit: Emit
+    address_bits: int = 64
+    trusted: bool = False
+
+    def read(self, address: int, size: int) -> bytes | None:
+        """Which bytes does the device read? None: the bus aborted."""
+        address &= (1 << self.address_bits) - 1
+        data, outcome = self.smmu.read(self.sid, address, size, realm=self.trusted)
+        self._report(address, size, "r", outcome)
+        return data if isinstance(outcome, Ok) else None
+
+    def write(self, address: int, data: bytes) -> bool:
+        """Store bytes. False: the bus aborted, perhaps after some of them."""
+        address &= (1 << self.address_bits) - 1
+        _, outcome = self.smmu.write(self.sid, address, data, realm=self.trusted)
+        self._report(address, len(data), "w", outcome)
+        return isinstance(outcome, Ok)
+
+    def _report(self, address: int, size: int, direction: str, outcome: Outcome) -> None:
+        status, reached, pa = "ok", None, None
+        if isinstance(outcome, Ok):
+            pa = outcome.pa
+            reached = "shared" if self.granules.pas(outcome.pa) is PAS.NS else "private"
+        elif isinstance(outcome, Fault):
+            status = outcome.event.name
+        else:
+            status = "GPF" if outcome.reason == "gpf" else "terminated"
+            pa = outcome.pa
+            reached = "private" if outcome.reason == "gpf" else None
+        self.emit(
+            Event(
+                "device",
+                "access",
+                device=self.name,
+                sid=self.sid,
+                address=address,
+                size=size,
+                direction=direction,
+                status=status,
+                pa=pa,
+                attrs=reached,
+                detail="T=1" if self.trusted else None,
+            )
+        )
+
+
+class DmaEngine:
+    """A disk that masters the bus.
+
+    Args:
+        bus: how it reaches memory.
+        medium: the disk's content; what the outside world sees.
+    """
+
+    def __init__(self, bus: BusPort, medium: bytearray) -> None:
+        self.bus = bus
+        self.medium = medium
+        self.ring = 0
+
+    def read_register(self, offset: int) -> int:
+        """Which 32-bit value stands at `offset`? The device shows nothing."""
+        return 0
+
+    def write_register(self, offset: int, value: int) -> None:
+        """Take a register write; a doorbell runs the command before this returns."""
+        if offset == engine.RING_LOW:
+            self.ring = (self.ring & ~0xFFFF_FFFF) | value
+        elif offset == engine.RING_HIGH:
+            self.ring = (self.ring & 0xFFFF_FFFF) | value << 32
+        elif offset == engine.DOORBELL:
+            self.run()
+
+    def run(self) -> None:
+        """Fetch the command, move its data, store its status."""
+        command = self.bus.read(self.ring, engine.COMMAND_SIZE)
+        if command is None:
+            return
+        opcode, size, address, sector, _ = struct.unpack(engine.COMMAND, command)
+        at = sector * SECTOR
+        done = False
+        if at + size <= len(self.medium) and size:
+            if opcode == engine.READ_MEMORY:
+                data = self.bus.read(address, size)
+                if data is not None:
+                    self.medium[at : at + size] = data
+                    done = True
+            elif opcode == engine.WRITE_MEMORY:
+                done = self.bus.write(address, bytes(self.medium[at : at + size]))
+        status = engine.DONE if done else engine.FAILED
+        self.bus.write(self.ring + engine.STATUS_OFFSET, status.to_bytes(8, "little"))

@@ -1,0 +1,188 @@
+"""Which RMI calls does the host make to run a Realm? (KVM: arch/arm64/kvm/rme.c)
+
+Thin wrappers that turn what the host wants (create, populate, share, unshare) into RMI calls on
+the RMM, and do the host's share of the bookkeeping: delegating granules and supplying tables.
+Calls and structures: DEN0137 1.0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from topbit.arch.rmi import RealmParams, RecParams, Rmi, RmiStatus, index, status
+from topbit.memory import PhysicalMemory
+from topbit.vmm.slots import PAGE, PagePool
+
+LAST_LEVEL = 3
+NS_NORMAL = 0b110 << 2 | 0b11 << 6  # MemAttr: write-back (FWB); S2AP: read and write
+
+
+class RmiError(Exception):
+    """Which RMI call of the host failed, and how?
+
+    Attributes:
+        call: name of the call.
+        result: X0.
+    """
+
+    def __init__(self, call: Rmi, result: int) -> None:
+        super().__init__(f"RMI_{call.name}: {status(result).name}, index {index(result)}")
+        self.call = call
+        self.result = result
+
+
+class RmiPort(Protocol):
+    """The RMM as the host reaches it."""
+
+    def rmi(self, fid: int, args: list[int]) -> tuple[int, ...]:
+        """What does the RMM answer? X0, X1, ..."""
+        ...
+
+
+def start_level(ipa_bits: int) -> int:
+    """At which level does a Realm's table start so that its root is a single table?"""
+    return 1 if ipa_bits <= 39 else 0 if ipa_bits <= 48 else -1
+
+
+@dataclass(slots=True)
+class RealmHost:
+    """One Realm as the host runs it.
+
+    Args:
+        port: the RMM.
+        memory: physical memory (parameter pages are Non-secure host memory).
+        pages: free host pages, for tables, RD and RECs.
+        ipa_bits: width of the Realm's IPA space.
+    """
+
+    port: RmiPort
+    memory: PhysicalMemory
+    pages: PagePool
+    ipa_bits: int
+    rd: int = 0
+    run_pages: dict[int, int] = field(default_factory=dict)
+
+    def call(self, call: Rmi, *args: int) -> tuple[int, ...]:
+        """Make a call that must succeed; returns X0, X1, ...
+
+        Raises:
+            RmiError: it did not.
+        """
+        result = self.port.rmi(call, list(args))
+        if status(result[0]) is not RmiStatus.SUCCESS:
+            raise RmiError(call, result[0])
+        return result
+
+    def delegated_page(self) -> int:
+        """Which fresh granule is delegated to the RMM now?"""
+        page = self.pages.page()
+        self.call(Rmi.GRANULE_DELEGATE, page)
+        return page
+
+    def create(self) -> int:
+        """Create the Realm (still NEW). Returns its RD."""
+        params = self.pages.page()
+        self.memory.fill(params, PAGE)
+        root = self.delegated_page()
+        fields = {
+            RealmParams.S2SZ: self.ipa_bits,
+            RealmParams.NUM_BPS: 1,
+            RealmParams.NUM_WPS: 1,
+            RealmParams.VMID: 1,
+            RealmParams.RTT_BASE: root,
+            RealmParams.RTT_LEVEL_START: start_level(self.ipa_bits) & (1 << 64) - 1,
+            RealmParams.RTT_NUM_START: 1,
+            RealmParams.FLAGS0: RealmParams.FLAG_LPA2 if self.ipa_bits > 48 else 0,
+        }
+        for offset, value in fields.items():
+            self.memory.write_u64(params + offset, value)
+        self.rd = self.delegated_page()
+        self.call(Rmi.REALM_CREATE, self.rd, params)
+        self.pages.free.append(params)
+        return self.rd
+
+    def rec_create(self, mpidr: int, pc: int) -> int:
+        """Create a REC, runnable. Returns its address; `run_pages` holds its run page."""
+        params = self.pages.page()
+        self.memory.fill(params, PAGE)
+        self.memory.write_u64(params + RecParams.FLAGS, RecParams.FLAG_RUNNABLE)
+        self.memory.write_u64(params + RecParams.MPIDR, mpidr)
+        self.memory.write_u64(params + RecParams.PC, pc)
+        count = self.call(Rmi.REC_AUX_COUNT, self.rd)[1]
+        self.memory.write_u64(params + RecParams.NUM_AUX, count)
+        for i in range(count):
+            self.memory.write_u64(params + RecParams.AUX + 8 * i, self.delegated_page())
+        rec = self.delegated_page()
+        self.call(Rmi.REC_CREATE, self.rd, rec, params)
+        self.pages.free.append(params)
+        self.run_pages[rec] = self.pages.page()
+        self.memory.fill(self.run_pages[rec], PAGE)
+        return rec
+
+    def init_ripas(self, base: int, top: int) -> None:
+        """Declare [base, top) RAM before the Realm is active."""
+        self._progress(Rmi.RTT_INIT_RIPAS, (self.rd,), base, top)
+
+    def activate(self) -> None:
+        """Let the Realm run."""
+        self.call(Rmi.REALM_ACTIVATE, self.rd)
+
+    def set_ripas(self, rec: int, base: int, top: int) -> None:
+        """Do what the Realm asked for in its RIPAS_CHANGE exit, all of [base, top)."""
+        self._progress(Rmi.RTT_SET_RIPAS, (self.rd, rec), base, top)
+
+    def populate(self, ipa: int, pa: int) -> None:
+        """Give the Realm the host page `pa` as its private page `ipa`, content unknown."""
+        self.call(Rmi.GRANULE_DELEGATE, pa)
+        self._mapped(Rmi.DATA_CREATE_UNKNOWN, ipa, self.rd, pa, ipa)
+
+    def destroy_data(self, ipa: int) -> int:
+        """Take the private page `ipa` back. Returns its physical address, undelegated."""
+        pa = self.call(Rmi.DATA_DESTROY, self.rd, ipa)[1]
+        self.call(Rmi.GRANULE_UNDELEGATE, pa)
+        return pa
+
+    def map_unprotected(self, ipa: int, pa: int) -> None:
+        """Map the host page `pa` at the unprotected address `ipa` (shared bit set)."""
+        self._mapped(Rmi.RTT_MAP_UNPROTECTED, ipa, self.rd, ipa, LAST_LEVEL, pa | NS_NORMAL)
+
+    def unmap_unprotected(self, ipa: int) -> None:
+        """Unmap the unprotected page `ipa` (shared bit set)."""
+        self.call(Rmi.RTT_UNMAP_UNPROTECTED, self.rd, ipa, LAST_LEVEL)
+
+    def _mapped(self, call: Rmi, ipa: int, *args: int) -> None:
+        """Make a call that needs a level 3 table; supply the tables that are missing."""
+        result = self.port.rmi(call, list(args))[0]
+        if status(result) is RmiStatus.ERROR_RTT and index(result) != LAST_LEVEL:
+            self._create_tables(ipa, _signed_level(index(result)))
+            result = self.port.rmi(call, list(args))[0]
+        if status(result) is not RmiStatus.SUCCESS:
+            raise RmiError(call, result)
+
+    def _create_tables(self, ipa: int, walk_level: int) -> None:
+        for level in range(walk_level + 1, LAST_LEVEL + 1):
+            size = 1 << 12 + 9 * (LAST_LEVEL - level + 1)
+            table = self.delegated_page()
+            self.call(Rmi.RTT_CREATE, self.rd, table, ipa & ~(size - 1), level & (1 << 64) - 1)
+
+    def _progress(self, call: Rmi, owner: tuple[int, ...], base: int, top: int) -> None:
+        """Repeat a call that may stop at the end of a table; supply tables where it needs them."""
+        while base < top:
+            result = self.port.rmi(call, [*owner, base, top])
+            if status(result[0]) is RmiStatus.SUCCESS and result[1] > base:
+                base = result[1]
+            elif status(result[0]) is RmiStatus.ERROR_RTT and index(result[0]) < LAST_LEVEL:
+                level = index(result[0])
+                self._create_tables_to(base, level, level + 1)
+            else:
+                raise RmiError(call, result[0])
+
+    def _create_tables_to(self, ipa: int, walk_level: int, level: int) -> None:
+        size = 1 << 12 + 9 * (LAST_LEVEL - walk_level)
+        table = self.delegated_page()
+        self.call(Rmi.RTT_CREATE, self.rd, table, ipa & ~(size - 1), level)
+
+
+def _signed_level(level: int) -> int:
+    return level - 256 if level > 127 else level

@@ -1,0 +1,151 @@
+"""What does the VMM do when its Realm returns to the host?
+
+The VMM of one Realm: it creates the Realm, gives it memory when it faults, converts pages when it
+asks, and emulates devices. One REC exit at a time goes through `handle_exit`, on the model machine
+and for a real kernel alike.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from topbit.arch.rmi import ExitReason, RecEnter, RecExit, Ripas, Rmi
+from topbit.events import Emit
+from topbit.memory import PhysicalMemory
+from topbit.vmm.convert import PageConverter
+from topbit.vmm.policy import VmmPolicy
+from topbit.vmm.rme import RealmHost, RmiPort
+from topbit.vmm.slots import PAGE, MemorySlot, PagePool
+from topbit.vmm.vfio import VfioContainer
+
+ISV = 1 << 24
+WNR = 1 << 6
+
+
+class MmioDevice(Protocol):
+    """The registers of an emulated device."""
+
+    def read_register(self, offset: int) -> int:
+        """Which 32-bit value stands at `offset`?"""
+        ...
+
+    def write_register(self, offset: int, value: int) -> None:
+        """Store a 32-bit value at `offset`."""
+        ...
+
+
+class Vmm:
+    """The VMM and host kernel of one Realm.
+
+    - `create()` makes the Realm with one REC;
+    - `enter(rec)` lets it run; `handle_exit(rec, ...)` does what an exit asks for, then enters.
+
+    Args:
+        port: the RMM.
+        memory: physical memory.
+        pages: free host pages.
+        slots: the guest's RAM.
+        vfio: its assigned devices' mappings.
+        ipa_bits: width of the IPA space.
+        policy: how this VMM behaves.
+        emit: takes its events.
+    """
+
+    def __init__(
+        self,
+        port: RmiPort,
+        memory: PhysicalMemory,
+        pages: PagePool,
+        slots: list[MemorySlot],
+        vfio: VfioContainer,
+        ipa_bits: int,
+        policy: VmmPolicy,
+        emit: Emit,
+    ) -> None:
+        self.memory = memory
+        self.slots = slots
+        self.shared_bit = 1 << (ipa_bits - 1)
+        self.realm = RealmHost(port, memory, pages, ipa_bits)
+        self.converter = PageConverter(self.realm, vfio, self.shared_bit, policy, emit)
+        self.mmio: dict[int, MmioDevice] = {}
+        self.stopped: str | None = None
+
+    def create(self, pc: int) -> int:
+        """Create and activate the Realm. Returns its first REC."""
+        self.realm.create()
+        for slot in self.slots:
+            self.realm.init_ripas(slot.ipa, slot.end)
+        rec = self.realm.rec_create(mpidr=0, pc=pc)
+        self.realm.activate()
+        return rec
+
+    def enter(self, rec: int, flags: int = 0) -> None:
+        """Enter the REC."""
+        run = self.realm.run_pages[rec]
+        self.memory.write_u64(run + RecEnter.FLAGS, flags)
+        self.realm.call(Rmi.REC_ENTER, rec, run)
+
+    def handle_exit(self, rec: int) -> None:
+        """Do what the exit in the REC's run page asks for, and enter the REC again.
+
+        Sets `stopped` instead when the Realm powered off.
+        """
+        run = self.realm.run_pages[rec]
+        reason = self.memory.read_u64(run + RecExit.REASON)
+        flags = 0
+        if reason == ExitReason.RIPAS_CHANGE:
+            flags = self._ripas_change(rec, run)
+        elif reason == ExitReason.SYNC:
+            flags = self._abort(run)
+        elif reason == ExitReason.PSCI:
+            self.stopped = f"PSCI call 0x{self.memory.read_u64(run + RecExit.GPRS):x}"
+            return
+        self.enter(rec, flags)
+
+    def _slot(self, base: int, top: int) -> MemorySlot | None:
+        return next((s for s in self.slots if s.contains(base, top - base)), None)
+
+    def _ripas_change(self, rec: int, run: int) -> int:
+        base = self.memory.read_u64(run + RecExit.RIPAS_BASE)
+        top = self.memory.read_u64(run + RecExit.RIPAS_TOP)
+        wanted = self.memory.read_u64(run + RecExit.RIPAS_VALUE) & 0xFF
+        slot = self._slot(base, top)
+        if slot is None:
+            return RecEnter.RIPAS_RESPONSE
+        if wanted == Ripas.EMPTY:
+            done = self.converter.share(slot, rec, base, top)
+        elif slot.shared[slot.pages(base, top)].any():
+            done = self.converter.unshare(slot, rec, base, top)
+        else:
+            self.realm.set_ripas(rec, base, top)
+            done = True
+        return 0 if done else RecEnter.RIPAS_RESPONSE
+
+    def _abort(self, run: int) -> int:
+        """Give memory, emulate a device register, or let the RMM inject an abort.
+
+        The host masks the shared bit off the faulting address, as KVM does
+        (kvm_gpa_from_fault).
+        """
+        fault = self.memory.read_u64(run + RecExit.HPFAR) >> 4 << 12
+        ipa = fault & ~self.shared_bit
+        slot = self._slot(ipa, ipa + PAGE)
+        if slot is not None and not fault & self.shared_bit:
+            page = slot.page(ipa)
+            if not slot.populated[page]:
+                self.realm.populate(ipa, slot.to_private_pa(ipa))
+                slot.populated[page] = True
+            return 0
+        return self._emulate(run, ipa)
+
+    def _emulate(self, run: int, page: int) -> int:
+        esr = self.memory.read_u64(run + RecExit.ESR)
+        device = self.mmio.get(page)
+        if device is None or not esr & ISV:
+            return RecEnter.INJECT_SEA
+        offset = self.memory.read_u64(run + RecExit.FAR) & 0xFFF
+        if esr & WNR:
+            device.write_register(offset, self.memory.read_u64(run + RecExit.GPRS))
+        else:
+            self.memory.write_u64(run + RecEnter.GPRS, device.read_register(offset))
+        return RecEnter.EMUL_MMIO
