@@ -41,5 +41,5 @@ def fold(findings: Iterable[Finding]) -> list[Finding]:
         known = by_key.setdefault(key, finding)
         if known is not finding:
             known.count += finding.count
-            known.evidence = (known.evidence + finding.evidence)[:MAX_EVIDENCE]
+            known.evidence = list(dict.fromkeys(known.evidence + finding.evidence))[:MAX_EVIDENCE]
     return list(by_key.values())

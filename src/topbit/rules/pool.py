@@ -9,7 +9,7 @@ import polars as pl
 from topbit.recording import Recording
 from topbit.rules.finding import Finding
 from topbit.rules.helpers import wide_ipa_rows
-from topbit.rules.rule import any_event, rule
+from topbit.rules.rule import rule
 from topbit.rules.wording import by_device, evidence
 
 SLOT = 2048
@@ -23,7 +23,6 @@ LARGEST = 128 * SLOT
     "The swiotlb pool holds what the drivers map at one time.",
     source="Linux 7.2 kernel/dma/swiotlb.c:swiotlb_tbl_map_single "
     "(the message), :swiotlb_find_slots",
-    needs=[any_event("swiotlb_full")],
 )
 def pool_is_large_enough(recording: Recording) -> Iterator[Finding]:
     """On which devices was the pool full, was it really, and what would help?"""
@@ -103,6 +102,7 @@ def _pool_mend(recording: Recording, total: int) -> str:
     if shrunk:
         return (
             f"Linux {platform.kernel or '7.3'} shrank it to RAM/1024 because all RAM lies below "
-            "the DMA limit; more RAM, or a kernel before 7.3 (64 MiB), gives a larger one"
+            "the DMA limit, and swiotlb= does not raise it there; more RAM, or a kernel before 7.3 "
+            "(64 MiB), gives a larger one"
         )
     return "raise it with swiotlb=SLOTS on the guest's command line"

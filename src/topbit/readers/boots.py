@@ -1,0 +1,61 @@
+"""Where does a new boot begin in a log?
+
+A console log goes on over reboots, and it also repeats: `dmesg` printed into it, or chosen lines
+of it, are the same boot again. A boot begins where the kernel says its version and the printk
+time falls back, and where the lines that follow were not there before.
+"""
+
+from __future__ import annotations
+
+from topbit.readers.kernel_log import BOOTING, VERSION
+from topbit.readers.lines import LogLine, log_line
+
+LOOK_AHEAD = 8
+"""How many time-stamped lines after a version line tell whether it begins a boot?"""
+
+
+def boot_starts(lines: list[tuple[int, str]]) -> list[int]:
+    """At which indices of `lines` does a boot begin? Index 0 always counts.
+
+    Args:
+        lines: (number, line) of one file, as `lines.clean` gives them.
+    """
+    starts = [0]
+    has_version = False
+    latest = 0.0
+    seen: set[int] = set()
+    for index, (number, line) in enumerate(lines):
+        if "[" not in line and "Linux" not in line:
+            continue
+        entry = log_line(number, line)
+        marks = BOOTING.match(entry.text) or VERSION.match(entry.text)
+        if marks and has_version and _begins(entry, lines, index, latest, seen):
+            starts.append(index)
+            has_version, latest = False, 0.0
+            seen.clear()
+        if VERSION.match(entry.text):
+            has_version = True
+        if entry.time:
+            latest = max(latest, entry.time)
+            seen.add(hash((entry.time, entry.text)))
+    return starts
+
+
+def _begins(
+    entry: LogLine, lines: list[tuple[int, str]], index: int, latest: float, seen: set[int]
+) -> bool:
+    if entry.time is None:
+        # A syslog without printk times tells nothing else; a log with them prints "Linux
+        # version" without one only where a program prints it.
+        return not seen
+    ahead: list[LogLine] = []
+    for number, line in lines[index + 1 :]:
+        following = log_line(number, line)
+        if following.time:
+            ahead.append(following)
+            if len(ahead) == LOOK_AHEAD:
+                break
+    if not ahead or ahead[0].time is None or ahead[0].time >= latest:
+        return False
+    repeated = sum(hash((line.time, line.text)) in seen for line in ahead)
+    return repeated * 2 < len(ahead)

@@ -1,0 +1,64 @@
+"""Which events does a dump of an SMMUv3 event queue hold?
+
+32-byte little-endian records (IHI0070 7.3); unused ones are zero.
+"""
+
+from __future__ import annotations
+
+from topbit.arch.smmuv3 import EVENT_BYTES, EventRecord, EventType
+from topbit.errors import InputError
+from topbit.events import Event
+
+_CLASSES = {0: "CD", 1: "TT", 2: "IN", 3: "class 3"}
+_WITH_ADDRESS = (
+    EventType.F_UUT,
+    EventType.F_WALK_EABT,
+    EventType.F_TRANSLATION,
+    EventType.F_ADDR_SIZE,
+    EventType.F_ACCESS,
+    EventType.F_PERMISSION,
+)
+
+
+def event_of(record: EventRecord) -> Event:
+    """What does one event record say?"""
+    event = Event("smmu", "smmu_event", sid=record.StreamID, status=record.name)
+    if record.Type in _WITH_ADDRESS:
+        event.address = record.InputAddr
+        event.direction = "r" if record.RnW else "w"
+        event.attrs = f"{'s2' if record.S2 else 's1'}|{_CLASSES[record.CLASS]}"
+        if record.S2:
+            event.phys = record.IPA
+    return event
+
+
+def parse(name: str, data: bytes) -> list[Event]:
+    """Which events does the dump hold, with their record numbers as lines?
+
+    Raises:
+        InputError: its size is no multiple of a record, or it holds no event records.
+    """
+    if len(data) % EVENT_BYTES:
+        raise InputError(
+            f"is no whole SMMU event queue: {len(data)} bytes are no multiple of "
+            f"{EVENT_BYTES}-byte records",
+            where=name,
+            mend="dump the queue again, or give a text log",
+        )
+    known = {int(kind) for kind in EventType}
+    events: list[Event] = []
+    for number in range(len(data) // EVENT_BYTES):
+        raw = data[number * EVENT_BYTES : (number + 1) * EVENT_BYTES]
+        if not any(raw):
+            continue
+        record = EventRecord.unpack(raw)
+        if record.Type not in known:
+            raise InputError(
+                f"is no SMMU event queue: record {number} has type 0x{record.Type:02x}, which "
+                "IHI0070 does not define",
+                where=name,
+            )
+        event = event_of(record)
+        event.source, event.line = name, number
+        events.append(event)
+    return events

@@ -1,0 +1,139 @@
+"""What is the report for people: the platform, what was seen, the findings, the verdict?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from topbit.recording import Platform
+from topbit.report.report import Report
+from topbit.report.summary import Summary
+from topbit.rules import Finding, NotChecked
+from topbit.rules.wording import address
+
+AGENT_NAMES = {"vmm": "VMM", "rmm": "RMM", "smmu": "SMMU"}
+LABEL = 9
+"""Width of the first column below a finding."""
+
+
+def render(reports: Sequence[Report]) -> str:
+    """What is the whole report, with line ends?"""
+    return "\n".join(_lines(reports)) + "\n"
+
+
+def _lines(reports: Sequence[Report]) -> Iterator[str]:
+    for number, report in enumerate(reports, 1):
+        if len(reports) > 1:
+            yield f"boot {number} of {len(reports)}"
+        yield from _platform(report.platform)
+        yield from _summary(report.platform, report.summary)
+        for entry in report.platform.unparsed:
+            yield (
+                f"unparsed {entry.count} lines of {entry.source} look like events and could not "
+                f"be read, the first at line {entry.line}: {entry.text}"
+            )
+        yield ""
+        for finding in report.checked.findings:
+            yield from finding_lines(finding)
+            yield ""
+        yield from _not_checked(report.checked.not_checked)
+    yield verdict_line(reports)
+
+
+def verdict_line(reports: Sequence[Report]) -> str:
+    """What is the verdict, in one line?"""
+    findings = [finding for report in reports for finding in report.checked.findings]
+    violations = [finding for finding in findings if finding.severity == "violation"]
+    others = len(findings) - len(violations)
+    rest = f"; {others} warning{'s' * (others != 1)} or note{'s' * (others != 1)}" * bool(others)
+    if not violations:
+        return f"verdict: no violation{rest}"
+    agents = dict.fromkeys(AGENT_NAMES.get(f.agent, f.agent) for f in violations)
+    rules = dict.fromkeys(finding.rule for finding in violations)
+    return f"verdict: VIOLATION of {', '.join(rules)}; at fault: {', '.join(agents)}{rest}"
+
+
+def _platform(platform: Platform) -> Iterator[str]:
+    kernel = f"Linux {platform.kernel}" if platform.kernel else "unknown kernel"
+    guest = {True: "a Realm", False: "no Realm", None: "not known whether a Realm"}[platform.realm]
+    if platform.scheme != "arm-cca":
+        guest = f"scheme {platform.scheme}"
+    yield f"guest    {kernel}, {guest}"
+    if platform.ipa_bits is not None:
+        origin = {"option": "--ipa-bits"}.get(platform.ipa_bits_from, platform.ipa_bits_from)
+        yield (
+            f"IPA      {platform.ipa_bits} bits"
+            + (f" ({origin})" if origin else "")
+            + f": bit {platform.ipa_bits - 1} is the shared bit"
+        )
+    elif platform.realm:
+        yield "IPA      width unknown (--ipa-bits N tells it)"
+    for name, ranges in (("RAM", platform.ram), ("swiotlb", platform.pools)):
+        for base, size in ranges:
+            yield f"{name:<8} {address(base)}-{address(base + size - 1)} ({_amount(size)})"
+    for key, value in platform.policies.items():
+        yield f"policy   {key} = {value}"
+    for note in platform.notes:
+        yield f"note     {note}"
+
+
+def _summary(platform: Platform, summary: Summary) -> Iterator[str]:
+    if summary.dma_addresses:
+        text = f"seen     {summary.dma_addresses} DMA addresses"
+        if summary.with_shared_bit is not None and platform.realm and platform.ipa_bits:
+            bit = f"bit {platform.ipa_bits - 1}, the shared bit"
+            if summary.with_shared_bit == summary.dma_addresses:
+                text += f", all with {bit}, set"
+            else:
+                text += f", {summary.with_shared_bit} with {bit}, set"
+        yield text
+    if summary.streaming_maps or summary.failed_maps:
+        every = summary.bounced == summary.streaming_maps
+        text = f"seen     {summary.streaming_maps} streaming maps, "
+        text += "all" if every and summary.bounced else str(summary.bounced)
+        text += " bounced"
+        if summary.failed_maps:
+            text += f"; {summary.failed_maps} failed"
+        yield text
+    if summary.accesses:
+        yield f"seen     {summary.accesses} device accesses, {summary.refused} refused"
+    if summary.smmu_events:
+        yield f"seen     {summary.smmu_events} SMMU events"
+
+
+def finding_lines(finding: Finding) -> Iterator[str]:
+    """How is one finding shown?"""
+    times = f"  ({finding.count} times)" if finding.count > 1 else ""
+    yield f"{finding.severity.upper()} {finding.rule}  {finding.message}{times}"
+    agent = AGENT_NAMES.get(finding.agent, finding.agent)
+    who = f"{agent}, on {finding.device}" if finding.device else agent
+    yield _row("at fault" if finding.severity == "violation" else "about", who)
+    if finding.seen:
+        yield _row("seen", finding.seen)
+    if finding.expected:
+        yield _row("expected", finding.expected)
+    for piece in finding.evidence:
+        place = f"   {piece.place}" if piece.place else ""
+        yield _row(AGENT_NAMES.get(piece.agent, piece.agent or "evidence"), piece.text + place)
+    if finding.mend:
+        yield _row("mend", finding.mend)
+    if finding.source:
+        yield _row("source", finding.source)
+
+
+def _row(label: str, text: str) -> str:
+    return f"  {label:<{LABEL}} {text}"
+
+
+def _not_checked(entries: Sequence[NotChecked]) -> Iterator[str]:
+    by_reason: dict[str, list[str]] = {}
+    for entry in entries:
+        by_reason.setdefault(entry.reason, []).append(entry.rule)
+    for reason, rules in by_reason.items():
+        yield f"not checked: {', '.join(rules)}: {reason}"
+
+
+def _amount(size: int) -> str:
+    for unit, shift in (("GiB", 30), ("MiB", 20), ("KiB", 10)):
+        if size >= 1 << shift and not size % (1 << shift):
+            return f"{size >> shift} {unit}"
+    return f"{size} bytes"
