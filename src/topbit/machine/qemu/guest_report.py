@@ -1,0 +1,148 @@
+"""What did the guest say about its work?
+
+Read from its serial console, on which the kernel's log, the guest's marker lines and at the end
+one bundle stand (see `init`). All of it comes from the guest and is not trusted: sizes are
+limited, and a report that is cut off or damaged is still read as far as it goes.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import io
+import re
+import tarfile
+import zlib
+from dataclasses import dataclass, field
+
+from topbit.machine.qemu.init import ALL_DONE, BUNDLE_BEGIN, BUNDLE_END, MARK
+
+MAX_BUNDLE = 512 << 20  # bytes of one unpacked bundle
+MARKER = re.compile(rf"{MARK} (\d+\.\d+) (\S+) ?(.*?)\r?$", re.MULTILINE)
+
+
+@dataclass(slots=True)
+class StepReport:
+    """How did a step end?
+
+    Attributes:
+        status: exit status; None if it hung until its limit or the run ended before.
+        start, end: seconds since the guest's boot; `end` is None if it did not come to its end.
+        log: what it wrote.
+    """
+
+    name: str
+    status: int | None = None
+    start: float | None = None
+    end: float | None = None
+    log: str = ""
+
+
+@dataclass(slots=True)
+class GuestReport:
+    """What did the guest say?
+
+    Attributes:
+        release: ``uname -r``; empty if it did not come to userspace.
+        ready: seconds from boot to userspace with all drivers loaded; None if it did not.
+        steps: by name, in the order of the run.
+        failed_modules: why each module that did not load did not ("timeout", insmod's status).
+        files: what the bundle holds besides: ``trace.txt``, ``dmesg.txt``, ``token``.
+        complete: the guest did all it should and its bundle came whole.
+        damage: what is wrong with the bundle; empty if nothing or if there is none.
+    """
+
+    release: str = ""
+    ready: float | None = None
+    steps: dict[str, StepReport] = field(default_factory=dict)
+    failed_modules: dict[str, str] = field(default_factory=dict)
+    files: dict[str, bytes] = field(default_factory=dict)
+    complete: bool = False
+    damage: str = ""
+
+    @property
+    def trace(self) -> str:
+        """The ftrace text; empty if there is none."""
+        return self.files.get("trace.txt", b"").decode("utf-8", "replace")
+
+    @property
+    def dmesg(self) -> str:
+        """The kernel's log; empty if the bundle did not come."""
+        return self.files.get("dmesg.txt", b"").decode("utf-8", "replace")
+
+
+def read_report(console: bytes) -> GuestReport:
+    """What does this console output report? Never fails: `damage` and `complete` tell."""
+    text = console.decode("utf-8", "replace")
+    report = GuestReport()
+    _read_markers(text, report)
+    begin = text.rfind(f"\n{BUNDLE_BEGIN}")
+    if begin >= 0:
+        try:
+            report.files = _read_bundle(text[begin:])
+        except ValueError as error:
+            report.damage = str(error)
+        else:
+            _read_steps(report)
+            report.complete = f"\n{ALL_DONE}" in text[begin:]
+    return report
+
+
+def _read_markers(text: str, report: GuestReport) -> None:
+    for time, word, rest in MARKER.findall(text):
+        words = rest.split()
+        if word == "boot" and words:
+            report.release = words[0]
+        elif word == "ready":
+            report.ready = float(time)
+        elif word == "module" and len(words) == 2:
+            report.failed_modules[words[0]] = words[1]
+        elif word == "step" and len(words) >= 2:
+            step = report.steps.setdefault(words[0], StepReport(words[0]))
+            if words[1] == "start":
+                step.start = float(time)
+            elif words[1] == "exit" and len(words) == 3:
+                step.end = float(time)
+                step.status = int(words[2]) if words[2].isdecimal() else None
+
+
+def _read_steps(report: GuestReport) -> None:
+    """Take each step's status and output from the bundle, which no kernel message can cut."""
+    for name in [name for name in report.files if name.endswith(".status")]:
+        step_name = name.removesuffix(".status")
+        words = report.files.pop(name).decode("ascii", "replace").split()
+        log = report.files.pop(f"{step_name}.log", b"").decode("utf-8", "replace")
+        step = report.steps.setdefault(step_name, StepReport(step_name))
+        step.log = log
+        if len(words) == 3 and all(re.fullmatch(r"\d+\.\d+", word) for word in words[1:]):
+            step.status = int(words[0]) if words[0].isdecimal() else None
+            step.start, step.end = float(words[1]), float(words[2])
+
+
+def _read_bundle(text: str) -> dict[str, bytes]:
+    """Which files are in the bundle at the start of `text`? ValueError says what is damaged."""
+    body, found, rest = text.partition(f"\n{BUNDLE_END} ")
+    if not found:
+        raise ValueError("the bundle is cut off")
+    lines = body.splitlines()[2:]  # an empty one, the begin marker
+    try:
+        packed = base64.b64decode("".join(lines), validate=True)
+    except binascii.Error as error:
+        raise ValueError("the bundle is damaged: not base64") from error
+    if hashlib.sha256(packed).hexdigest() != rest[:64]:
+        raise ValueError("the bundle is damaged: its hash differs")
+    unzip = zlib.decompressobj(wbits=31)
+    try:
+        plain = unzip.decompress(packed, MAX_BUNDLE)
+        if unzip.unconsumed_tail:
+            raise ValueError(f"the bundle is larger than {MAX_BUNDLE >> 20} MiB")
+        with tarfile.open(fileobj=io.BytesIO(plain)) as tar:
+            members = [member for member in tar.getmembers() if member.isfile()]
+            return {
+                member.name.removeprefix("./"): content.read()
+                for member in members
+                if (content := tar.extractfile(member)) is not None
+            }
+    except (zlib.error, tarfile.TarError, EOFError) as error:
+        raise ValueError(f"the bundle is damaged: {error}") from error

@@ -1,0 +1,99 @@
+"""What does the guest do from its first process on, and in which form does it report?
+
+`INIT` is the whole of /init, the same for every run; what differs lies beside it in the archive:
+the modules to load and the steps of the workload. Every step runs in the background with a limit
+of its own, because a device whose DMA does not work leaves its users waiting for ever.
+
+At the end the guest sends one bundle over the serial console, which works without any DMA: a
+compressed tar file of each step's status and output, the kernel log and the trace, as base64
+between two marker lines, while the kernel is kept from printing in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+MARK = "@@"
+BUNDLE_BEGIN = f"{MARK} bundle begin"
+BUNDLE_END = f"{MARK} bundle end"
+ALL_DONE = f"{MARK} done"  # nothing comes after it but the power-off, which may hang
+MODULE_LIMIT = 8  # seconds for one module: a block driver reads the disk's partition table
+
+INIT = rf"""#!/bin/sh
+export PATH=/bin:/sbin:/usr/bin HOME=/ TERM=linux
+/bin/busybox mkdir -p /proc /sys /dev /run /tmp /topbit/out
+/bin/busybox mount -t proc proc /proc
+/bin/busybox mount -t sysfs sys /sys
+/bin/busybox mount -t devtmpfs dev /dev
+/bin/busybox --install -s /bin
+mount -t tracefs trace /sys/kernel/tracing
+mount -t configfs config /sys/kernel/config 2>/dev/null
+exec </dev/console >/dev/console 2>&1
+
+uptime() {{ read -r now rest </proc/uptime; }}
+say() {{ uptime; echo "{MARK} $now $*"; }}
+
+# limited SECONDS NAME COMMAND...: run it in the background; $status is its exit status or "timeout"
+limited() {{
+    limit=$1 name=$2; shift 2
+    rm -f "/run/$name"; mkfifo "/run/$name"; exec 3<>"/run/$name"
+    ( "$@" 3>&- </dev/null; echo $? >&3 ) &
+    if [ "$limit" = 0 ]; then read -r status <&3
+    else read -r -t "$limit" status <&3 || {{ status=timeout; kill -9 $! 2>/dev/null; }}
+    fi
+    exec 3>&-
+}}
+
+say "boot $(uname -r) cpus $(nproc)"
+while read -r module; do
+    limited {MODULE_LIMIT} "module-$module" insmod "/topbit/modules/$module.ko"
+    [ "$status" = 0 ] || say "module $module $status"
+done </topbit/modules/order
+say "ready"
+
+while read -r step limit; do
+    say "step $step start"; begun=$now
+    limited "$limit" "$step" sh -c "sh /topbit/steps/$step >/topbit/out/$step.log 2>&1"
+    say "step $step exit $status"
+    echo "$status $begun $now" >"/topbit/out/$step.status"
+done </topbit/plan
+
+echo 0 >/sys/kernel/tracing/tracing_on
+dmesg -n 1
+cd /topbit/out || exit 1
+cat /sys/kernel/tracing/trace >trace.txt
+dmesg >dmesg.txt
+tar -c -f /run/bundle.tar .
+gzip -1 /run/bundle.tar
+sum=$(sha256sum </run/bundle.tar.gz)
+echo; echo "{BUNDLE_BEGIN}"
+base64 /run/bundle.tar.gz
+echo "{BUNDLE_END} ${{sum%% *}}"
+echo "{ALL_DONE}"
+poweroff -f
+sleep 1000
+"""
+
+
+class PlannedStep(Protocol):
+    """What must a step say to be run in the guest?"""
+
+    @property
+    def name(self) -> str:
+        """Its file name in the guest."""
+
+    @property
+    def script(self) -> str:
+        """What the guest's shell runs."""
+
+    @property
+    def limit(self) -> int:
+        """Seconds after which it is given up; 0 for never."""
+
+
+def plan_files(steps: Sequence[PlannedStep]) -> dict[str, bytes]:
+    """Which files of the initramfs make `INIT` run these steps, in this order?"""
+    files = {f"topbit/steps/{step.name}": step.script.encode() for step in steps}
+    plan = "".join(f"{step.name} {step.limit}\n" for step in steps)
+    return {**files, "topbit/plan": plan.encode()}

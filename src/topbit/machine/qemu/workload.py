@@ -1,0 +1,190 @@
+"""What work does the guest do? Each step is a small shell script for the guest's busybox.
+
+A step's exit status says whether the guest was content; whether it is right is decided outside,
+on the disk image and at the other end of the wire (see `integrity`).
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from topbit.errors import UsageError
+
+GUEST_ADDRESS = "10.0.2.15"
+GATEWAY = "10.0.2.2"  # QEMU user networking's own address; answers pings even when restricted
+ECHO_ADDRESS, ECHO_PORT = "10.0.2.100", 7
+TRACE_EVENTS = ("dma:*", "swiotlb:*")
+PAYLOAD = "/bin/busybox"  # what the network step sends: a file that both sides have
+
+SHELL_HELPERS = r"""
+awaited() { while [ ! -e "$1" ]; do usleep 20000; done; }
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What is done, and how long may it take?
+
+    Attributes:
+        name: letters, digits and dashes; names the step in the report.
+        script: shell text for the guest.
+        limit: seconds after which it counts as hanging; 0 for never.
+    """
+
+    name: str
+    script: str
+    limit: int = 60
+
+    def __post_init__(self) -> None:
+        if not self.name.replace("-", "").isalnum() or not self.name.isascii():
+            raise UsageError("a step's name has letters, digits and dashes", where=self.name)
+
+
+def copy_blocks(device: str, *, first: int, second: int, size: int, limit: int = 60) -> Step:
+    """Read `size` bytes at `first` past the page cache, say their hash, write them at `second`.
+
+    Args:
+        device: block device's name, such as ``nvme0n1``.
+        first, second: byte offsets, multiples of 1 MiB.
+        size: bytes, a multiple of 1 MiB.
+    """
+    mega = 1 << 20
+    read, written, count = first // mega, second // mega, size // mega
+    script = f"""{SHELL_HELPERS}
+d=/dev/{device}; awaited $d
+echo md5 4k $(dd if=$d bs=4k skip={first // 4096} count=64 iflag=direct 2>/dev/null | md5sum)
+echo md5 1M $(dd if=$d bs=1M skip={read} count={count} iflag=direct 2>/dev/null | md5sum)
+dd if=$d of=$d bs=64k skip={read * 16} seek={written * 16} count={count * 16} \
+   iflag=direct oflag=direct conv=notrunc,fsync
+"""
+    return Step(f"copy-{device}", script, limit)
+
+
+def read_in_parallel(device: str, *, readers: int, size: int, limit: int = 60) -> Step:
+    """Let `readers` processes read `size` bytes each (multiples of 1 MiB), one after the other's.
+
+    Says the hash of each one's part: ``md5 INDEX HASH``.
+    """
+    count = size >> 20
+    script = f"""{SHELL_HELPERS}
+d=/dev/{device}; awaited $d
+for i in $(seq 0 {readers - 1}); do
+    ( sum=$(dd if=$d bs=1M skip=$((i * {count})) count={count} iflag=direct 2>/dev/null | md5sum)
+      echo md5 $i $sum ) &
+done
+wait
+"""
+    return Step(f"parallel-{device}", script, limit)
+
+
+def configure_network(interface: str = "eth0", limit: int = 20) -> Step:
+    """Bring the interface up with QEMU user networking's address and ping its gateway."""
+    script = f"""{SHELL_HELPERS}
+awaited /sys/class/net/{interface}
+ip link set {interface} up
+ip addr add {GUEST_ADDRESS}/24 dev {interface}
+ping -c 3 -i 0.2 -W 5 {GATEWAY}
+"""
+    return Step(f"ping-{interface}", script, limit)
+
+
+def send_and_receive(copies: int = 4, limit: int = 60) -> Step:
+    """Send `copies` of `PAYLOAD` to the echo peer and compare what comes back."""
+    script = f"""
+for i in $(seq {copies}); do cat {PAYLOAD}; done >/tmp/sent
+size=$(stat -c %s /tmp/sent); : >/tmp/received
+nc {ECHO_ADDRESS} {ECHO_PORT} </tmp/sent >/tmp/received &
+while [ $(stat -c %s /tmp/received) -lt $size ]; do usleep 20000; done
+kill $!
+echo md5 received $(md5sum </tmp/received)
+cmp /tmp/sent /tmp/received
+"""
+    return Step("echo", script, limit)
+
+
+def reload_module(module: str, times: int = 3, limit: int = 60) -> Step:
+    """Unload and load a driver `times` times."""
+    script = f"""
+for i in $(seq {times}); do
+    rmmod {module} && insmod /topbit/modules/{module}.ko || exit 1
+done
+"""
+    return Step(f"reload-{module.replace('_', '-')}", script, limit)
+
+
+def rebind(pci: str, times: int = 1, limit: int = 60) -> Step:
+    """Unbind and bind a PCI device's driver `times` times.
+
+    Each time the driver's coherent memory goes back to private and is shared anew, so that many
+    times are a stress of memory conversion. `pci`: such as ``0000:00:02.0``.
+    """
+    script = f"""{SHELL_HELPERS}
+driver=$(readlink -f /sys/bus/pci/devices/{pci}/driver) || exit 1
+for i in $(seq {times}); do
+    echo {pci} >$driver/unbind && echo {pci} >$driver/bind || exit 1
+done
+awaited $driver/{pci}
+"""
+    return Step("rebind-" + pci.replace(":", "-").replace(".", "-"), script, limit)
+
+
+def unplug(pci: str, limit: int = 30) -> Step:
+    """Remove a PCI device and find it again by a rescan of the bus."""
+    script = f"""{SHELL_HELPERS}
+echo 1 >/sys/bus/pci/devices/{pci}/remove
+[ ! -e /sys/bus/pci/devices/{pci} ] || exit 1
+echo 1 >/sys/bus/pci/rescan
+awaited /sys/bus/pci/devices/{pci}/driver
+"""
+    return Step("unplug-" + pci.replace(":", "-").replace(".", "-"), script, limit)
+
+
+def attest(challenge: bytes, limit: int = 30) -> Step:
+    """Get an attestation token through configfs-tsm; it comes back as the file ``token``.
+
+    `challenge`: 64 bytes (Linux Documentation/ABI/testing/configfs-tsm-report, inblob).
+    """
+    octal = "".join(f"\\0{byte:03o}" for byte in challenge)
+    script = f"""
+r=/sys/kernel/config/tsm/report/topbit
+mkdir $r && echo -ne '{octal}' >$r/inblob && cat $r/outblob >/topbit/out/token
+"""
+    return Step("attest", script, limit)
+
+
+def run_command(command: str, limit: int = 0) -> Step:
+    """Run the user's own command, its output on the console at once; its status is the step's."""
+    script = f"""
+{{ sh -c {shlex.quote(command)}; echo $? >/tmp/status; }} 2>&1 | tee /dev/console
+exit $(cat /tmp/status)
+"""
+    return Step("run", script, limit)
+
+
+def shell() -> Step:
+    """Give the console to an interactive shell until it ends."""
+    return Step("shell", "exec setsid cttyhack sh </dev/console >/dev/console 2>&1\n", 0)
+
+
+def command_line(
+    *, trace: Sequence[str] = TRACE_EVENTS, trace_size: str = "8M", extra: Sequence[str] = ()
+) -> str:
+    """Which kernel command line lets the workload run and end, whatever its devices do?
+
+    Args:
+        trace: events recorded from the start of the kernel on; none if empty.
+        trace_size: trace buffer of each CPU, as the kernel's trace_buf_size takes it.
+        extra: further words, behind the others.
+    """
+    words = [
+        "console=ttyAMA0",
+        "rdinit=/init",
+        "panic=-1",  # reboot at once, which ends QEMU with -no-reboot
+        "nvme_core.admin_timeout=5",
+        "nvme_core.io_timeout=10",
+    ]
+    if trace:
+        words += [f"trace_event={','.join(trace)}", f"trace_buf_size={trace_size}"]
+    return " ".join([*words, *extra])
