@@ -182,14 +182,15 @@ class Stage2Table:
             vmid: tag of the stream's TLB entries.
             record: stage-2 faults are recorded in the event queue (STE.S2R).
         """
-        sl0 = 2 - self.start_level if self.granule.shift == 12 else 3 - self.start_level
+        last = 2 if self.granule.shift == 12 else 3
+        sl0 = last - self.start_level if self.start_level >= 0 else 0
         return STE(
             V=1,
             Config=Config.S2,
             SHCFG=1,
             S2VMID=vmid,
             S2T0SZ=64 - self.ipa_bits,
-            S2SL0=sl0 & 3,
+            S2SL0=sl0,
             S2SL0_2=int(self.start_level < 0),
             S2IR0=1,
             S2OR0=1,

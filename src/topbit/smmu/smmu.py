@@ -23,11 +23,14 @@ from topbit.arch.smmuv3 import (
 )
 from topbit.events import Emit, Event, ignore
 from topbit.memory import BusError, PhysicalMemory
+from topbit.smmu import batch
+from topbit.smmu.batch import Addresses, Codes
 from topbit.smmu.bus import Bus, FetchAbort, Gpc
 from topbit.smmu.commands import Caches, IllegalCommand, execute
+from topbit.smmu.flat import FlatTables
 from topbit.smmu.outcome import Fault, Ok, Outcome, Terminated
 from topbit.smmu.registers import Registers
-from topbit.smmu.ste import Illegal, Stage2, StreamConfig, decode
+from topbit.smmu.ste import DISABLED, Illegal, Stage2, StreamConfig, decode
 from topbit.smmu.stream_table import BadStreamId, find_ste
 from topbit.smmu.walk import Leaf, WalkFault, walk
 
@@ -66,6 +69,7 @@ class Smmu:
         self.bus = Bus(memory, gpc)
         self.caches = Caches()
         self.registers = Registers(oas_bits, sid_bits, self._consume_commands)
+        self.flat = FlatTables()
         self._emit = emit
         self._realm_streams: dict[int, StreamConfig | Illegal] = {}
 
@@ -125,7 +129,9 @@ class Smmu:
         address &= _U64
         size = max(1, min(size, PAGE - address % PAGE))
         config = self.configuration(sid, realm=realm)
-        if not isinstance(config, StreamConfig):
+        if isinstance(config, EventRecord):
+            return self._raise(config, realm)
+        if isinstance(config, Terminated):
             return config
         if config.stage2 is None:
             return self._bypass(config, sid, address, size, write, realm)
@@ -181,16 +187,22 @@ class Smmu:
             if done >= len(data):
                 return done, outcome
 
-    def configuration(self, sid: int, *, realm: bool = False) -> StreamConfig | Terminated | Fault:
-        """What is configured for a stream's next access, or how does that access fail already?"""
+    def translate(
+        self, sid: int, iovas: Addresses, write: bool = False, *, realm: bool = False
+    ) -> tuple[Addresses, Codes]:
+        """Where would accesses to all these addresses end up? (`batch.translate`, fast path)"""
+        return batch.translate(self, sid, iovas, write, realm=realm)
+
+    def configuration(
+        self, sid: int, *, realm: bool = False
+    ) -> StreamConfig | Terminated | EventRecord:
+        """What is configured for a stream, or how does its next access fail? Records nothing."""
         regs = self.registers
         if realm:
             config = self._realm_streams.get(sid, Illegal("no Realm STE"))
-            if isinstance(config, Illegal):
-                return self._raise(EventRecord(Type=EventType.C_BAD_STE, StreamID=sid), realm)
-            return config
+            return _bad_ste(sid) if isinstance(config, Illegal) else config
         if not regs.cr0 & CR0.SMMUEN:
-            return Terminated("gbpa") if regs.gbpa_abort else _DISABLED
+            return Terminated("gbpa") if regs.gbpa_abort else DISABLED
         cached = self.caches.stes.get(sid)
         if cached is not None:
             return cached
@@ -200,20 +212,17 @@ class Smmu:
             )
         except BadStreamId:
             event = EventRecord(Type=EventType.C_BAD_STREAMID, StreamID=sid)
-            return self._raise(event, False) if regs.recinvsid else Terminated("streamid", event)
+            return event if regs.recinvsid else Terminated("streamid", event)
         except FetchAbort as abort:
-            return self._raise(
-                EventRecord(
-                    Type=EventType.F_STE_FETCH,
-                    StreamID=sid,
-                    GPCF=abort.gpf,
-                    FetchAddr=abort.pa & _FETCH,
-                ),
-                False,
+            return EventRecord(
+                Type=EventType.F_STE_FETCH,
+                StreamID=sid,
+                GPCF=abort.gpf,
+                FetchAddr=abort.pa & _FETCH,
             )
         decoded = decode(ste, regs.oas_bits)
         if isinstance(decoded, Illegal):
-            return self._raise(EventRecord(Type=EventType.C_BAD_STE, StreamID=sid), False)
+            return _bad_ste(sid)
         self.caches.stes[sid] = decoded
         return decoded
 
@@ -245,7 +254,7 @@ class Smmu:
         if config.config == Config.ABORT:
             return Terminated("abort")
         if address >> self.registers.oas_bits:
-            if config is _DISABLED:
+            if config is DISABLED:
                 return Terminated("oas")
             return self._raise(self._fault(EventType.F_ADDR_SIZE, sid, address, write), realm)
         return self._output(address, size, write, realm)
@@ -328,7 +337,10 @@ class Smmu:
 
 _TRANSLATION = WalkFault(EventType.F_TRANSLATION)
 _PERMISSION = WalkFault(EventType.F_PERMISSION)
-_DISABLED = StreamConfig(Config.BYPASS)  # SMMU_CR0.SMMUEN = 0
+
+
+def _bad_ste(sid: int) -> EventRecord:
+    return EventRecord(Type=EventType.C_BAD_STE, StreamID=sid)
 
 
 def _as_event(record: EventRecord, detail: str) -> Event:

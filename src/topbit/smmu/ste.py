@@ -59,6 +59,7 @@ class Illegal:
 
 ABORT = StreamConfig(Config.ABORT)
 BYPASS = StreamConfig(Config.BYPASS)
+DISABLED = StreamConfig(Config.BYPASS)  # no STE: SMMU_CR0.SMMUEN = 0, told apart by identity
 
 
 def decode(ste: STE, oas_bits: int, *, realm: bool = False) -> StreamConfig | Illegal:

@@ -1,0 +1,260 @@
+"""Where would a whole array of addresses end up?
+
+The reference: the same stage-2 walk as `walk.walk`, for uint64 arrays, on the table bytes as they
+are, without any cache. `flat` holds the fast path that must agree with it. Neither records events
+nor latches granule protection faults; they answer what `Smmu.access` would do, address by address.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from topbit.arch.gpt import PAS
+from topbit.arch.smmuv3 import Config, EventRecord, EventType
+from topbit.arch.stage2 import AF, LAST_LEVEL, NS, S2AP_READ, S2AP_WRITE, Granule
+from topbit.memory import PhysicalMemory
+from topbit.smmu.bus import Gpc
+from topbit.smmu.outcome import Terminated
+from topbit.smmu.ste import DISABLED, Stage2
+
+if TYPE_CHECKING:
+    from topbit.smmu.smmu import Smmu
+
+Addresses: TypeAlias = NDArray[np.uint64]
+Codes: TypeAlias = NDArray[np.uint8]
+Mask: TypeAlias = NDArray[np.bool_]
+
+CHUNK = 1 << 15  # addresses walked at a time: their working arrays stay in the cache
+_PAGE_MASK = np.uint64(0xFFF)
+
+
+class Code(IntEnum):
+    """What becomes of one address, where it is not an event type? (0 is success)"""
+
+    OK = 0
+    ABORT = 0xE0  # STE.Config
+    GBPA = 0xE1  # SMMU disabled, SMMU_GBPA.ABORT
+    OAS = 0xE2  # SMMU disabled, address beyond the output size
+    GPF = 0xE3  # granule protection
+
+
+_TERMINATED = {"gbpa": Code.GBPA, "streamid": EventType.C_BAD_STREAMID}
+
+
+def translate(
+    smmu: Smmu,
+    sid: int,
+    iovas: Addresses,
+    write: bool = False,
+    *,
+    realm: bool = False,
+    reference: bool = False,
+) -> tuple[Addresses, Codes]:
+    """Where do accesses of a stream to `iovas` end up?
+
+    Args:
+        smmu: the SMMU; its registers, stream table and table bytes are used as they are.
+        sid: StreamID.
+        iovas: input addresses.
+        write: the accesses are writes.
+        realm: they are made with T = 1.
+        reference: walk the tables for each address, without the flattened copy.
+
+    Returns:
+        (pas, codes): physical addresses (0 where the access fails), and for each address 0, the
+        event type that it raises (recorded or, with STE.S2R = 0, not), or a `Code`.
+    """
+    iovas = np.ascontiguousarray(iovas, np.uint64)
+    config = smmu.configuration(sid & 0xFFFF_FFFF, realm=realm)
+    if isinstance(config, EventRecord):
+        return _all_fail(iovas, config.Type)
+    if isinstance(config, Terminated):
+        return _all_fail(iovas, _TERMINATED[config.reason])
+    if config.config == Config.ABORT:
+        return _all_fail(iovas, Code.ABORT)
+    pas = np.empty_like(iovas)
+    codes = np.empty(iovas.shape, np.uint8)
+    oas_bits = smmu.registers.oas_bits
+    if config.stage2 is None:
+        too_big = Code.OAS if config is DISABLED else EventType.F_ADDR_SIZE
+        codes[:] = np.where(iovas >> np.uint64(oas_bits), np.uint8(too_big), np.uint8(0))
+        pas[:] = np.where(codes, np.uint64(0), iovas)
+        non_secure = None
+    elif reference:
+        non_secure = walk_array(config.stage2, iovas, write, smmu, pas, codes)
+    else:
+        non_secure = smmu.flat.translate(config.stage2, iovas, write, smmu, pas, codes)
+    if smmu.bus.gpc is not None:
+        _check_outputs(smmu.bus.gpc, pas, codes, write, non_secure if realm else None, realm)
+    return pas, codes
+
+
+def walk_array(
+    stage2: Stage2,
+    iovas: Addresses,
+    write: bool,
+    smmu: Smmu,
+    pas: Addresses,
+    codes: Codes,
+) -> Mask | None:
+    """Walk the tables for each of `iovas`; results go to `pas` and `codes`.
+
+    Returns:
+        for a Realm stream, which leaves have the NS bit set; else None.
+    """
+    descriptors = np.zeros_like(iovas) if stage2.realm else None
+    for start in range(0, len(iovas), CHUNK):
+        part = slice(start, start + CHUNK)
+        walker = _Walk(stage2, smmu.memory, smmu.bus.gpc, smmu.registers.oas_bits)
+        walker.run(iovas[part], write, pas[part], codes[part])
+        if descriptors is not None:
+            descriptors[part] = walker.descriptors
+    return None if descriptors is None else descriptors & np.uint64(NS) != 0
+
+
+class _Walk:
+    """The walk of one chunk of addresses, level by level.
+
+    `live` are the positions in the chunk of the addresses that are still walking.
+    """
+
+    def __init__(
+        self, stage2: Stage2, memory: PhysicalMemory, gpc: Gpc | None, oas_bits: int
+    ) -> None:
+        self.stage2 = stage2
+        self.memory = memory
+        self.gpc = gpc
+        self.oas_bits = np.uint64(oas_bits)
+        self.output_bits = np.uint64(stage2.output_bits)
+
+    def run(self, iovas: Addresses, write: bool, pas: Addresses, codes: Codes) -> None:
+        stage2, granule = self.stage2, self.stage2.granule
+        self.need = np.uint64(S2AP_WRITE if write else S2AP_READ)
+        self.pas, self.codes = pas, codes
+        self.descriptors = np.zeros_like(iovas)
+        pas[:] = 0
+        codes[:] = 0
+        self.live: NDArray[np.intp] | slice = slice(None)
+        self.ipas = iovas
+        self._drop(iovas >> self.oas_bits != 0, EventType.F_ADDR_SIZE)
+        self._drop(self.ipas >> np.uint64(stage2.input_bits) != 0, EventType.F_TRANSLATION)
+        table: Addresses = np.full(self.ipas.shape, stage2.root, np.uint64)
+        for level in range(stage2.start_level, LAST_LEVEL + 1):
+            index = self.ipas >> np.uint64(granule.level_shift(level))
+            if level > stage2.start_level:
+                index &= np.uint64(granule.entries - 1)
+            where = table + (index << np.uint64(3))
+            descriptor = self._fetch(where)
+            if level < LAST_LEVEL:
+                tables = descriptor & np.uint64(3) == 3
+                if not tables.all():
+                    self._finish(level, descriptor, ~tables)
+                    descriptor = descriptor[tables]
+                    self._keep(tables)
+                table = output_array(descriptor, granule, LAST_LEVEL)
+                bad = table >> self.output_bits != 0
+                if bad.any():
+                    table = table[~bad]
+                    self._drop(bad, EventType.F_ADDR_SIZE)
+                if not self.ipas.size:
+                    return
+            else:
+                self._finish(level, descriptor, None)
+
+    def _fetch(self, where: Addresses) -> Addresses:
+        """Which descriptors stand at `where`? Fetches that abort are dropped."""
+        memory = self.memory
+        slot = (where - np.uint64(memory.base)) >> np.uint64(3)
+        aborts = slot >= np.uint64(memory.words.size)
+        if self.gpc is not None:
+            pas = PAS.REALM if self.stage2.realm else PAS.NS
+            aborts |= ~_granted(self.gpc, where, False, pas)
+        if aborts.any():
+            slot = slot[~aborts]
+            self._drop(aborts, EventType.F_WALK_EABT)
+        return memory.words.take(slot.view(np.int64), mode="clip")
+
+    def _drop(self, which: Mask, code: int) -> None:
+        if which.any():
+            self.codes[self.live] = np.where(which, np.uint8(code), self.codes[self.live])
+            self._keep(~which)
+
+    def _keep(self, which: Mask) -> None:
+        live = np.arange(self.codes.size) if isinstance(self.live, slice) else self.live
+        self.live = live[which]
+        self.ipas = self.ipas[which]
+
+    def _finish(self, level: int, descriptor: Addresses, which: Mask | None) -> None:
+        """Store the results of the addresses whose walk ends at this level."""
+        stage2, granule = self.stage2, self.stage2.granule
+        live, ipas = self.live, self.ipas
+        if which is not None:
+            live = (np.arange(self.codes.size) if isinstance(live, slice) else live)[which]
+            ipas, descriptor = ipas[which], descriptor[which]
+        oa = output_array(descriptor, granule, level)
+        kind = np.uint64(3 if level == LAST_LEVEL else 1)
+        # From the weakest reason to the strongest: each overrides those before it.
+        code = np.where(descriptor & self.need, np.uint8(0), np.uint8(EventType.F_PERMISSION))
+        if stage2.access_flag:
+            code[descriptor & np.uint64(AF) == 0] = EventType.F_ACCESS
+        code[oa >> self.output_bits != 0] = EventType.F_ADDR_SIZE
+        if level in granule.block_levels():
+            code[descriptor & np.uint64(3) != kind] = EventType.F_TRANSLATION
+        else:
+            code[:] = EventType.F_TRANSLATION
+        pa = oa | ipas & np.uint64(granule.level_size(level) - 1)
+        pa[code != 0] = 0
+        self.pas[live] = pa
+        self.codes[live] = code
+        self.descriptors[live] = descriptor
+
+
+def output_array(descriptor: Addresses, granule: Granule, level: int) -> Addresses:
+    """Which output addresses do descriptors hold? `stage2.output_address` for arrays."""
+    u = np.uint64
+    below = ~u(granule.level_size(level) - 1)
+    if granule.ds and granule.shift == 16:
+        return (descriptor & u(0x0000_FFFF_FFFF_0000) & below) | (
+            descriptor >> u(12) & u(0xF)
+        ) << u(48)
+    if granule.ds:
+        return (descriptor & u(0x0003_FFFF_FFFF_F000) & below) | (descriptor >> u(8) & u(3)) << u(
+            50
+        )
+    return descriptor & (u(0x0000_FFFF_FFFF_F000) & below)
+
+
+def _all_fail(iovas: Addresses, code: int) -> tuple[Addresses, Codes]:
+    return np.zeros_like(iovas), np.full(iovas.shape, code, np.uint8)
+
+
+def _granted(gpc: Gpc, addresses: Addresses, write: bool, pas: PAS) -> Mask:
+    """Which addresses lie in pages that granule protection grants?"""
+    pages, position = np.unique(addresses & ~_PAGE_MASK, return_inverse=True)
+    granted = np.array([gpc(int(page), 1, write, pas) is None for page in pages], np.bool_)
+    return granted[position]
+
+
+def _check_outputs(
+    gpc: Gpc,
+    pas: Addresses,
+    codes: Codes,
+    write: bool,
+    non_secure: Mask | None,
+    realm: bool,
+) -> None:
+    """Turn translations that granule protection refuses into Code.GPF."""
+    success = codes == 0
+    spaces = [(PAS.NS, success if non_secure is None else success & non_secure)]
+    if realm:
+        rest = success if non_secure is None else success & ~non_secure
+        spaces = [(PAS.REALM, rest)] if non_secure is None else [*spaces, (PAS.REALM, rest)]
+    for space, which in spaces:
+        where = np.flatnonzero(which)
+        refused = where[~_granted(gpc, pas[where], write, space)]
+        pas[refused] = 0
+        codes[refused] = Code.GPF

@@ -1,0 +1,195 @@
+"""Batch translation: the reference agrees with single accesses, the fast path with both."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from topbit.arch.smmuv3 import CR0, EventType, Reg
+from topbit.arch.stage2 import Granule
+from topbit.memory import PhysicalMemory
+from topbit.smmu import Fault, Ok, Outcome, Smmu, Terminated, batch, flat
+from topbit.smmu.io_pgtable import READ, WRITE, PageRange, Stage2Table
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "tools"))
+
+from replay_smmu import Bench, records  # noqa: E402
+
+VECTORS = ROOT / "tests" / "data" / "vectors"
+SID = 8
+REASONS = {"abort": batch.Code.ABORT, "gbpa": batch.Code.GBPA, "oas": batch.Code.OAS}
+
+
+def as_code(outcome: Outcome) -> tuple[int, int]:
+    """What does `translate` say for an outcome of `access`?"""
+    if isinstance(outcome, Ok):
+        return outcome.pa, 0
+    if isinstance(outcome, Fault):
+        return 0, outcome.event.Type
+    if outcome.event is not None:
+        return 0, outcome.event.Type
+    return 0, REASONS.get(outcome.reason, batch.Code.GPF)
+
+
+def one(smmu: Smmu, access: list[Any], *, reference: bool) -> tuple[int, int]:
+    sid, address, _, rw = access
+    iovas = np.array([int(address, 0)], np.uint64)
+    pas, codes = batch.translate(smmu, sid, iovas, rw == "w", reference=reference)
+    return int(pas[0]), int(codes[0])
+
+
+@pytest.mark.parametrize(
+    "name", ["smmu-s2-public.jsonl.xz", "smmu-s2-concatenated-expected.jsonl.xz"]
+)
+def test_reference_fast_path_and_single_access_agree_on_every_vector(name: str) -> None:
+    bench = Bench(PhysicalMemory(0x4000_0000, 0x2000_0000))
+    compared = 0
+    for case in records(VECTORS / name):
+        if "header" in case:
+            continue
+        bench.start(case)
+        for step in case["steps"]:
+            if "write" in step:
+                bench.store(step["write"])
+            elif "ste" in step:
+                bench.ste(*step["ste"])
+            elif "cmd" in step:
+                bench.command(*step["cmd"])
+            else:
+                # Nothing stale may be left, so that all three see the tables as they are.
+                bench.smmu.caches.tlb.invalidate_all(False)
+                single = as_code(bench.access(*_numbers(step["access"])))
+                assert one(bench.smmu, step["access"], reference=True) == single
+                assert one(bench.smmu, step["access"], reference=False) == single
+                compared += 1
+    assert compared > 2000
+
+
+def _numbers(access: list[Any]) -> tuple[int, int, int, str]:
+    sid, address, size, rw = access
+    return sid, int(address, 0), size, rw
+
+
+def machine(
+    granule: Granule, ipa_bits: int, start_level: int | None, oas_bits: int = 52
+) -> tuple[Smmu, Stage2Table]:
+    memory = PhysicalMemory(0x4000_0000, 32 << 20)
+    pages = PageRange(memory, 0x4100_0000, 16 << 20)
+    table = Stage2Table(
+        memory,
+        pages,
+        ipa_bits,
+        granule=granule,
+        start_level=start_level,
+        output_bits=52 if granule.ds else 48,
+    )
+    memory.write(0x4000_0000 + 64 * SID, table.ste(1).pack())
+    smmu = Smmu(memory, oas_bits=oas_bits)
+    smmu.write_reg(Reg.STRTAB_BASE, 0x4000_0000)
+    smmu.write_reg(Reg.STRTAB_BASE_CFG, 8)
+    smmu.write_reg(Reg.CR0, CR0.SMMUEN)
+    return smmu, table
+
+
+GEOMETRIES = [
+    (Granule(12), 39, 1),
+    (Granule(12), 40, 1),
+    (Granule(12), 43, 1),
+    (Granule(12), 34, 2),
+    (Granule(12), 48, 0),
+    (Granule(12, ds=True), 52, -1),
+    (Granule(12, ds=True), 52, 0),
+    (Granule(14), 40, 2),
+    (Granule(14), 47, 1),
+    (Granule(14, ds=True), 51, 1),
+    (Granule(14, ds=True), 52, 0),
+    (Granule(16), 42, 2),
+    (Granule(16), 33, 2),
+    (Granule(16, ds=True), 52, 1),
+]
+
+
+@pytest.mark.parametrize(("granule", "ipa_bits", "start_level"), GEOMETRIES)
+def test_every_geometry(granule: Granule, ipa_bits: int, start_level: int) -> None:
+    smmu, table = machine(granule, ipa_bits, start_level)
+    rng = np.random.default_rng(ipa_bits)
+    page, top = granule.bytes, 1 << (ipa_bits - 1)
+    high = 0xF_0000_0000_0000 if granule.ds else 0
+    block = granule.level_size(2)
+    for half in (0, top):
+        table.map(half | 4 * block, high | 8 * block, block)
+        table.map(half | 2 * page, high | 0x8000_0000, 3 * page)
+        table.map(half | 6 * page, 0x9000_0000, page, READ)
+        table.map(half | 7 * page, 0x9000_0000 + page, page, WRITE)
+    low = rng.integers(0, 9 * page, 500, dtype=np.uint64)
+    blocks = rng.integers(4 * block - page, 5 * block + page, 200, dtype=np.uint64)
+    wild = rng.integers(0, 1 << 64, 100, dtype=np.uint64)
+    iovas = np.concatenate([low, low | np.uint64(top), blocks, blocks | np.uint64(top), wild])
+    for write in (False, True):
+        single = [as_code(smmu.access(SID, int(a), 1, write)) for a in iovas]
+        pas, codes = smmu.translate(SID, iovas, write)
+        assert list(zip(pas.tolist(), codes.tolist(), strict=True)) == single
+        pas, codes = batch.translate(smmu, SID, iovas, write, reference=True)
+        assert list(zip(pas.tolist(), codes.tolist(), strict=True)) == single
+        assert {0, EventType.F_TRANSLATION, EventType.F_PERMISSION} <= set(codes.tolist())
+        mapped = np.array([table.lookup(int(a)) or 0 for a in iovas[codes == 0]], np.uint64)
+        assert (pas[codes == 0] == mapped).all()
+
+
+def test_the_copy_is_stale_until_an_invalidation() -> None:
+    smmu, table = machine(Granule(12), 40, 1, oas_bits=48)
+    iovas = np.array([0x1000, 0x5000], np.uint64)
+    table.map(0x1000, 0x8000_1000, 4096)
+    assert smmu.translate(SID, iovas)[1].tolist() == [0, EventType.F_TRANSLATION]
+    table.unmap(0x1000, 4096)
+    table.map(0x5000, 0x8000_5000, 4096)
+    pas, codes = smmu.translate(SID, iovas)
+    assert (pas.tolist(), codes.tolist()) == ([0x8000_1000, 0x8000_5000], [0, 0])
+    smmu.caches.tlb.invalidate_range(False, 1, 0x1000)
+    assert smmu.translate(SID, iovas)[1].tolist() == [EventType.F_TRANSLATION, 0]
+
+
+def test_numba_and_numpy_look_ups_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("numba")
+    smmu, table = machine(Granule(12), 40, 1, oas_bits=48)
+    rng = np.random.default_rng(3)
+    for base in (0, 5 << 30, 1 << 39):
+        table.map(base + 0x20_0000, 0x8000_0000, 0x40_0000)
+    iovas = rng.integers(0, 1 << 23, 3000, dtype=np.uint64)
+    iovas += rng.choice(np.array([0, 1 << 30, 5 << 30, 1 << 39, 1 << 41], np.uint64), 3000)
+    expected = smmu.translate(SID, iovas)
+    assert 0 < np.count_nonzero(expected[1]) < 3000
+    monkeypatch.setattr(flat, "NUMBA_FROM", 0)
+    got = smmu.translate(SID, iovas)
+    assert np.array_equal(got[0], expected[0])
+    assert np.array_equal(got[1], expected[1])
+
+
+def test_streams_without_translation() -> None:
+    smmu, _ = machine(Granule(12), 40, 1, oas_bits=48)
+    iovas = np.array([0x1000, 1 << 48], np.uint64)
+    memory = smmu.memory
+    memory.write_u64(0x4000_0000 + 64 * 9, 0b1001)  # V, Config = bypass
+    memory.write_u64(0x4000_0000 + 64 * 10, 0b0001)  # V, Config = abort
+    assert smmu.translate(9, iovas)[0].tolist() == [0x1000, 0]
+    assert smmu.translate(9, iovas)[1].tolist() == [0, EventType.F_ADDR_SIZE]
+    assert smmu.translate(10, iovas)[1].tolist() == [batch.Code.ABORT] * 2
+    assert smmu.translate(11, iovas)[1].tolist() == [EventType.C_BAD_STE] * 2
+    assert smmu.translate(300, iovas)[1].tolist() == [EventType.C_BAD_STREAMID] * 2
+    smmu.write_reg(Reg.CR0, 0)
+    assert smmu.translate(9, iovas)[1].tolist() == [0, batch.Code.OAS]
+
+
+def test_granule_protection_of_outputs() -> None:
+    smmu, table = machine(Granule(12), 40, 1, oas_bits=48)
+    smmu.bus.gpc = lambda pa, size, write, pas: "private" if pa >> 12 == 0x80002 else None
+    table.map(0x1000, 0x8000_1000, 0x2000)
+    iovas = np.array([0x1004, 0x2004, 0x2FFC], np.uint64)
+    for reference in (False, True):
+        pas, codes = batch.translate(smmu, SID, iovas, reference=reference)
+        assert pas.tolist() == [0x8000_1004, 0, 0]
+        assert codes.tolist() == [0, batch.Code.GPF, batch.Code.GPF]
+    assert isinstance(smmu.access(SID, 0x2004), Terminated)
