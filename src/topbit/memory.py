@@ -21,6 +21,12 @@ Words: TypeAlias = NDArray[np.uint64]
 Bytes: TypeAlias = NDArray[np.uint8]
 
 
+MAP_NORESERVE = 0x4000  # Linux; Python names it since 3.13
+_ANONYMOUS = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_NORESERVE
+# Below this, storing zeros costs less than a system call and new page faults.
+_GIVE_BACK = 1 << 20
+
+
 class BusError(Exception):
     """Which physical access hit no memory?
 
@@ -53,10 +59,9 @@ class PhysicalMemory:
         self.base = base
         self.size = size
         self.end = base + size
-        if buffer is None:
-            self.bytes: Bytes = np.zeros(size, dtype=np.uint8)
-        else:
-            self.bytes = np.frombuffer(buffer, dtype=np.uint8, count=size)
+        self._private = buffer is None
+        self._map = mmap.mmap(-1, size, flags=_ANONYMOUS) if buffer is None else buffer
+        self.bytes: Bytes = np.frombuffer(self._map, dtype=np.uint8, count=size)
         self.words: Words = self.bytes.view(np.uint64)
         # Scalar accesses through a memoryview cost a third of NumPy indexing.
         self._view = self.bytes.data
@@ -140,6 +145,21 @@ class PhysicalMemory:
             raise BusError(pa, size)
         start = pa - self.base
         self.bytes[start : start + size] = value
+
+    def wipe(self, pa: int, size: int) -> None:
+        """Zero `size` bytes at `pa`; large ranges are given back to the operating system.
+
+        Raises:
+            BusError: some of the bytes do not exist.
+        """
+        if size >= _GIVE_BACK and not (pa | size) & 0xFFF and self.contains(pa, size):
+            advice = mmap.MADV_DONTNEED if self._private else mmap.MADV_REMOVE
+            try:
+                self._map.madvise(advice, pa - self.base, size)
+            except OSError:  # a file system that cannot punch holes
+                self.fill(pa, size)
+        else:
+            self.fill(pa, size)
 
     def table(self, pa: int, entries: int) -> Words:
         """Which live view shows `entries` doublewords from `pa` (a multiple of 8)?

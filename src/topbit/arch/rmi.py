@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+from topbit.arch.bitfield import Layout, aligned, bit, bits
+
 SMC64 = 0xC400_0000
 
 
@@ -49,7 +51,10 @@ class Rmi2(IntEnum):
     PDEV_DESTROY = SMC64 | 0x177
     VDEV_CREATE = SMC64 | 0x187
     VDEV_DESTROY = SMC64 | 0x188
-    VDEV_COMPLETE = SMC64 | 0x18E
+    VDEV_GET_STATE = SMC64 | 0x189
+    VDEV_UNLOCK = SMC64 | 0x18A
+    VDEV_LOCK = SMC64 | 0x1D2
+    VDEV_START = SMC64 | 0x1D3
     GRANULE_RANGE_DELEGATE = SMC64 | 0x1F1
     GRANULE_RANGE_UNDELEGATE = SMC64 | 0x1F2
     RTT_DATA_MAP = SMC64 | 0x1F5
@@ -128,6 +133,41 @@ class ExitReason(IntEnum):
     S2AP_CHANGE = 7
     VDEV_REQUEST = 8
     VDEV_MAP = 9
+
+
+class AddrRange(Layout):
+    """Which physical blocks does one range descriptor name? (RmiAddrRangeDesc4KB, 2.0)"""
+
+    SIZE = bits(1, 0)  # 0: 4 KiB (level 3), 1: 2 MiB, 2: 1 GiB
+    COUNT = bits(11, 2)
+    ADDR = aligned(51, 12)
+    STATE = bit(63)
+
+    DELEGATED = 0
+    UNDELEGATED = 1
+    MAX_COUNT = 1023
+
+
+class MapFlags(Layout):
+    """What do the flags of the 2.0 map and unmap calls say? (MEMATTR, S2AP: RTT_UNPROT_MAP)"""
+
+    OADDR_TYPE = bits(1, 0)
+    LIST_COUNT = bits(15, 2)
+    MEMATTR = bits(18, 16)
+    S2AP_WRITE = bit(19)
+    S2AP_READ = bit(20)
+
+    NONE = 0
+    SINGLE = 1
+    LIST = 2
+
+
+class VdevParams:
+    """Where does each field of RmiVdevParams stand? (2.0)"""
+
+    FLAGS = 0x0
+    VDEV_ID = 0x8
+    TDI_ID = 0x10
 
 
 class RealmParams:

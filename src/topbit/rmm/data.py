@@ -80,7 +80,7 @@ def data_destroy(rmm: Rmm, rd: int, ipa: int) -> tuple[int, ...]:
     ripas = found.ripas
     pa = found.oa
     left = unassigned(Ripas.EMPTY if ripas == Ripas.EMPTY else Ripas.DESTROYED)
-    rtt.write(walk.index, left)
+    rtt.write(walk.word, left)
     rmm.granules.set(pa, DELEGATED)
     if rmm.listening:
         rmm.say_rtt("rtt_unmap", realm, ipa, pa, GRANULE)

@@ -94,12 +94,14 @@ class Granules:
         self.end = memory.end
         self.state: NDArray[np.uint8] = np.zeros(memory.size >> SHIFT, np.uint8)
         # Scalar accesses through a memoryview cost a third of NumPy indexing.
-        self._scalar = memoryview(self.state)
+        self._scalar = self.state.data
+        self._device_ranges: list[tuple[int, int]] = []
+        self._device: dict[int, State] = {}
 
     def get(self, pa: int) -> int:
         """Which `State` is the granule at `pa` in? UNTRACKED if it is none, or not aligned."""
         if pa & 0xFFF or not self.base <= pa < self.end:
-            return UNTRACKED
+            return self._device.get(pa, UNTRACKED)
         return self._scalar[(pa - self.base) >> SHIFT]
 
     def set(self, pa: int, state: int) -> None:
@@ -110,6 +112,33 @@ class Granules:
         """Which live view shows the states of [pa, pa + size)? Both aligned, all tracked."""
         first = (pa - self.base) >> SHIFT
         return self.state[first : first + (size >> SHIFT)]
+
+    def add_device_memory(self, pa: int, size: int) -> None:
+        """Let [pa, pa + size), a device's registers, be delegated too (RMM 2.0)."""
+        self._device_ranges.append((pa, pa + size))
+
+    def convert_device(self, base: int, top: int, *, delegate: bool) -> int:
+        """Delegate or undelegate device memory from `base` on; how far did it go?"""
+        end = next((e for b, e in self._device_ranges if b <= base < e), base)
+        for pa in range(base, min(top, end), GRANULE):
+            if delegate:
+                if pa in self._device:
+                    return pa
+                self._device[pa] = State.DEV_DELEGATED
+            elif self._device.get(pa) != State.DEV_DELEGATED:
+                return pa
+            else:
+                del self._device[pa]
+        return min(top, end)
+
+    def move_device(self, pa: int, size: int, before: State, after: State) -> bool:
+        """Put delegated device memory into another state, if all of it is in `before`."""
+        pages = range(pa, pa + size, GRANULE)
+        if any(self._device.get(page) != before for page in pages):
+            return False
+        for page in pages:
+            self._device[page] = after
+        return True
 
     def contains(self, pa: int, size: int) -> bool:
         """Are all granules of [pa, pa + size) tracked?"""
@@ -149,7 +178,11 @@ class Granules:
         inside = (pa >= np.uint64(self.base)) & (pa < np.uint64(self.end))
         found = np.full(pa.shape, PAS.NS, np.uint8)
         found[inside] = _PAS_OF_STATE[self.state[page[inside]]]
-        return found == pas
+        if self._device:
+            delegated = np.array(list(self._device), np.uint64)
+            found[np.isin(pa & np.uint64(~0xFFF & (1 << 64) - 1), delegated)] = PAS.REALM
+        permitted: NDArray[np.bool_] = found == pas
+        return permitted
 
     def gpis(self) -> NDArray[np.uint8]:
         """What is the GPI of each granule? uint8 array of `arch.gpt.GPI` values."""
@@ -183,4 +216,4 @@ class Granules:
 
     def wipe(self, pa: int, size: int = GRANULE) -> None:
         """Zero the contents, so that nothing that the last owner left can be read."""
-        self.memory.fill(pa, size)
+        self.memory.wipe(pa, size)

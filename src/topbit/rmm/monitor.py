@@ -19,16 +19,29 @@ from topbit.arch.rmi import (
     Feature0,
     Ripas,
     Rmi,
+    Rmi2,
     RmiStatus,
 )
 from topbit.arch.rsi import VERSION_1_0, VERSION_1_1
 from topbit.events import Emit, Event, ignore
 from topbit.memory import PhysicalMemory, Words
-from topbit.rmm import data, psci, realm, rec, ripas, rsi, stage2_access, tables
-from topbit.rmm.granules import Granules
+from topbit.rmm import (
+    data,
+    delegate,
+    map_ranges,
+    psci,
+    realm,
+    rec,
+    ripas,
+    rsi,
+    stage2_access,
+    tables,
+    unmap_ranges,
+)
+from topbit.rmm.granules import NS, Granules
 from topbit.rmm.realm import MAX_BREAKPOINTS, Realm
 from topbit.rmm.rec import Exit, Rec, Resume, write_exit
-from topbit.rmm.rtt import LAST, SHIFTS
+from topbit.rmm.rtt import SHIFTS
 from topbit.rmm.stage2_access import Kind, Sea, Translated
 
 Abi: TypeAlias = Literal["1.0", "2.0"]
@@ -75,7 +88,9 @@ class Rmm:
         self.rsi_version = VERSION_1_0 if abi == "1.0" else VERSION_1_1
         self.realms: dict[int, Realm] = {}
         self.recs: dict[int, Rec] = {}
-        self._rmi = dict(RMI_1_0)
+        self.active = abi == "1.0"
+        self._rmi = dict(RMI_1_0) if abi == "1.0" else dict(BEFORE_ACTIVATE)
+        self._rsi = dict(rsi.HANDLERS)
 
     def rmi(self, fid: int, args: Sequence[int] = ()) -> tuple[int, ...]:
         """What does the host's SMC return?
@@ -90,6 +105,8 @@ class Rmm:
         """
         call = self._rmi.get(fid)
         if call is None:
+            if not self.active and fid in RMI_2_0:
+                return (int(RmiStatus.ERROR_GLOBAL),)
             return (UNKNOWN_FUNCTION,)
         handler, count = call
         if len(args) != count:
@@ -112,7 +129,7 @@ class Rmm:
         rec_ = self.running(rec_pa)
         x = regs if len(regs) >= RSI_REGISTERS else (*regs, *(0,) * (RSI_REGISTERS - len(regs)))
         function = x[0] & 0xFFFF_FFFF
-        handler = self._rsi_handler(function)
+        handler = self._rsi.get(function)
         if handler is not None:
             return handler(self, rec_, x)
         if function in psci.FUNCTIONS:
@@ -120,9 +137,6 @@ class Rmm:
         if function == psci_numbers.SMCCC_VERSION:
             return Resume({0: psci_numbers.SMCCC_1_2}, advance=True)
         return Resume({0: psci_numbers.NOT_SUPPORTED}, advance=True)
-
-    def _rsi_handler(self, function: int) -> rsi.Handler | None:
-        return rsi.HANDLERS.get(function)
 
     def access(
         self,
@@ -188,6 +202,11 @@ class Rmm:
             )
         return exit_
 
+    def serve_2_0(self) -> None:
+        """Answer all commands of RMI 2.0."""
+        self.active = True
+        self._rmi = dict(RMI_2_0)
+
     def finish_host_call(self, rec_: Rec, ipa: int, gprs: bytes) -> int | None:
         """Store what the host returned in the Realm's host call structure."""
         return rsi.finish_host_call(self, rec_, ipa, gprs)
@@ -240,11 +259,25 @@ def features(rmm: Rmm, index: int) -> tuple[int, ...]:
     return (int(RmiStatus.SUCCESS), value)
 
 
+def config_set(rmm: Rmm, config_pa: int) -> tuple[int, ...]:
+    """RMI_RMM_CONFIG_SET(config): before activation; this RMM has nothing to configure."""
+    refused = rmm.active or rmm.granules.get(config_pa) != NS
+    return (int(RmiStatus.ERROR_INPUT if refused else RmiStatus.SUCCESS),)
+
+
+def activate(rmm: Rmm) -> tuple[int, ...]:
+    """RMI_RMM_ACTIVATE(): from now on the other commands of 2.0 answer."""
+    if rmm.active:
+        return (int(RmiStatus.ERROR_GLOBAL),)
+    rmm.serve_2_0()
+    return (int(RmiStatus.SUCCESS),)
+
+
 RMI_1_0: dict[int, tuple[RmiHandler, int]] = {
     Rmi.VERSION: (version, 1),
     Rmi.FEATURES: (features, 1),
-    Rmi.GRANULE_DELEGATE: (realm.granule_delegate, 1),
-    Rmi.GRANULE_UNDELEGATE: (realm.granule_undelegate, 1),
+    Rmi.GRANULE_DELEGATE: (delegate.granule_delegate, 1),
+    Rmi.GRANULE_UNDELEGATE: (delegate.granule_undelegate, 1),
     Rmi.REALM_CREATE: (realm.realm_create, 2),
     Rmi.REALM_ACTIVATE: (realm.realm_activate, 1),
     Rmi.REALM_DESTROY: (realm.realm_destroy, 1),
@@ -266,4 +299,28 @@ RMI_1_0: dict[int, tuple[RmiHandler, int]] = {
     Rmi.RTT_SET_RIPAS: (ripas.rtt_set_ripas, 4),
 }
 
-__all__ = ["LAST", "Rmm", "features", "version"]
+_REPLACED = {
+    Rmi.GRANULE_DELEGATE,
+    Rmi.GRANULE_UNDELEGATE,
+    Rmi.DATA_CREATE_UNKNOWN,
+    Rmi.DATA_DESTROY,
+    Rmi.RTT_MAP_UNPROTECTED,
+    Rmi.RTT_UNMAP_UNPROTECTED,
+}
+RMI_2_0: dict[int, tuple[RmiHandler, int]] = {
+    **{fid: call for fid, call in RMI_1_0.items() if fid not in _REPLACED},
+    Rmi2.RMM_CONFIG_SET: (config_set, 1),
+    Rmi2.RMM_ACTIVATE: (activate, 0),
+    Rmi2.GRANULE_RANGE_DELEGATE: (delegate.granule_range_delegate, 2),
+    Rmi2.GRANULE_RANGE_UNDELEGATE: (delegate.granule_range_undelegate, 2),
+    Rmi2.RTT_DATA_MAP: (map_ranges.rtt_data_map, 5),
+    Rmi2.RTT_DATA_UNMAP: (unmap_ranges.rtt_data_unmap, 5),
+    Rmi2.RTT_UNPROT_MAP: (map_ranges.rtt_unprot_map, 5),
+    Rmi2.RTT_UNPROT_UNMAP: (unmap_ranges.rtt_unprot_unmap, 5),
+    Rmi2.RTT_DEV_MAP: (map_ranges.rtt_dev_map, 5),
+    Rmi2.RTT_DEV_UNMAP: (unmap_ranges.rtt_dev_unmap, 5),
+    Rmi2.REALM_TERMINATE: (realm.realm_terminate, 1),
+}
+BEFORE_ACTIVATE: dict[int, tuple[RmiHandler, int]] = {
+    fid: RMI_2_0[fid] for fid in (Rmi.VERSION, Rmi.FEATURES, Rmi2.RMM_CONFIG_SET, Rmi2.RMM_ACTIVATE)
+}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from topbit.arch.rmi import HASH_SHA_256, HASH_SHA_512, RealmParams, Ripas, RmiStatus
 from topbit.rmm import rtt as tables
-from topbit.rmm.granules import DELEGATED, GRANULE, NS, RD, RTT, UNTRACKED
+from topbit.rmm.granules import DELEGATED, GRANULE, NS, RD, RTT
 from topbit.rmm.measurement import Measurements
 from topbit.rmm.rtt import ENTRIES, Rtt
 
@@ -186,6 +186,15 @@ def realm_activate(rmm: Rmm, rd: int) -> tuple[int, ...]:
     return (SUCCESS,)
 
 
+def realm_terminate(rmm: Rmm, rd: int) -> tuple[int, ...]:
+    """RMI_REALM_TERMINATE(rd): it never runs again, and may be taken apart (2.0)."""
+    realm = rmm.realms.get(rd)
+    if realm is None:
+        return (ERROR_INPUT,)
+    realm.state = RealmState.SYSTEM_OFF
+    return (SUCCESS,)
+
+
 def realm_destroy(rmm: Rmm, rd: int) -> tuple[int, ...]:
     """RMI_REALM_DESTROY(rd): when nothing but the root tables is left, they and the RD go back."""
     realm = rmm.realms.get(rd)
@@ -201,39 +210,3 @@ def realm_destroy(rmm: Rmm, rd: int) -> tuple[int, ...]:
     rmm.granules.set(rd, DELEGATED)
     del rmm.realms[rd]
     return (SUCCESS,)
-
-
-def granule_delegate(rmm: Rmm, pa: int) -> tuple[int, ...]:
-    """RMI_GRANULE_DELEGATE(pa): the host gives a granule to the Realm PAS."""
-    granules = rmm.granules
-    if granules.get(pa) != NS:
-        return (ERROR_INPUT,)
-    granules.set(pa, DELEGATED)
-    if rmm.listening:
-        rmm.say_granule("delegate", pa, GRANULE)
-    return (SUCCESS,)
-
-
-def granule_undelegate(rmm: Rmm, pa: int) -> tuple[int, ...]:
-    """RMI_GRANULE_UNDELEGATE(pa): a granule without a role goes back to the host, wiped."""
-    granules = rmm.granules
-    if granules.get(pa) != DELEGATED:
-        return (ERROR_INPUT,)
-    granules.wipe(pa)
-    granules.set(pa, NS)
-    if rmm.listening:
-        rmm.say_granule("undelegate", pa, GRANULE)
-    return (SUCCESS,)
-
-
-__all__ = [
-    "UNTRACKED",
-    "Realm",
-    "RealmState",
-    "geometry_is_valid",
-    "granule_delegate",
-    "granule_undelegate",
-    "realm_activate",
-    "realm_create",
-    "realm_destroy",
-]

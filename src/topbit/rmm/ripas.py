@@ -16,6 +16,7 @@ from topbit.arch.rmi import ExitReason, Ripas, RmiStatus
 from topbit.arch.rsi import CHANGE_DESTROYED, RsiStatus
 from topbit.memory import Words
 from topbit.rmm import rtt as entries
+from topbit.rmm.ranges import leading
 from topbit.rmm.realm import RealmState
 from topbit.rmm.rec import Exit, Rec, Resume, RipasChange
 from topbit.rmm.rtt import HIPAS_ASSIGNED, HIPAS_ASSIGNED_DEV, HIPAS_MASK, LAST, SHIFTS, Rtt
@@ -50,7 +51,7 @@ def rtt_init_ripas(rmm: Rmm, rd: int, base: int, top: int) -> tuple[int, ...]:
     fit = ((words & np.uint64(1 | HIPAS_MASK)) == np.uint64(0)) & (
         words <= np.uint64(entries.unassigned(Ripas.RAM))
     )
-    count = _leading(fit)
+    count = leading(fit)
     if not count:
         return (rtt_error(level), 0)
     words[:count] = entries.unassigned(Ripas.RAM)
@@ -60,14 +61,6 @@ def rtt_init_ripas(rmm: Rmm, rd: int, base: int, top: int) -> tuple[int, ...]:
     if rmm.listening:
         rmm.say_ripas(realm, base, reached - base, Ripas.RAM)
     return (SUCCESS, reached)
-
-
-def _leading(condition: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> int:
-    """How many elements at the beginning are true?"""
-    if not len(condition):
-        return 0
-    first = int(condition.argmin())
-    return len(condition) if condition[first] else first
 
 
 def rtt_set_ripas(rmm: Rmm, rd: int, rec_pa: int, base: int, top: int) -> tuple[int, ...]:
@@ -116,7 +109,7 @@ def change_words(rtt: Rtt, words: Words, level: int, ripas: int, change_destroye
             refused |= now == Ripas.DESTROYED
     else:
         refused = now == 4
-    count = _leading(~refused)
+    count = leading(~refused)
     part = words[:count]
     valid, device = valid[:count], device[:count]
     assigned = valid | (hipas[:count] != np.uint64(0))
@@ -168,6 +161,6 @@ def ipa_state_get(rmm: Rmm, rec: Rec, base: int, top: int) -> Resume:
     shift = SHIFTS[level]
     ripas = rtt.decode(entry, level).ripas
     words = rtt.rest_of_table(index)[: ((top - 1) >> shift) - (base >> shift) + 1]
-    count = _leading(entries.ripas_of(words, level) == np.uint64(ripas))
+    count = leading(entries.ripas_of(words, level) == np.uint64(ripas))
     reached = min(((base >> shift) + count) << shift, top)
     return Resume({0: int(RsiStatus.SUCCESS), 1: reached, 2: int(ripas)}, advance=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from topbit.arch.rmi import ExitReason, Ripas
 from topbit.arch.rsi import (
@@ -26,8 +26,6 @@ from topbit.rmm.rtt import LAST, SHIFTS
 
 if TYPE_CHECKING:
     from topbit.rmm.monitor import Rmm
-
-Handler: TypeAlias = "Callable[[Rmm, Rec, Sequence[int]], Resume | Exit]"
 
 
 def answer(status: RsiStatus, *values: int) -> Resume:
@@ -160,7 +158,7 @@ def ipa_state_get(rmm: Rmm, rec: Rec, x: Sequence[int]) -> Resume:
     return ripas.ipa_state_get(rmm, rec, x[1], x[2])
 
 
-HANDLERS: dict[int, Handler] = {
+HANDLERS: dict[int, Callable[..., Resume | Exit]] = {
     Rsi.VERSION: version,
     Rsi.FEATURES: features,
     Rsi.MEASUREMENT_READ: measurement_read,

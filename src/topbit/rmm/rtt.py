@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 
 from topbit.arch import stage2
 from topbit.arch.rmi import Ripas, RttState
-from topbit.arch.stage2 import G4K, NS, OA_MASK_48, Granule
+from topbit.arch.stage2 import OA_MASK_48, Granule
 from topbit.memory import PhysicalMemory, Words
 
 LAST = stage2.LAST_LEVEL
+NS = stage2.NS
+G4K = stage2.G4K
 ENTRIES = 512
 MIN_BLOCK_LEVEL = 1
 G4K_LPA2 = Granule(12, ds=True)
@@ -55,12 +57,12 @@ class Walk(NamedTuple):
 
     Attributes:
         level: level of the entry.
-        index: index of the entry among the 64-bit words of the memory.
+        word: index of the entry among the 64-bit words of the memory.
         entry: the word there.
     """
 
     level: int
-    index: int
+    word: int
     entry: int
 
 
@@ -201,12 +203,14 @@ def is_table(words: NDArray[np.uint64], level: int) -> NDArray[np.bool_]:
     """Which of the words of a table at `level` are table descriptors?"""
     if level == LAST:
         return np.zeros(words.shape, np.bool_)
-    return (words & np.uint64(3)) == np.uint64(3)
+    tables: NDArray[np.bool_] = words & np.uint64(3) == np.uint64(3)
+    return tables
 
 
 def is_live(words: NDArray[np.uint64]) -> NDArray[np.bool_]:
     """Which words hold an address: a table, an assigned or an unprotected mapping?"""
-    return (words & np.uint64(1 | HIPAS_MASK)) != np.uint64(0)
+    live: NDArray[np.bool_] = words & np.uint64(1 | HIPAS_MASK) != np.uint64(0)
+    return live
 
 
 def is_held(words: NDArray[np.uint64], level: int) -> NDArray[np.bool_]:
@@ -214,8 +218,9 @@ def is_held(words: NDArray[np.uint64], level: int) -> NDArray[np.bool_]:
 
     Unprotected mappings do not: they hold no granule of the Realm.
     """
-    protected = (words & np.uint64(NS)) == np.uint64(0)
-    return is_table(words, level) | (is_live(words) & protected)
+    protected = words & np.uint64(NS) == np.uint64(0)
+    held: NDArray[np.bool_] = is_table(words, level) | (is_live(words) & protected)
+    return held
 
 
 def ripas_of(words: NDArray[np.uint64], level: int) -> NDArray[np.uint64]:

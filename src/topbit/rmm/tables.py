@@ -54,7 +54,7 @@ def next_live(rtt: Rtt, ipa: int, walk: Walk) -> int:
     """Which is the next IPA that may hold a live entry? (`top` outputs; ends with the table)"""
     if walk.entry & (1 | HIPAS_MASK):
         return ipa
-    live = entries.is_live(rtt.rest_of_table(walk.index))
+    live = entries.is_live(rtt.rest_of_table(walk.word))
     first = int(live.argmax())
     skipped = first if live[first] else len(live)
     shift = SHIFTS[walk.level]
@@ -137,7 +137,7 @@ def rtt_destroy(rmm: Rmm, rd: int, ipa: int, level: int) -> tuple[int, ...]:
     entry = unassigned(Ripas.DESTROYED) if ipa < rtt.half else UNASSIGNED_NS
     if rmm.listening:
         rmm.say_table_gone(realm, ipa, words, level)
-    rtt.write(walk.index, entry)
+    rtt.write(walk.word, entry)
     rmm.granules.set(table, DELEGATED)
     return (SUCCESS, table, next_live(rtt, ipa, walk._replace(entry=entry)))
 
@@ -232,14 +232,14 @@ def rtt_unmap_unprotected(rmm: Rmm, rd: int, ipa: int, level: int) -> tuple[int,
     mapped = walk.entry & 1 and walk.entry & NS
     if walk.level != level or not mapped:
         return (rtt_error(walk.level), next_live(rtt, ipa, walk))
-    rtt.write(walk.index, UNASSIGNED_NS)
+    rtt.write(walk.word, UNASSIGNED_NS)
     if rmm.listening:
         rmm.say_rtt("rtt_unmap", realm, ipa, rtt.pa_of(walk.entry), 1 << SHIFTS[level])
     return (SUCCESS, next_live(rtt, ipa, walk._replace(entry=UNASSIGNED_NS)))
 
 
 def _map_level(realm: Realm, ipa: int, level: int) -> bool:
-    """May a leaf of `level` stand at `ipa`? (also not above the start level, see the specification)"""
+    """May a leaf of `level` stand at `ipa`? Never above the start level."""
     rtt = realm.rtt
     if not max(MIN_BLOCK_LEVEL, rtt.start_level) <= level <= LAST:
         return False

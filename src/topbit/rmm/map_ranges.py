@@ -1,0 +1,183 @@
+"""What does one call of RMI 2.0 map? Data, device memory and unprotected mappings by the range.
+
+The same states and the same words as the single-page calls of 1.0.
+Source: DEN0137 2.0 beta 0; observed on TF-RMM v0.9.0.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from topbit.arch.rmi import AddrRange, MapFlags, Ripas, RmiStatus
+from topbit.arch.stage2 import S2AP_READ, S2AP_WRITE
+from topbit.memory import Words
+from topbit.rmm import rtt as entries
+from topbit.rmm.granules import DATA, DELEGATED, Granules, State
+from topbit.rmm.ranges import Chunk, address_bits, chunks, leading, map_arguments
+from topbit.rmm.rtt import (
+    HIPAS_ASSIGNED,
+    HIPAS_ASSIGNED_DEV,
+    HIPAS_MASK,
+    RIPAS_MASK,
+    SHIFTS,
+    UNASSIGNED_NS,
+    Rtt,
+)
+from topbit.rmm.tables import descriptor_is_valid, rtt_error
+
+if TYPE_CHECKING:
+    from topbit.rmm.monitor import Rmm
+
+SUCCESS, ERROR_INPUT = int(RmiStatus.SUCCESS), int(RmiStatus.ERROR_INPUT)
+
+
+def _tracked(granules: Granules, pa: int, size: int) -> int:
+    """How many bytes from `pa` on, up to `size`, are tracked memory?"""
+    if not granules.base <= pa < granules.end:
+        return 0
+    return min(size, granules.end - pa)
+
+
+def rtt_data_map(rmm: Rmm, rd: int, base: int, top: int, flags: int, oaddr: int) -> tuple[int, ...]:
+    """RMI_RTT_DATA_MAP(rd, base, top, flags, oaddr) -> out_top: wiped memory for the Realm.
+
+    Pages and blocks alike; RIPAS stays as it is. The same page at the same IPA again succeeds.
+    """
+    found = map_arguments(rmm, rd, base, top, flags, oaddr, AddrRange.DELEGATED, protected=True)
+    if isinstance(found, int):
+        return (found, 0)
+    realm, level, runs = found
+    rtt, shift = realm.rtt, SHIFTS[level]
+    status, out_top = ERROR_INPUT, base
+    for chunk in chunks(rtt, base, top, level, runs):
+        if isinstance(chunk, int):
+            status = chunk
+            break
+        done, status = _data_map(rmm, rtt, chunk, level)
+        if done and rmm.listening:
+            rmm.say_rtt("rtt_map", realm, chunk.ipa, chunk.pa, done << shift)
+        out_top = chunk.ipa + (done << shift)
+        if done < len(chunk.words):
+            break
+    return (SUCCESS, out_top) if out_top > base else (status, 0)
+
+
+def _data_map(rmm: Rmm, rtt: Rtt, chunk: Chunk, level: int) -> tuple[int, int]:
+    """How many entries of the chunk were mapped, and what stopped it?"""
+    granules, words = rmm.granules, chunk.words
+    shift = SHIFTS[level]
+    oa = address_bits(rtt, chunk.pa, len(words), level)
+    free = words <= np.uint64(RIPAS_MASK)  # unassigned protected: nothing but a RIPAS
+    if not free.all():
+        same = _same_data(rtt, words, oa, level)
+        count = leading(free | same)
+        if not count:
+            return 0, rtt_error(level)
+        if not free[0]:
+            # Mapped before, to the same page: nothing to do for those.
+            return leading(same[:count]), SUCCESS
+        words, oa = words[: leading(free)], oa[: leading(free)]
+    tracked = _tracked(granules, chunk.pa, len(words) << shift)
+    states = granules.span(chunk.pa, tracked) if tracked else np.zeros(0, np.uint8)
+    count = leading(states == DELEGATED) >> (shift - 12)
+    if not count:
+        return 0, ERROR_INPUT
+    words, oa = words[:count], oa[:count]
+    granules.wipe(chunk.pa, count << shift)
+    states[: count << (shift - 12)] = DATA
+    leaf = np.uint64(rtt.assigned(0, Ripas.RAM, level))
+    ram = np.uint64(entries.unassigned(Ripas.RAM))
+    first = words[0]
+    if (words == first).all():
+        words[:] = oa | (leaf if first == ram else np.uint64(HIPAS_ASSIGNED) | first)
+    else:
+        words[:] = oa | np.where(words == ram, leaf, np.uint64(HIPAS_ASSIGNED) | words)
+    return count, ERROR_INPUT
+
+
+def _same_data(
+    rtt: Rtt, words: Words, oa: Words, level: int
+) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """Which words already map the same data?"""
+    address = np.uint64(rtt.address(0x000F_FFFF_FFFF_F000))
+    valid = (words & np.uint64(1)) != 0
+    leaf = np.uint64(rtt.assigned(0, Ripas.RAM, level))
+    held = (words & np.uint64(1 | HIPAS_MASK)) == np.uint64(HIPAS_ASSIGNED)
+    same: np.ndarray[tuple[int], np.dtype[np.bool_]] = np.where(
+        valid, words == (oa | leaf), held & ((words & address) == oa)
+    )
+    return same
+
+
+def rtt_unprot_map(
+    rmm: Rmm, rd: int, base: int, top: int, flags: int, oaddr: int
+) -> tuple[int, ...]:
+    """RMI_RTT_UNPROT_MAP(rd, base, top, flags, oaddr) -> out_top: memory of the host's choice."""
+    found = map_arguments(rmm, rd, base, top, flags, oaddr, AddrRange.UNDELEGATED, protected=False)
+    if isinstance(found, int):
+        return (found, 0)
+    realm, level, runs = found
+    rtt, shift = realm.rtt, SHIFTS[level]
+    attributes = MapFlags.MEMATTR.get(flags) << 2
+    attributes |= S2AP_READ if MapFlags.S2AP_READ.get(flags) else 0
+    attributes |= S2AP_WRITE if MapFlags.S2AP_WRITE.get(flags) else 0
+    if flags >> 21 or not descriptor_is_valid(rtt, attributes, level, rmm.pa_bits):
+        return (ERROR_INPUT, 0)
+    leaf = np.uint64(rtt.assigned_ns(attributes, level))
+    status, out_top = ERROR_INPUT, base
+    for chunk in chunks(rtt, base, top, level, runs):
+        if isinstance(chunk, int):
+            status = chunk
+            break
+        new = address_bits(rtt, chunk.pa, len(chunk.words), level) | leaf
+        fits = (chunk.words == np.uint64(UNASSIGNED_NS)) | (chunk.words == new)
+        count = leading(fits)
+        chunk.words[:count] = new[:count]
+        if count and rmm.listening:
+            rmm.say_rtt("rtt_map", realm, chunk.ipa, chunk.pa, count << shift)
+        out_top = chunk.ipa + (count << shift)
+        if count < len(chunk.words):
+            status = rtt_error(level)
+            break
+    return (SUCCESS, out_top) if out_top > base else (status, 0)
+
+
+def rtt_dev_map(rmm: Rmm, rd: int, base: int, top: int, flags: int, oaddr: int) -> tuple[int, ...]:
+    """RMI_RTT_DEV_MAP(rd, base, top, flags, oaddr) -> out_top: delegated device memory.
+
+    The Realm cannot reach it before it has validated the mapping; only where RIPAS is EMPTY or
+    DESTROYED.
+    """
+    found = map_arguments(rmm, rd, base, top, flags, oaddr, AddrRange.DELEGATED, protected=True)
+    if isinstance(found, int):
+        return (found, 0)
+    realm, level, runs = found
+    if level < 2:
+        return (ERROR_INPUT, 0)
+    rtt, shift = realm.rtt, SHIFTS[level]
+    status, out_top = ERROR_INPUT, base
+    for chunk in chunks(rtt, base, top, level, runs):
+        if isinstance(chunk, int):
+            status = chunk
+            break
+        oa = address_bits(rtt, chunk.pa, len(chunk.words), level)
+        for i, word in enumerate(chunk.words):
+            pa = chunk.pa + (i << shift)
+            ripas = int(word) >> 1
+            if word > RIPAS_MASK or ripas not in (Ripas.EMPTY, Ripas.DESTROYED):
+                status = rtt_error(level)
+                break
+            size = 1 << shift
+            if not rmm.granules.move_device(pa, size, State.DEV_DELEGATED, State.DEV_MAPPED):
+                status = ERROR_INPUT
+                break
+            chunk.words[i] = oa[i] | np.uint64(HIPAS_ASSIGNED_DEV) | word
+            out_top = chunk.ipa + ((i + 1) << shift)
+        else:
+            continue
+        break
+    if out_top > base and rmm.listening:
+        rmm.say_rtt("rtt_map", realm, base, runs[0].pa, out_top - base)
+    return (SUCCESS, out_top) if out_top > base else (status, 0)

@@ -1,0 +1,152 @@
+"""Which entries and which physical blocks does one range call of RMI 2.0 mean?
+
+A range call names IPAs [base, top) and physical blocks, by one descriptor in a register or by a
+list in a host page. It works through leaf table after leaf table and returns how far it came
+(`out_top`); it fails only if it did nothing at all.
+Source: DEN0137 2.0 beta 0; observed on TF-RMM v0.9.0, whose calls end with the leaf table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from topbit.arch.rmi import AddrRange, MapFlags, RmiStatus
+from topbit.memory import Words
+from topbit.rmm.granules import GRANULE, NS
+from topbit.rmm.realm import Realm, RealmState
+from topbit.rmm.rtt import SHIFTS, Rtt
+from topbit.rmm.tables import is_aligned, rtt_error
+
+if TYPE_CHECKING:
+    from topbit.rmm.monitor import Rmm
+
+ERROR_INPUT, ERROR_REALM = int(RmiStatus.ERROR_INPUT), int(RmiStatus.ERROR_REALM)
+LEVEL_OF_SIZE = (3, 2, 1)
+
+
+def leading(condition: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> int:
+    """How many elements at the beginning are true?"""
+    if not len(condition):
+        return 0
+    first = int(condition.argmin())
+    return len(condition) if condition[first] else first
+
+
+@dataclass(slots=True)
+class Run:
+    """Which contiguous physical blocks does one descriptor name?"""
+
+    pa: int
+    level: int
+    count: int
+    state: int
+
+
+def _run(descriptor: int) -> Run | None:
+    size = AddrRange.SIZE.get(descriptor)
+    if size >= len(LEVEL_OF_SIZE):
+        return None
+    return Run(
+        AddrRange.ADDR.get(descriptor),
+        LEVEL_OF_SIZE[size],
+        AddrRange.COUNT.get(descriptor),
+        AddrRange.STATE.get(descriptor),
+    )
+
+
+def _runs(rmm: Rmm, flags: int, oaddr: int) -> list[Run] | None:
+    """Which blocks do the flags and the `oaddr` argument name? None if they are wrong."""
+    kind = MapFlags.OADDR_TYPE.get(flags)
+    if kind == MapFlags.SINGLE:
+        descriptors = [oaddr]
+    elif kind == MapFlags.LIST:
+        page = oaddr & ~(GRANULE - 1)
+        count = min(MapFlags.LIST_COUNT.get(flags), (GRANULE - (oaddr & (GRANULE - 1))) >> 3)
+        if oaddr & 7 or not count or rmm.granules.get(page) != NS:
+            return None
+        descriptors = [int(word) for word in rmm.memory.table(oaddr, count)]
+    else:
+        return None
+    runs = [_run(descriptor) for descriptor in descriptors]
+    if runs[0] is None:
+        return None
+    usable: list[Run] = []
+    for run in runs:
+        if run is None or run.level != runs[0].level:
+            break
+        usable.append(run)
+    return usable
+
+
+@dataclass(slots=True)
+class Chunk:
+    """Which entries of one leaf table, and which physical blocks, meet in one step?"""
+
+    ipa: int
+    pa: int
+    words: Words
+
+
+def chunks(rtt: Rtt, base: int, top: int, level: int, runs: list[Run]) -> Iterator[Chunk | int]:
+    """Where do the runs and the leaf tables from `base` meet? An int is the status of the end."""
+    shift = SHIFTS[level]
+    ipa = base
+    for run in runs:
+        pa, left = run.pa, run.count
+        while left:
+            room = (top - ipa) >> shift
+            if not room:
+                return
+            at, word, _ = rtt.walk(ipa, level)
+            if at != level:
+                yield rtt_error(at)
+                return
+            words = rtt.rest_of_table(word)[: min(room, left)]
+            yield Chunk(ipa, pa, words)
+            ipa += len(words) << shift
+            pa += len(words) << shift
+            left -= len(words)
+
+
+def map_arguments(
+    rmm: Rmm, rd: int, base: int, top: int, flags: int, oaddr: int, state: int, *, protected: bool
+) -> tuple[Realm, int, list[Run]] | int:
+    """Which Realm, level and blocks does a map call mean? Else the status that refuses it."""
+    realm = rmm.realms.get(rd)
+    if realm is None:
+        return ERROR_INPUT
+    if realm.state == RealmState.SYSTEM_OFF:
+        return ERROR_REALM
+    runs = _runs(rmm, flags, oaddr) if top > base else None
+    if not runs or runs[0].state != state:
+        return ERROR_INPUT
+    rtt, level = realm.rtt, runs[0].level
+    if not rtt.start_level <= level or not is_aligned(base, level) or top & (GRANULE - 1):
+        return ERROR_INPUT
+    least, most = (0, rtt.half) if protected else (rtt.half, 1 << rtt.ipa_bits)
+    if base < least or top > most:
+        return ERROR_INPUT
+    if (top - base) >> SHIFTS[level] == 0:
+        return rtt_error(level)
+    usable = []
+    for run in runs:
+        end = run.pa + (run.count << SHIFTS[level])
+        limit = 1 << (52 if rtt.lpa2 else rmm.pa_bits)
+        if run.state != state or not is_aligned(run.pa, level) or end > limit:
+            break
+        usable.append(run)
+    return (realm, level, usable) if usable else ERROR_INPUT
+
+
+def address_bits(rtt: Rtt, pa: int, count: int, level: int) -> Words:
+    """Which address bits do `count` words for contiguous blocks from `pa` hold?"""
+    step = 1 << SHIFTS[level]
+    run = np.arange(pa, pa + count * step, step, dtype=np.uint64)
+    if rtt.lpa2:
+        high = run >> np.uint64(50) & np.uint64(3)
+        run = run & np.uint64(0x0003_FFFF_FFFF_F000) | high << np.uint64(8)
+    return run

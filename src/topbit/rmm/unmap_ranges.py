@@ -1,0 +1,220 @@
+"""What does one call of RMI 2.0 unmap, and which physical ranges are free then?
+
+The same states as after the single-page calls of 1.0.
+Source: DEN0137 2.0 beta 0; observed on TF-RMM v0.9.0.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from topbit.arch.rmi import AddrRange, MapFlags, Ripas, RmiStatus
+from topbit.arch.stage2 import OA_MASK_48
+from topbit.memory import Words
+from topbit.rmm import rtt as entries
+from topbit.rmm.granules import DELEGATED, GRANULE, NS, State
+from topbit.rmm.ranges import Run, leading
+from topbit.rmm.realm import Realm
+from topbit.rmm.rtt import (
+    HIPAS_ASSIGNED_DEV,
+    HIPAS_MASK,
+    LAST,
+    RIPAS_MASK,
+    SHIFTS,
+    UNASSIGNED_NS,
+    Rtt,
+)
+from topbit.rmm.tables import is_aligned, rtt_error
+
+if TYPE_CHECKING:
+    from topbit.rmm.monitor import Rmm
+
+SUCCESS, ERROR_INPUT = int(RmiStatus.SUCCESS), int(RmiStatus.ERROR_INPUT)
+
+
+def rtt_data_unmap(
+    rmm: Rmm, rd: int, base: int, top: int, flags: int, oaddr: int
+) -> tuple[int, ...]:
+    """RMI_RTT_DATA_UNMAP(rd, base, top, flags, oaddr) -> out_top, range, count of ranges."""
+    return _unmap(rmm, rd, base, top, flags, oaddr, "data")
+
+
+def rtt_unprot_unmap(
+    rmm: Rmm, rd: int, base: int, top: int, flags: int, oaddr: int
+) -> tuple[int, ...]:
+    """RMI_RTT_UNPROT_UNMAP(rd, base, top, flags, oaddr) -> out_top, range, count of ranges."""
+    return _unmap(rmm, rd, base, top, flags, oaddr, "unprotected")
+
+
+def rtt_dev_unmap(
+    rmm: Rmm, rd: int, base: int, top: int, flags: int, oaddr: int
+) -> tuple[int, ...]:
+    """RMI_RTT_DEV_UNMAP(rd, base, top, flags, oaddr) -> out_top, range, count of ranges."""
+    return _unmap(rmm, rd, base, top, flags, oaddr, "device")
+
+
+class _Freed:
+    """Which physical ranges did an unmap call free? (what it tells the host about them)"""
+
+    def __init__(self, kind: int, limit: int, state: int) -> None:
+        self.kind = kind
+        self.limit = 1 if kind == MapFlags.SINGLE else limit
+        self.state = state
+        self.runs: list[Run] = []
+
+    def room(self, pa: int, level: int, count: int) -> int:
+        """How many of `count` contiguous blocks at `pa` can still be described?"""
+        if self.kind == MapFlags.NONE:
+            return count
+        last = self.runs[-1] if self.runs else None
+        joins = last is not None and last.level == level
+        if last is not None and joins and last.pa + (last.count << SHIFTS[level]) == pa:
+            more = AddrRange.MAX_COUNT - last.count
+            if more or len(self.runs) == self.limit:
+                return min(count, more)
+        if len(self.runs) == self.limit:
+            return 0
+        return min(count, AddrRange.MAX_COUNT)
+
+    def add(self, pa: int, level: int, count: int) -> None:
+        """Describe `count` more blocks, as many as `room` allowed."""
+        last = self.runs[-1] if self.runs else None
+        if (
+            last is not None
+            and last.level == level
+            and last.pa + (last.count << SHIFTS[level]) == pa
+            and last.count + count <= AddrRange.MAX_COUNT
+        ):
+            last.count += count
+        elif self.kind != MapFlags.NONE:
+            self.runs.append(Run(pa, level, count, self.state))
+
+    def descriptors(self) -> list[int]:
+        """How do the runs look as range descriptors?"""
+        return [
+            AddrRange(SIZE=3 - run.level, COUNT=run.count, ADDR=run.pa, STATE=run.state).words[0]
+            for run in self.runs
+        ]
+
+
+def _unmap(
+    rmm: Rmm, rd: int, base: int, top: int, flags: int, oaddr: int, flavor: str
+) -> tuple[int, ...]:
+    realm = rmm.realms.get(rd)
+    if realm is None or (base | top) & (GRANULE - 1) or top <= base:
+        return (ERROR_INPUT, 0, 0, 0)
+    rtt = realm.rtt
+    unprotected = flavor == "unprotected"
+    least, most = (rtt.half, 1 << rtt.ipa_bits) if unprotected else (0, rtt.half)
+    kind, limit = MapFlags.OADDR_TYPE.get(flags), MapFlags.LIST_COUNT.get(flags)
+    if base < least or top > most or kind > MapFlags.LIST:
+        return (ERROR_INPUT, 0, 0, 0)
+    if kind == MapFlags.LIST:
+        page = oaddr & ~(GRANULE - 1)
+        if oaddr & 7 or not limit or rmm.granules.get(page) != NS:
+            return (ERROR_INPUT, 0, 0, 0)
+        limit = min(limit, (GRANULE - (oaddr & (GRANULE - 1))) >> 3)
+    elif oaddr or limit:
+        return (ERROR_INPUT, 0, 0, 0)
+
+    state = AddrRange.UNDELEGATED if unprotected else AddrRange.DELEGATED
+    freed = _Freed(kind, limit, state)
+    status, out_top = SUCCESS, base
+    while out_top < top and status == SUCCESS:
+        level, word, _ = rtt.walk(out_top, LAST)
+        shift = SHIFTS[level]
+        words = rtt.rest_of_table(word)[: (top - out_top) >> shift]
+        if not is_aligned(out_top, level) or not len(words):
+            status = rtt_error(level)
+            break
+        done, status = _unmap_words(rmm, realm, words, level, flavor, freed, out_top)
+        out_top += done << shift
+        if done and status != _FULL:
+            status = SUCCESS  # what stopped it may stand in a table of another level
+    if out_top == base and status != SUCCESS and status != _FULL:
+        return (status, 0, 0, 0)
+    descriptors = freed.descriptors()
+    if kind == MapFlags.LIST and descriptors:
+        rmm.memory.table(oaddr, len(descriptors))[:] = descriptors
+    single = descriptors[0] if kind == MapFlags.SINGLE and descriptors else 0
+    return (SUCCESS, out_top, single, len(descriptors) if kind == MapFlags.LIST else 0)
+
+
+_FULL = -1  # the output can describe no further range: stop, with success
+
+
+def _unmap_words(
+    rmm: Rmm, realm: Realm, words: Words, level: int, flavor: str, freed: _Freed, ipa: int
+) -> tuple[int, int]:
+    """How many entries of a leaf table were passed, and what stopped the sweep?"""
+    rtt, shift = realm.rtt, SHIFTS[level]
+    live = entries.is_live(words)
+    at = 0
+    while at < len(words):
+        gap = leading(~live[at:])
+        at += gap
+        if at == len(words):
+            break
+        run = words[at : at + leading(live[at:])]
+        owned = _owned(run, level, flavor)
+        oa = _addresses(rtt, run)
+        step = np.uint64(1 << shift)
+        contiguous = np.concatenate(([True], oa[1:] == oa[:-1] + step))
+        count = leading(owned & contiguous)
+        if not count:
+            return at, rtt_error(level)
+        pa = int(oa[0])
+        room = freed.room(pa, level, count)
+        if not room:
+            return at, _FULL
+        freed.add(pa, level, room)
+        _free(rmm, realm, run[:room], ipa + (at << shift), pa, level, flavor)
+        live[at : at + room] = False
+        at += room
+    return at, SUCCESS
+
+
+def _owned(words: Words, level: int, flavor: str) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """Which live words may a call of this flavor unmap?"""
+    if flavor == "unprotected":
+        unprotected: np.ndarray[tuple[int], np.dtype[np.bool_]] = ~entries.is_table(words, level)
+        return unprotected
+    valid = (words & np.uint64(1)) != 0
+    memattr = words & np.uint64(entries.MEMATTR_MASK)
+    hipas = words & np.uint64(HIPAS_MASK)
+    device: np.ndarray[tuple[int], np.dtype[np.bool_]] = np.where(
+        valid, memattr == np.uint64(entries.MEMATTR_DEVICE), hipas == np.uint64(HIPAS_ASSIGNED_DEV)
+    )
+    right = device if flavor == "device" else ~device
+    return right & ~entries.is_table(words, level)
+
+
+def _addresses(rtt: Rtt, words: Words) -> Words:
+    """Which output addresses do live words hold?"""
+    if rtt.lpa2:
+        high = words >> np.uint64(8) & np.uint64(3)
+        wide: Words = words & np.uint64(0x0003_FFFF_FFFF_F000) | high << np.uint64(50)
+        return wide
+    low: Words = words & np.uint64(OA_MASK_48)
+    return low
+
+
+def _free(rmm: Rmm, realm: Realm, words: Words, ipa: int, pa: int, level: int, flavor: str) -> None:
+    """Make contiguous live entries unassigned, and give their granules back."""
+    size = len(words) << SHIFTS[level]
+    if flavor == "unprotected":
+        words[:] = UNASSIGNED_NS
+    else:
+        empty = ((words & np.uint64(1)) == 0) & ((words & np.uint64(RIPAS_MASK)) == 0)
+        destroyed = np.uint64(entries.unassigned(Ripas.DESTROYED))
+        words[:] = np.where(empty, np.uint64(entries.unassigned(Ripas.EMPTY)), destroyed)
+        if flavor == "data":
+            rmm.granules.span(pa, size)[:] = DELEGATED
+        else:
+            rmm.granules.move_device(pa, size, State.DEV_MAPPED, State.DEV_DELEGATED)
+        if rmm.listening and not empty.all():
+            rmm.say_ripas(realm, ipa, size, Ripas.DESTROYED)
+    if rmm.listening:
+        rmm.say_rtt("rtt_unmap", realm, ipa, pa, size)
