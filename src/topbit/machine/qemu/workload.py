@@ -90,15 +90,13 @@ ping -c 3 -i 0.2 -W 5 {GATEWAY}
     return Step(f"ping-{interface}", script, limit)
 
 
-def send_and_receive(copies: int = 4, limit: int = 60) -> Step:
-    """Send `copies` of `PAYLOAD` to the echo peer and compare what comes back."""
+def send_and_receive(size: int = 256 << 10, limit: int = 60) -> Step:
+    """Send the first `size` bytes of `PAYLOAD` to the echo peer and compare what comes back."""
     script = f"""
-for i in $(seq {copies}); do cat {PAYLOAD}; done >/tmp/sent
-size=$(stat -c %s /tmp/sent); : >/tmp/received
+head -c {size} {PAYLOAD} >/tmp/sent; : >/tmp/received
 nc {ECHO_ADDRESS} {ECHO_PORT} </tmp/sent >/tmp/received &
-while [ $(stat -c %s /tmp/received) -lt $size ]; do usleep 20000; done
+while [ $(stat -c %s /tmp/received) -lt {size} ]; do usleep 20000; done
 kill $!
-echo md5 received $(md5sum </tmp/received)
 cmp /tmp/sent /tmp/received
 """
     return Step("echo", script, limit)

@@ -1,0 +1,82 @@
+"""topbit kernel: which arm64 kernels can be booted as a Realm, and where are they?"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from topbit.machine.qemu.kernels import Kernel, Offer
+
+HELP = "list and fetch arm64 kernels to boot"
+FLAVOURS = ("cloud", "full", "rt", "16k")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which arguments does `topbit kernel` take?"""
+    verbs = parser.add_subparsers(dest="action", required=True, metavar="list|fetch")
+    listing = verbs.add_parser(
+        "list", help="kernels in the cache and in Debian's archive (no network: the cache only)"
+    )
+    listing.add_argument(
+        "--all", action="store_true", help="every version, not each series' newest"
+    )
+    fetching = verbs.add_parser("fetch", help="fetch kernels, apt checking their signatures")
+    fetching.add_argument(
+        "series",
+        nargs="+",
+        metavar="SERIES",
+        help="6.16, 6.18, 7.2, 7.3 (the newest of the series), or a version such as 6.18.15",
+    )
+    fetching.add_argument(
+        "--flavour", choices=FLAVOURS, default="cloud", help="which of Debian's builds (cloud)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """List or fetch; returns the exit status."""
+    if args.action == "fetch":
+        from topbit.machine.qemu import kernels
+
+        for name in args.series:
+            kernel = kernels.fetch(name, flavour=args.flavour, note=_note)
+            print(_cached_line(kernel))
+        return 0
+    return _list(everything=args.all)
+
+
+def _list(*, everything: bool) -> int:
+    from topbit.errors import MissingToolError, RunError
+    from topbit.machine.qemu import kernels
+
+    held = kernels.cached()
+    names = {kernel.release for kernel in held}
+    try:
+        offers = [offer for offer in kernels.available() if offer.release not in names]
+    except (MissingToolError, RunError) as error:
+        _note(str(error))
+        offers = []
+    if not everything:
+        newest = {(kernels.version_of(offer.release)[:2], offer.flavour): offer for offer in offers}
+        offers = [o for o in newest.values() if kernels.version_of(o.release) >= (6, 13)]
+    for kernel in held:
+        print(_cached_line(kernel))
+    for offer in offers:
+        print(_offer_line(offer))
+    return 0
+
+
+def _cached_line(kernel: Kernel) -> str:
+    from topbit.machine.qemu.image import read_image
+
+    realm = "" if read_image(kernel.image).realm else "  too old to be a Realm"
+    return f"{kernel.release:36}  cached   {kernel.image}{realm}"
+
+
+def _offer_line(offer: Offer) -> str:
+    return f"{offer.release:36}  archive  {offer.size / 1e6:.0f} MB, {offer.flavour}"
+
+
+def _note(text: str) -> None:
+    print(f"topbit: {text}", file=sys.stderr)
