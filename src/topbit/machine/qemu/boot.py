@@ -1,0 +1,63 @@
+"""What stands in the Realm's memory before its first instruction, and where?
+
+The host stages each image in the Non-secure backing of the pages it is for, and the RMM copies
+and measures it page by page (RMI_DATA_CREATE). Everything else is RAM of unknown content.
+Source: Linux Documentation/arch/arm64/booting.rst.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from topbit.arch.rmi import Rmi
+from topbit.errors import RunError
+from topbit.vmm.rme import RealmHost
+from topbit.vmm.slots import PAGE, MemorySlot
+
+IMAGE_ALIGN = 2 << 20
+MEASURE = 1  # RMI_DATA_CREATE flags
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """At which IPAs do kernel, device tree and initramfs stand?
+
+    Attributes:
+        kernel: start of the Image.
+        tree: start of the device tree, 2 MiB at most.
+        initrd: first and one-past-last IPA of the initramfs; equal if there is none.
+    """
+
+    kernel: int
+    tree: int
+    initrd: tuple[int, int]
+
+
+def plan(slot: MemorySlot, text_offset: int, image_size: int, initrd_size: int) -> Plan:
+    """Where does each image go? The first 2 MiB of RAM stay free: QEMU puts its own tree there.
+
+    Raises:
+        RunError: they do not fit the guest's RAM.
+    """
+    kernel = slot.ipa + IMAGE_ALIGN + text_offset
+    tree = -(-(kernel + image_size) // IMAGE_ALIGN) * IMAGE_ALIGN
+    initrd = tree + IMAGE_ALIGN
+    if initrd + initrd_size > slot.end:
+        raise RunError(
+            f"kernel and initramfs take {(initrd + initrd_size - slot.ipa) >> 20} MiB, "
+            f"the guest has {slot.size >> 20}",
+            mend="give the guest more RAM",
+        )
+    return Plan(kernel, tree, (initrd, initrd + initrd_size))
+
+
+def load(realm: RealmHost, slot: MemorySlot, ipa: int, data: bytes) -> None:
+    """Put `data` at `ipa` of a Realm that is NEW, measured."""
+    first, end = ipa & -PAGE, -(-(ipa + len(data)) // PAGE) * PAGE
+    realm.memory.write(slot.to_shared_pa(ipa), data)
+    for page in range(first, end, PAGE):
+        private, staged = slot.to_private_pa(page), slot.to_shared_pa(page)
+        realm.call(Rmi.GRANULE_DELEGATE, private)
+        realm._mapped(Rmi.DATA_CREATE, page, realm.rd, private, page, staged, MEASURE)
+    realm.memory.fill(slot.to_shared_pa(first), end - first)
+    slot.populated[slot.pages(first, end)] = True
