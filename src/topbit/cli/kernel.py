@@ -51,15 +51,17 @@ def _list(*, everything: bool) -> int:
     from topbit.machine.qemu import kernels
 
     held = kernels.cached()
-    names = {kernel.release for kernel in held}
     try:
-        offers = [offer for offer in kernels.available() if offer.release not in names]
+        offers = [o for o in kernels.available() if kernels.version_of(o.release) >= (6, 13)]
     except (MissingToolError, RunError) as error:
         _note(str(error))
         offers = []
     if not everything:
-        newest = {(kernels.version_of(offer.release)[:2], offer.flavour): offer for offer in offers}
-        offers = [o for o in newest.values() if kernels.version_of(o.release) >= (6, 13)]
+        # The last of a series is the newest: offers are sorted by version.
+        newest = {(kernels.version_of(o.release)[:2], o.flavour): o for o in offers}
+        offers = list(newest.values())
+    names = {kernel.release for kernel in held}
+    offers = [offer for offer in offers if offer.release not in names]
     for kernel in held:
         print(_cached_line(kernel))
     for offer in offers:

@@ -134,10 +134,10 @@ class AptRoot:
                 return
             stamp.write_text(wanted)
 
-    def offers(self, pattern: str) -> list[Package]:
-        """Which packages match the shell pattern, in apt's order (by name, newest first)?"""
+    def offers(self, *patterns: str) -> list[Package]:
+        """Which packages match one of the shell patterns? By name, each one's newest first."""
         names = self._apt("apt-cache", "pkgnames").split()
-        chosen = sorted(fnmatch.filter(names, pattern))
+        chosen = sorted(name for pattern in patterns for name in fnmatch.filter(names, pattern))
         if not chosen:
             return []
         text = self._apt("apt-cache", "show", *chosen)

@@ -90,7 +90,7 @@ def available(*, force: bool = False) -> list[Offer]:
     apt = arm64_apt()
     apt.update(force=force)
     wanted = [f"linux-{part}-[0-9]*" for part in ("image", "binary", "modules", "base")]
-    packages = {p.name: p for pattern in wanted for p in apt.offers(pattern)}
+    packages = {package.name: package for package in reversed(apt.offers(*wanted))}
     offers = []
     for package in packages.values():
         match = re.fullmatch(r"linux-image-([0-9.]+\+deb\d+)-(.+)", package.name)
