@@ -19,6 +19,15 @@ from topbit.recording.schema import DMA_MAPPING_ERROR
 TRACE_EVENT = re.compile(
     r"(\d+(?:\.\d+)?): (dma_\w+|swiotlb_bounced|map|unmap|io_page_fault):\s+(.*)", re.S
 )
+# The three events that make up nearly all of a trace, whole and undamaged, read in one step.
+COMMON = re.compile(
+    r"(\d+\.\d+): (?:dma_(un)?map_(?:phys|page):\s+(\S+) dir=([A-Z_]+) "
+    r"dma_addr=([0-9a-f]{1,16}) size=(\d{1,19})(?: phys_addr=([0-9a-f]{1,16}))? attrs=([A-Z_|]*)"
+    r"|swiotlb_bounced:\s+dev_name: (\S+) dma_mask=([0-9a-f]{1,16}) dev_addr=([0-9a-f]{1,16}) "
+    r"size=(\d{1,19}) (FORCE|NORMAL))\s*$"
+)
+STAMP_DIGITS = 24
+"""More characters than a time stamp before ": dma_" has."""
 # A kernel message that the console put behind a trace line.
 INTERLEAVED = re.compile(r"\s+(\[\s*\d+\.\d{6}\].*)", re.S)
 # What a damaged line of ours still shows.
@@ -60,7 +69,15 @@ def parse(line: str) -> tuple[list[Event], str, str] | None:
     Raises:
         Unparsable: it looks like one of ours, but is cut off or mangled.
     """
-    match = TRACE_EVENT.search(line)
+    at = line.find(": dma_")
+    at = line.find(": swiotlb_") if at < 0 else at
+    start = max(at - STAMP_DIGITS, 0)
+    common = COMMON.search(line, start)
+    if common is not None:
+        event = _common_event(common)
+        if event is not None:
+            return [event], line[common.start() :], ""
+    match = TRACE_EVENT.search(line, start)
     if match is None:
         if LOOKS_LIKE_OURS.search(line):
             raise Unparsable
@@ -83,7 +100,39 @@ def parse(line: str) -> tuple[list[Event], str, str] | None:
     seconds = float(time) if "." in time else None
     for event in events:
         event.time = seconds
-    return events, f"{time} {name} {body}", rest
+    return events, f"{time}: {name}: {body}", rest
+
+
+def _common_event(match: re.Match[str]) -> Event | None:
+    """Which event is a match of COMMON (None if its fields do not fit its name)?"""
+    time, un, device, direction, address, size, phys, attrs, *bounced = match.groups()
+    if device is None:
+        device, mask, dev_addr, size, how = bounced
+        return Event(
+            "guest",
+            "swiotlb_bounced",
+            device=device,
+            mask=int(mask, 16),
+            phys=int(dev_addr, 16),
+            size=int(size),
+            status=how,
+            time=float(time),
+        )
+    if direction not in DIRECTIONS or (phys is None) != (un is not None):
+        return None
+    value = int(address, 16)
+    return Event(
+        "guest",
+        "dma_unmap" if un else "dma_map",
+        device=device,
+        address=value,
+        phys=None if un else int(phys, 16),
+        size=int(size),
+        direction=direction,
+        status="error" if value == DMA_MAPPING_ERROR and not un else None,
+        attrs=attrs or None,
+        time=float(time),
+    )
 
 
 def _fields(body: str) -> Fields:

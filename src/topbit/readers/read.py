@@ -6,7 +6,9 @@ belong together. Earlier boots in a log are recordings of their own.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from topbit.addressing.scheme import check_ipa_bits
@@ -17,6 +19,18 @@ from topbit.readers.kernel_log import LogFacts
 from topbit.readers.source import files_of, open_source
 from topbit.readers.text import Boot, read_text
 from topbit.recording import DeviceFacts, Platform, Recording
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """How does reading a million events stay linear? Each collection would walk all of them."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _ignore(lines: int) -> None:
@@ -43,6 +57,13 @@ def read(
     """
     if ipa_bits is not None:
         check_ipa_bits(ipa_bits, where="--ipa-bits")
+    with _no_garbage_collection():
+        return _read(paths, ipa_bits, progress)
+
+
+def _read(
+    paths: list[Path], ipa_bits: int | None, progress: Callable[[int], None]
+) -> list[Recording]:
     runs: list[list[Boot]] = []
     queued: list[Event] = []
     queues: list[str] = []

@@ -221,6 +221,11 @@ def maps_are_unmapped(recording: Recording) -> Iterator[Finding]:
         .filter(pl.col("last").is_null() | (pl.col("last") < pl.col("n")))
         .sort("n")
     )
+    # An address that is mapped again was unmapped in between, while nobody traced.
+    remapped = (
+        rows.filter(pl.col("event") == "dma_map").group_by("address").agg(latest=pl.col("n").max())
+    )
+    live = live.join(remapped, on="address").filter(pl.col("n") == pl.col("latest")).sort("n")
     if recording.has("dma_unmap_sg"):
         # Scatterlists are unmapped by buffer, not by DMA address.
         by_buffer = (
