@@ -18,7 +18,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parent.parent / "src"))
 
-from replay_rmm import read_lines  # noqa: E402
+from replay_rmm import read_lines
 
 REPLAYERS = {"rmm10": "replay_rmm", "smmu-s2": "replay_smmu"}
 SHOWN = 20

@@ -24,7 +24,7 @@ Bytes: TypeAlias = NDArray[np.uint8]
 MAP_NORESERVE = 0x4000  # Linux; Python names it since 3.13
 _ANONYMOUS = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_NORESERVE
 # Below this, storing zeros costs less than a system call and new page faults.
-_GIVE_BACK = 1 << 20
+_GIVE_BACK = 1 << 18
 
 
 class BusError(Exception):

@@ -140,6 +140,12 @@ class Granules:
             self._device[page] = after
         return True
 
+    def all_delegated(self, pa: int, size: int) -> bool:
+        """Are all granules of [pa, pa + size) tracked and DELEGATED?"""
+        if not self.contains(pa, size):
+            return False
+        return self.span(pa, size).tobytes() == b"\x01" * (size >> SHIFT)
+
     def contains(self, pa: int, size: int) -> bool:
         """Are all granules of [pa, pa + size) tracked?"""
         return self.base <= pa and pa + size <= self.end

@@ -15,7 +15,15 @@ from topbit.arch.stage2 import S2AP_READ, S2AP_WRITE
 from topbit.memory import Words
 from topbit.rmm import rtt as entries
 from topbit.rmm.granules import DATA, DELEGATED, Granules, State
-from topbit.rmm.ranges import Chunk, address_bits, chunks, leading, map_arguments
+from topbit.rmm.ranges import (
+    Chunk,
+    address_bits,
+    chunks,
+    leading,
+    map_arguments,
+    uniform,
+    write_run,
+)
 from topbit.rmm.rtt import (
     HIPAS_ASSIGNED,
     HIPAS_ASSIGNED_DEV,
@@ -51,50 +59,57 @@ def rtt_data_map(rmm: Rmm, rd: int, base: int, top: int, flags: int, oaddr: int)
     realm, level, runs = found
     rtt, shift = realm.rtt, SHIFTS[level]
     status, out_top = ERROR_INPUT, base
+    dirty = range(rmm.granules.base, rmm.granules.base)  # contiguous memory still to be wiped
     for chunk in chunks(rtt, base, top, level, runs):
         if isinstance(chunk, int):
             status = chunk
             break
-        done, status = _data_map(rmm, rtt, chunk, level)
+        done, fresh, status = _data_map(rmm, rtt, chunk, level)
+        if fresh and chunk.pa != dirty.stop:
+            rmm.granules.wipe(dirty.start, len(dirty))
+            dirty = range(chunk.pa, chunk.pa)
+        dirty = range(dirty.start, dirty.stop + (fresh << shift))
         if done and rmm.listening:
             rmm.say_rtt("rtt_map", realm, chunk.ipa, chunk.pa, done << shift)
         out_top = chunk.ipa + (done << shift)
         if done < len(chunk.words):
             break
+    rmm.granules.wipe(dirty.start, len(dirty))
     return (SUCCESS, out_top) if out_top > base else (status, 0)
 
 
-def _data_map(rmm: Rmm, rtt: Rtt, chunk: Chunk, level: int) -> tuple[int, int]:
-    """How many entries of the chunk were mapped, and what stopped it?"""
+def _data_map(rmm: Rmm, rtt: Rtt, chunk: Chunk, level: int) -> tuple[int, int, int]:
+    """How many entries of the chunk are mapped, how many of them are new, what stopped it?"""
     granules, words = rmm.granules, chunk.words
     shift = SHIFTS[level]
+    leaf = rtt.assigned(0, Ripas.RAM, level)
+    ram = entries.unassigned(Ripas.RAM)
+    first, size = int(words[0]), len(words) << shift
+    if first <= RIPAS_MASK and uniform(words) and granules.all_delegated(chunk.pa, size):
+        granules.span(chunk.pa, size)[:] = DATA
+        write_run(rtt, words, chunk.pa, level, leaf if first == ram else HIPAS_ASSIGNED | first)
+        return len(words), len(words), SUCCESS
     oa = address_bits(rtt, chunk.pa, len(words), level)
     free = words <= np.uint64(RIPAS_MASK)  # unassigned protected: nothing but a RIPAS
     if not free.all():
         same = _same_data(rtt, words, oa, level)
         count = leading(free | same)
         if not count:
-            return 0, rtt_error(level)
+            return 0, 0, rtt_error(level)
         if not free[0]:
             # Mapped before, to the same page: nothing to do for those.
-            return leading(same[:count]), SUCCESS
+            return leading(same[:count]), 0, SUCCESS
         words, oa = words[: leading(free)], oa[: leading(free)]
     tracked = _tracked(granules, chunk.pa, len(words) << shift)
     states = granules.span(chunk.pa, tracked) if tracked else np.zeros(0, np.uint8)
     count = leading(states == DELEGATED) >> (shift - 12)
     if not count:
-        return 0, ERROR_INPUT
+        return 0, 0, ERROR_INPUT
     words, oa = words[:count], oa[:count]
-    granules.wipe(chunk.pa, count << shift)
     states[: count << (shift - 12)] = DATA
-    leaf = np.uint64(rtt.assigned(0, Ripas.RAM, level))
-    ram = np.uint64(entries.unassigned(Ripas.RAM))
-    first = words[0]
-    if (words == first).all():
-        words[:] = oa | (leaf if first == ram else np.uint64(HIPAS_ASSIGNED) | first)
-    else:
-        words[:] = oa | np.where(words == ram, leaf, np.uint64(HIPAS_ASSIGNED) | words)
-    return count, ERROR_INPUT
+    assigned = np.where(words == ram, np.uint64(leaf), np.uint64(HIPAS_ASSIGNED) | words)
+    words[:] = oa | assigned
+    return count, count, ERROR_INPUT
 
 
 def _same_data(

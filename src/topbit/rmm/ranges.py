@@ -18,7 +18,7 @@ from topbit.arch.rmi import AddrRange, MapFlags, RmiStatus
 from topbit.memory import Words
 from topbit.rmm.granules import GRANULE, NS
 from topbit.rmm.realm import Realm, RealmState
-from topbit.rmm.rtt import SHIFTS, Rtt
+from topbit.rmm.rtt import ENTRIES, SHIFTS, Rtt
 from topbit.rmm.tables import is_aligned, rtt_error
 
 if TYPE_CHECKING:
@@ -34,6 +34,12 @@ def leading(condition: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> int:
         return 0
     first = int(condition.argmin())
     return len(condition) if condition[first] else first
+
+
+def uniform(words: Words) -> bool:
+    """Do all the words say the same? (compared as bytes: a fifth of the time of NumPy's `all`)"""
+    data = words.tobytes()
+    return data == data[:8] * len(words)
 
 
 @dataclass(slots=True)
@@ -132,14 +138,31 @@ def map_arguments(
         return ERROR_INPUT
     if (top - base) >> SHIFTS[level] == 0:
         return rtt_error(level)
-    usable = []
+    usable: list[Run] = []
     for run in runs:
         end = run.pa + (run.count << SHIFTS[level])
         limit = 1 << (52 if rtt.lpa2 else rmm.pa_bits)
         if run.state != state or not is_aligned(run.pa, level) or end > limit:
             break
-        usable.append(run)
+        last = usable[-1] if usable else None
+        if last is not None and last.pa + (last.count << SHIFTS[level]) == run.pa:
+            last.count += run.count
+        else:
+            usable.append(run)
     return (realm, level, usable) if usable else ERROR_INPUT
+
+
+_RAMPS = {
+    level: np.arange(ENTRIES, dtype=np.uint64) << np.uint64(SHIFTS[level]) for level in (1, 2, 3)
+}
+
+
+def write_run(rtt: Rtt, words: Words, pa: int, level: int, attributes: int) -> None:
+    """Make the words of one table map contiguous blocks from `pa` on."""
+    if rtt.lpa2:
+        words[:] = address_bits(rtt, pa, len(words), level) | np.uint64(attributes)
+    else:
+        np.add(_RAMPS[level][: len(words)], np.uint64(pa | attributes), out=words)
 
 
 def address_bits(rtt: Rtt, pa: int, count: int, level: int) -> Words:
