@@ -17,6 +17,7 @@ from topbit.smmu.outcome import Fault, Ok, Outcome
 from topbit.smmu.smmu import Smmu
 
 SECTOR = 512
+U64 = (1 << 64) - 1
 
 
 @dataclass(slots=True)
@@ -29,6 +30,8 @@ class BusPort:
         smmu: the SMMU it sits behind.
         granules: tells what stands at an address that it reached.
         address_bits: number of address lines; higher bits of an address are lost.
+        bus_offset: what its bus adds to every address on the way to the SMMU (dma-ranges).
+        wild_bits: bits that a broken device sets in every address.
         trusted: its accesses carry T = 1 (accepted through TDISP).
         emit: takes the "access" events.
     """
@@ -39,21 +42,28 @@ class BusPort:
     granules: Granules
     emit: Emit
     address_bits: int = 64
+    bus_offset: int = 0
+    wild_bits: int = 0
     trusted: bool = False
 
     def read(self, address: int, size: int) -> bytes | None:
         """Which bytes does the device read? None: the bus aborted."""
-        address &= (1 << self.address_bits) - 1
+        address = self._driven(address)
         data, outcome = self.smmu.read(self.sid, address, size, realm=self.trusted)
         self._report(address, size, "r", outcome)
         return data if isinstance(outcome, Ok) else None
 
     def write(self, address: int, data: bytes) -> bool:
         """Store bytes. False: the bus aborted, perhaps after some of them."""
-        address &= (1 << self.address_bits) - 1
+        address = self._driven(address)
         _, outcome = self.smmu.write(self.sid, address, data, realm=self.trusted)
         self._report(address, len(data), "w", outcome)
         return isinstance(outcome, Ok)
+
+    def _driven(self, address: int) -> int:
+        """Which address arrives at the SMMU for one that the driver gave?"""
+        driven = (address | self.wild_bits) & ((1 << self.address_bits) - 1)
+        return driven + self.bus_offset & U64
 
     def _report(self, address: int, size: int, direction: str, outcome: Outcome) -> None:
         status, reached, pa = "ok", None, None
@@ -95,6 +105,7 @@ class DmaEngine:
         self.bus = bus
         self.medium = medium
         self.ring = 0
+        self.last_buffer: tuple[int, int] | None = None
 
     def read_register(self, offset: int) -> int:
         """Which 32-bit value stands at `offset`? The device shows nothing."""
@@ -115,6 +126,7 @@ class DmaEngine:
         if command is None:
             return
         opcode, size, address, sector, _ = struct.unpack(engine.COMMAND, command)
+        self.last_buffer = (address, size)
         at = sector * SECTOR
         done = False
         if at + size <= len(self.medium) and size:
@@ -127,3 +139,10 @@ class DmaEngine:
                 done = self.bus.write(address, bytes(self.medium[at : at + size]))
         status = engine.DONE if done else engine.FAILED
         self.bus.write(self.ring + engine.STATUS_OFFSET, status.to_bytes(8, "little"))
+
+    def misbehave(self) -> None:
+        """Write to the last buffer and to the command page again, whoever owns them now."""
+        if self.last_buffer is not None:
+            address, size = self.last_buffer
+            self.bus.write(address, b"\xee" * size)
+        self.bus.write(self.ring, b"\xee" * engine.COMMAND_SIZE)

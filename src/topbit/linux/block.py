@@ -39,6 +39,10 @@ class Transport(Protocol):
         """Let the device move [dma_addr, +size) to or from `sector`. False: it failed."""
         ...
 
+    def remove(self) -> None:
+        """Give the ring back."""
+        ...
+
 
 class BlockDriver:
     """A disk of the guest.

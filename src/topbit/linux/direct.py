@@ -68,7 +68,8 @@ class DmaDirect:
         return DMA_MAPPING_ERROR
 
     def _swiotlb_map(self, dev: Device, phys: int, size: int) -> int:
-        tlb_addr = self.pool.map(phys, size, dev.min_align_mask)
+        tbl_dma_addr = phys_to_dma_unencrypted(dev.dma, self.pool.start)
+        tlb_addr = self.pool.map(phys, size, tbl_dma_addr, dev.min_align_mask)
         if tlb_addr is None:
             self.log(
                 f"{dev.name}: swiotlb buffer is full (sz: {size} bytes), total "

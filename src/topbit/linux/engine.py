@@ -22,15 +22,16 @@ class EngineRing:
         self.device = device
         self.port = port
         self.phys = 0
+        self.dma_addr = 0
 
     def probe(self) -> bool:
         """Allocate the command page and tell the device where it is."""
         got = self.kernel.dma.dma_alloc_coherent(self.device, engine.COMMAND_PAGE)
         if got is None:
             return False
-        self.phys, dma_addr = got
-        self.port.write_register(engine.RING_LOW, dma_addr & 0xFFFF_FFFF)
-        self.port.write_register(engine.RING_HIGH, dma_addr >> 32)
+        self.phys, self.dma_addr = got
+        self.port.write_register(engine.RING_LOW, self.dma_addr & 0xFFFF_FFFF)
+        self.port.write_register(engine.RING_HIGH, self.dma_addr >> 32)
         return True
 
     def submit(self, dma_addr: int, size: int, sector: int, *, to_device: bool) -> bool:
@@ -41,3 +42,9 @@ class EngineRing:
         self.port.write_register(engine.DOORBELL, 1)
         status = self.kernel.memory.read(self.phys + engine.STATUS_OFFSET, 8)
         return int.from_bytes(status, "little") == engine.DONE
+
+    def remove(self) -> None:
+        """Give the command page back, as the driver's remove() does."""
+        self.kernel.dma.dma_free_coherent(
+            self.device, engine.COMMAND_PAGE, self.phys, self.dma_addr
+        )

@@ -60,15 +60,24 @@ class IoTlbPool:
         padding = -(-min_align_mask // IO_TLB_SIZE) * IO_TLB_SIZE if min_align_mask else 0
         return IO_TLB_SEGSIZE * IO_TLB_SIZE - padding
 
-    def map(self, orig_addr: int, size: int, min_align_mask: int = 0) -> int | None:
+    def map(
+        self, orig_addr: int, size: int, tbl_dma_addr: int, min_align_mask: int = 0
+    ) -> int | None:
         """At which bounce address does [orig_addr, +size) go, its content copied there?
+
+        Args:
+            orig_addr: the original buffer.
+            size: bytes.
+            tbl_dma_addr: the pool's first *device* address; slots must be aligned there, so a
+                wrong bit in it leaves no slot that fits and "full" is printed with none used.
+            min_align_mask: low bits that the bounce address keeps.
 
         Returns:
             phys_addr_t in the pool, or None: "swiotlb buffer is full".
         """
         offset = orig_addr & min_align_mask & (IO_TLB_SIZE - 1)
         count = -(-(size + offset) // IO_TLB_SIZE)
-        first = self._find(orig_addr, count, size, min_align_mask)
+        first = self._find(orig_addr, count, size, tbl_dma_addr, min_align_mask)
         if first is None:
             return None
         self.used[first : first + count] = True
@@ -77,8 +86,10 @@ class IoTlbPool:
         self.bounce(tlb_addr, TO_DEVICE)
         return tlb_addr
 
-    def _find(self, orig_addr: int, count: int, size: int, min_align_mask: int) -> int | None:
-        if count > IO_TLB_SEGSIZE:
+    def _find(
+        self, orig_addr: int, count: int, size: int, tbl_dma_addr: int, min_align_mask: int
+    ) -> int | None:
+        if count > IO_TLB_SEGSIZE or tbl_dma_addr & (IO_TLB_SIZE - 1):
             return None
         slot_mask = min_align_mask & ~(IO_TLB_SIZE - 1)
         stride = PAGE_SIZE >> IO_TLB_SHIFT if not min_align_mask and size >= PAGE_SIZE else 1

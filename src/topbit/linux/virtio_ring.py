@@ -18,6 +18,7 @@ from topbit.linux.kernel import Kernel
 from topbit.linux.swiotlb import FROM_DEVICE, TO_DEVICE
 
 QUEUE_SIZE = 8
+RING_BYTES = 4096
 
 
 class VirtioBlkRing:
@@ -28,6 +29,7 @@ class VirtioBlkRing:
         self.device = device
         self.port = port
         self.ring = 0
+        self.dma_addr = 0
         self.scratch = 0
         self.index = 0
 
@@ -38,11 +40,11 @@ class VirtioBlkRing:
         features = 1 << virtio.VIRTIO_F_VERSION_1 | 1 << virtio.VIRTIO_F_ACCESS_PLATFORM
         port.write_register(Mmio.DriverFeaturesSel, 1)
         port.write_register(Mmio.DriverFeatures, features >> 32)
-        got = self.kernel.dma.dma_alloc_coherent(self.device, 4096)
+        got = self.kernel.dma.dma_alloc_coherent(self.device, RING_BYTES)
         scratch = self.kernel.alloc_pages(1)
         if got is None or scratch is None:
             return False
-        self.ring, dma_addr = got
+        self.ring, self.dma_addr = got
         self.scratch = scratch
         port.write_register(Mmio.QueueSel, 0)
         port.write_register(Mmio.QueueNum, QUEUE_SIZE)
@@ -51,8 +53,8 @@ class VirtioBlkRing:
             (Mmio.QueueDriverLow, self._avail),
             (Mmio.QueueDeviceLow, self._used),
         ):
-            port.write_register(register, (dma_addr + offset) & 0xFFFF_FFFF)
-            port.write_register(register + 4, (dma_addr + offset) >> 32)
+            port.write_register(register, (self.dma_addr + offset) & 0xFFFF_FFFF)
+            port.write_register(register + 4, (self.dma_addr + offset) >> 32)
         port.write_register(Mmio.QueueReady, 1)
         port.write_register(
             Mmio.Status,
@@ -98,3 +100,8 @@ class VirtioBlkRing:
             return False
         used = int.from_bytes(memory.read(self.ring + self._used + 2, 2), "little")
         return used == self.index and memory.read(status_at, 1)[0] == BlkStatus.OK
+
+    def remove(self) -> None:
+        """Reset the device and give the ring back, as the driver's remove() does."""
+        self.port.write_register(Mmio.Status, 0)
+        self.kernel.dma.dma_free_coherent(self.device, RING_BYTES, self.ring, self.dma_addr)

@@ -162,9 +162,7 @@ class RealmHost:
 
     def _create_tables(self, ipa: int, walk_level: int) -> None:
         for level in range(walk_level + 1, LAST_LEVEL + 1):
-            size = 1 << 12 + 9 * (LAST_LEVEL - level + 1)
-            table = self.delegated_page()
-            self.call(Rmi.RTT_CREATE, self.rd, table, ipa & ~(size - 1), level & (1 << 64) - 1)
+            self._create_table(ipa, level)
 
     def _progress(self, call: Rmi, owner: tuple[int, ...], base: int, top: int) -> None:
         """Repeat a call that may stop at the end of a table; supply tables where it needs them."""
@@ -172,16 +170,16 @@ class RealmHost:
             result = self.port.rmi(call, [*owner, base, top])
             if status(result[0]) is RmiStatus.SUCCESS and result[1] > base:
                 base = result[1]
-            elif status(result[0]) is RmiStatus.ERROR_RTT and index(result[0]) < LAST_LEVEL:
-                level = index(result[0])
-                self._create_tables_to(base, level, level + 1)
+            elif status(result[0]) is RmiStatus.ERROR_RTT and index(result[0]) != LAST_LEVEL:
+                level = _signed_level(index(result[0]))
+                self._create_table(base, level + 1)
             else:
                 raise RmiError(call, result[0])
 
-    def _create_tables_to(self, ipa: int, walk_level: int, level: int) -> None:
-        size = 1 << 12 + 9 * (LAST_LEVEL - walk_level)
-        table = self.delegated_page()
-        self.call(Rmi.RTT_CREATE, self.rd, table, ipa & ~(size - 1), level)
+    def _create_table(self, ipa: int, level: int) -> None:
+        """Supply the table of `level` (0 to 3) that covers `ipa`."""
+        covered = 1 << 12 + 9 * (LAST_LEVEL - level + 1)
+        self.call(Rmi.RTT_CREATE, self.rd, self.delegated_page(), ipa & ~(covered - 1), level)
 
 
 def _signed_level(level: int) -> int:

@@ -1,0 +1,59 @@
+"""The command line: one module per verb, argument parsing only.
+
+A verb module has `HELP`, `add_arguments(parser)` and `run(args) -> exit status`. Everything
+heavy is imported inside `run`, so that `topbit --help` stays instant.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from topbit import __version__
+from topbit.errors import TopbitError
+
+VERBS = ("run", "check", "explain", "report", "scenario", "kernel")
+
+EPILOG = """\
+exit status: 0 no violation, 1 violations found, 2 bad usage or bad input,
+3 the run could not be made (the message says what to do)"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Which arguments does topbit take?"""
+    top = argparse.ArgumentParser(
+        prog="topbit",
+        description="Run, check and explain device DMA in confidential virtual machines.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--version", action="version", version=f"topbit {__version__}")
+    verbs = top.add_subparsers(dest="verb", metavar="VERB", required=True)
+    for verb in VERBS:
+        module = importlib.import_module(f"topbit.cli.{verb}")
+        sub = verbs.add_parser(verb, help=module.HELP, description=module.HELP)
+        module.add_arguments(sub)
+        sub.set_defaults(run=module.run)
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run topbit; returns the exit status."""
+    args = parser().parse_args(argv)
+    try:
+        status: int = args.run(args)
+        sys.stdout.flush()
+        return status
+    except TopbitError as error:
+        print(f"topbit: {error}", file=sys.stderr)
+        return error.exit_status
+    except BrokenPipeError:
+        # The reader of a pipe went away: nothing is wrong, and nothing more to say.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        print("topbit: interrupted", file=sys.stderr)
+        return 130

@@ -1,0 +1,80 @@
+"""topbit run: run a scenario, or the matrix of the convention, and say what happened."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+HELP = "run a scenario; without one, the matrix of guests, VMMs and devices"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which arguments does `topbit run` take?"""
+    parser.add_argument(
+        "scenario",
+        metavar="SCENARIO",
+        nargs="?",
+        help="a built-in name (`topbit scenario list`) or the path of a TOML file",
+    )
+    parser.add_argument(
+        "--machine",
+        choices=("model",),
+        default="model",
+        help="model: everything in Python (default)",
+    )
+    parser.add_argument(
+        "--set",
+        metavar="KEY=VALUE",
+        dest="settings",
+        action="append",
+        default=[],
+        help="change one setting, e.g. vmm.smmu_map=protected; may be repeated",
+    )
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", type=Path, help="store the recording (Parquet)"
+    )
+    parser.add_argument("--format", choices=("text", "json"), default="text", help="default: text")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run; returns 1 if a rule was violated, else 0."""
+    if args.scenario is None:
+        return _matrix(args)
+    from topbit.cli.check import show
+    from topbit.machine.model import ModelMachine
+    from topbit.report import Report
+    from topbit.scenario import find, override
+
+    scenario = find(args.scenario)
+    for setting in args.settings:
+        scenario = override(scenario, setting)
+    recording = ModelMachine(scenario).run()
+    if args.output:
+        recording.write(args.output)
+    report = Report.of(recording)
+    show([report], args.format)
+    return report.checked.exit_status
+
+
+def _matrix(args: argparse.Namespace) -> int:
+    from topbit.errors import UsageError
+    from topbit.machine.model import ModelMachine
+    from topbit.report.matrix import Row, render
+    from topbit.rules import check
+    from topbit.scenario import override
+    from topbit.scenario.builtin import matrix
+
+    if args.output or args.format != "text":
+        raise UsageError(
+            "the matrix is many runs and prints one table",
+            where="-o, --format",
+            mend="name a scenario, e.g. `topbit run seed -o seed.parquet`",
+        )
+    rows = []
+    for scenario in matrix():
+        for setting in args.settings:
+            scenario = override(scenario, setting)
+        recording = ModelMachine(scenario).run()
+        rows.append(Row.of(scenario, recording, check(recording)))
+    print(render(rows), end="")
+    return int(any(row.violations for row in rows))

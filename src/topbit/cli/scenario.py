@@ -1,0 +1,30 @@
+"""topbit scenario: which scenarios are there, and what do they say?"""
+
+from __future__ import annotations
+
+import argparse
+
+HELP = "list the built-in scenarios, or show one as TOML"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which arguments does `topbit scenario` take?"""
+    verbs = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    verbs.add_parser("list", help="names and one line each")
+    show = verbs.add_parser("show", help="one scenario as TOML, to copy and change")
+    show.add_argument("name", metavar="NAME")
+
+
+def run(args: argparse.Namespace) -> int:
+    """List or show."""
+    from topbit.scenario import builtin, builtin_names, find
+    from topbit.scenario.toml import dumps
+
+    if args.action == "list":
+        names = builtin_names()
+        width = max(map(len, names))
+        for name in names:
+            print(f"{name:<{width}}  {builtin(name).summary}")
+    else:
+        print(dumps(find(args.name)), end="")
+    return 0

@@ -1,0 +1,276 @@
+"""The model machine: a whole platform in Python, its guest a model of Linux.
+
+    ModelMachine(scenario).run() -> Recording
+
+Physical memory is one NumPy array. The host's first part backs the guest's shared pages, the
+second (or the same, with backing "in-place") its private pages, the rest is for the RMM, tables
+and queues. What the guest's CPU does goes through `rmm/`, what devices do through `smmu/`, both on
+the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from topbit.addressing.dma_direct import DMA_BIT_MASK, BusDmaRegion
+from topbit.arch.gpt import PAS
+from topbit.arch.stage2 import Granule
+from topbit.devices.engine import BusPort, DmaEngine
+from topbit.events import Event
+from topbit.linux.block import BlockDriver
+from topbit.linux.cpu import SynchronousExternalAbort
+from topbit.linux.engine import EngineRing
+from topbit.linux.kernel import GuestConfig, Kernel
+from topbit.linux.rsi import RsiError
+from topbit.linux.virtio_ring import VirtioBlkRing
+from topbit.machine.trusted import realm_ste
+from topbit.machine.workload import Disk, exercise
+from topbit.memory import PhysicalMemory
+from topbit.recording import DeviceFacts, Platform, Recording
+from topbit.rmm import Exit, Granules, Resume, Rmm, Sea, Translated
+from topbit.scenario.scenario import MIB, RAM_BASE, DeviceSpec, Scenario
+from topbit.smmu.io_pgtable import PageRange, Stage2Table
+from topbit.smmu.smmu import Smmu
+from topbit.vmm.arm_smmu_v3 import ArmSmmuV3
+from topbit.vmm.dma import EmulatedDma
+from topbit.vmm.rme import start_level
+from topbit.vmm.slots import MemorySlot, PagePool
+from topbit.vmm.vfio import VfioContainer
+from topbit.vmm.virtio_blk import VirtioBlk
+from topbit.vmm.virtio_mmio import VirtioMmio
+from topbit.vmm.vmm import Vmm
+
+FIRST_SID = 0x8
+SID_STEP = 0x8
+TABLES = 8 * MIB
+HOST_PAGES = 8 * MIB
+DISK = 4 * MIB
+
+
+class ModelCpu:
+    """The guest's vCPU: every access and call goes through the RMM, exits to the VMM.
+
+    Args:
+        rmm, vmm: who answers.
+        rec: the REC it runs on; entered.
+        memory, granules: what its accesses reach.
+    """
+
+    def __init__(
+        self, rmm: Rmm, vmm: Vmm, rec: int, memory: PhysicalMemory, granules: Granules
+    ) -> None:
+        self.rmm = rmm
+        self.vmm = vmm
+        self.rec = rec
+        self.memory = memory
+        self.granules = granules
+
+    def smc(self, function: int, *arguments: int) -> tuple[int, ...]:
+        """What does the RMM answer? X0 to X8."""
+        while True:
+            result = self.rmm.rsi(self.rec, (function, *arguments))
+            if isinstance(result, Exit):
+                self.vmm.handle_exit(self.rec)
+                if result.retry:
+                    continue
+                resumed = self.rmm.rec(self.rec).resume
+                result = resumed if isinstance(resumed, Resume) else Resume()
+            return tuple(result.regs.get(i, 0) for i in range(9))
+
+    def load(self, ipa: int, size: int) -> bytes:
+        """Which bytes does the CPU read? Never across a page."""
+        return self.memory.read(self._translate(ipa, "r", size), size)
+
+    def store(self, ipa: int, data: bytes) -> None:
+        """Store bytes, never across a page."""
+        self.memory.write(self._translate(ipa, "w", len(data)), data)
+
+    def _translate(self, ipa: int, kind: str, size: int) -> int:
+        for _ in range(4):
+            found = self.rmm.access(self.rec, ipa, "w" if kind == "w" else "r", size)
+            if isinstance(found, Translated):
+                pas = PAS.NS if found.ns else PAS.REALM
+                if self.granules.check("guest", found.pa, size, pas) is not None:
+                    raise SynchronousExternalAbort(ipa)
+                return found.pa
+            if isinstance(found, Sea):
+                raise SynchronousExternalAbort(ipa)
+            self.vmm.handle_exit(self.rec)
+            resumed = self.rmm.rec(self.rec).resume
+            if isinstance(resumed, Resume) and resumed.sea:
+                raise SynchronousExternalAbort(ipa)
+        raise SynchronousExternalAbort(ipa)
+
+
+class ModelMachine:
+    """One platform for one scenario.
+
+    - made from a scenario: memory, RMM, SMMU, VMM, Realm, devices;
+    - `run()` boots the guest, exercises the disks, and returns the recording.
+    """
+
+    def __init__(self, scenario: Scenario) -> None:
+        self.scenario = scenario
+        self.events: list[Event] = []
+        emit = self.events.append
+        ram = scenario.realm.ram_mib * MIB
+        policy = scenario.vmm.policy()
+        in_place = scenario.vmm.backing == "in-place"
+        private = RAM_BASE if in_place else RAM_BASE + ram
+        host = private + ram
+        ipa_bits = scenario.realm.ipa_bits
+        self.shared_bit = 1 << (ipa_bits - 1)
+
+        self.memory = PhysicalMemory(RAM_BASE, host - RAM_BASE + TABLES + HOST_PAGES)
+        self.granules = Granules(self.memory)
+        self.rmm = Rmm(self.memory, self.granules, emit=emit)
+        wide = ipa_bits > 48
+        self.smmu = Smmu(
+            self.memory,
+            gpc=lambda pa, size, write, pas: self.granules.check(
+                "smmu", pa, size, pas, write=write
+            ),
+            emit=emit,
+            oas_bits=52 if wide else 48,
+        )
+        allocate = PageRange(self.memory, host, TABLES)
+        table = Stage2Table(
+            self.memory,
+            allocate,
+            ipa_bits,
+            start_level=start_level(ipa_bits),
+            granule=Granule(12, ds=wide),
+            output_bits=52 if wide else 48,
+            blocks=False,
+        )
+        driver = ArmSmmuV3(self.smmu, self.memory, allocate)
+        driver.enable()
+        self.vfio = VfioContainer(driver, table, self.shared_bit, policy, emit)
+        self.slots = [MemorySlot(RAM_BASE, ram, shared_pa=RAM_BASE, private_pa=private)]
+        pages = PagePool(host + TABLES, host + TABLES + HOST_PAGES)
+        self.vmm = Vmm(self.rmm, self.memory, pages, self.slots, self.vfio, ipa_bits, policy, emit)
+        rec = self.vmm.create(pc=RAM_BASE)
+        self.vmm.enter(rec)
+        self.cpu = ModelCpu(self.rmm, self.vmm, rec, self.memory, self.granules)
+        self.kernel = Kernel(
+            self.cpu,
+            GuestConfig(
+                scenario.guest.policy(),
+                RAM_BASE,
+                ram,
+                scenario.guest.swiotlb_mib * MIB,
+                scenario.guest.pa_bits_52,
+                scenario.guest.private_dma_for_trusted,
+            ),
+            emit,
+        )
+
+    def run(self) -> Recording:
+        """Boot the guest, let its drivers work, and return what everyone did.
+
+        A guest that dies leaves a `state` event and the recording so far.
+        """
+        emit = self.events.append
+        try:
+            self.kernel.boot()
+            disks = [
+                self._disk(spec, FIRST_SID + SID_STEP * i)
+                for i, spec in enumerate(self.scenario.device)
+            ]
+            exercise(disks, self.scenario.workload, emit)
+        except (SynchronousExternalAbort, RsiError) as died:
+            emit(Event("guest", "state", status="died", detail=str(died)))
+        return Recording.of_events(self.platform(), self.events)
+
+    def platform(self) -> Platform:
+        """What is the platform, for the recording?"""
+        scenario = self.scenario
+        ranges = [
+            (RAM_BASE, RAM_BASE - spec.dma_offset, scenario.realm.ram_mib * MIB)
+            for spec in scenario.device
+            if spec.dma_offset
+        ]
+        pool = getattr(self.kernel, "pool", None)
+        return Platform(
+            scheme="arm-cca",
+            realm=True,
+            ipa_bits=scenario.realm.ipa_bits,
+            ipa_bits_from="scenario",
+            kernel=str(scenario.guest.policy()),
+            pools=[(pool.start, pool.size)] if pool else [],
+            ram=[(RAM_BASE, scenario.realm.ram_mib * MIB)],
+            devices={
+                spec.name: DeviceFacts(
+                    sid=FIRST_SID + SID_STEP * i if spec.kind == "assigned" else None,
+                    trusted=spec.trusted,
+                    emulated=spec.kind == "emulated",
+                    dma_mask=DMA_BIT_MASK(spec.dma_mask_bits),
+                )
+                for i, spec in enumerate(scenario.device)
+            },
+            dma_ranges=ranges,
+            machine="model",
+            policies=policies(scenario),
+        )
+
+    def _invalidate_trusted(self, vmid: int, ipa: int, size: int) -> None:
+        self.smmu.invalidate_realm(vmid, ipa, size)
+
+    def _disk(self, spec: DeviceSpec, sid: int) -> Disk:
+        medium = bytearray(DISK)
+        ranges: Sequence[BusDmaRegion] = ()
+        if spec.dma_offset:
+            size = self.scenario.realm.ram_mib * MIB
+            ranges = (BusDmaRegion(RAM_BASE, RAM_BASE - spec.dma_offset, size),)
+        device = self.kernel.device(
+            spec.name,
+            dma_mask=DMA_BIT_MASK(spec.dma_mask_bits),
+            trusted=spec.trusted,
+            dma_ranges=ranges,
+        )
+        if spec.kind == "emulated":
+            backend = VirtioBlk(medium)
+            dma = EmulatedDma(
+                spec.name,
+                self.memory,
+                self.slots,
+                self.shared_bit,
+                self.scenario.vmm.policy(),
+                self.granules.check,
+                self.events.append,
+            )
+            port = VirtioMmio(backend, dma, lambda level: None)
+            driver = BlockDriver(self.kernel, device, VirtioBlkRing(self.kernel, device, port))
+            return Disk(driver, medium)
+        bus = BusPort(
+            spec.name,
+            sid,
+            self.smmu,
+            self.granules,
+            self.events.append,
+            address_bits=spec.address_bits,
+            bus_offset=spec.dma_offset,
+            wild_bits=1 << self.scenario.realm.ipa_bits if spec.habit == "wild" else 0,
+            trusted=spec.trusted,
+        )
+        engine = DmaEngine(bus, medium)
+        if spec.trusted:
+            realm = self.rmm.realm(self.vmm.realm.rd)
+            self.smmu.install_realm_ste(sid, realm_ste(realm))
+        else:
+            self.vfio.attach(sid)
+        driver = BlockDriver(self.kernel, device, EngineRing(self.kernel, device, engine))
+        misbehave = engine.misbehave if spec.habit == "stale" else None
+        return Disk(driver, medium, misbehave)
+
+
+def policies(scenario: Scenario) -> dict[str, str]:
+    """Which settings of the scenario may a rule or a reader want to see?"""
+    import dataclasses
+
+    return {
+        f"{table}.{key}": str(value)
+        for table in ("realm", "guest", "vmm")
+        for key, value in dataclasses.asdict(getattr(scenario, table)).items()
+        if value is not None
+    }

@@ -1,0 +1,83 @@
+"""How is the meaning of one address shown?"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+from topbit.addressing.explain import explain, fmt, pte_form
+from topbit.addressing.scheme import IPA_BITS_MAX, IPA_BITS_MIN
+from topbit.errors import UsageError
+
+
+def to_address(text: str) -> int:
+    """Which address did the user write? Hexadecimal with or without 0x, as traces print it.
+
+    Raises:
+        UsageError: not a number, or more than 64 bits.
+    """
+    digits = text.lower().replace("_", "").removeprefix("0x")
+    try:
+        value = int(digits, 16)
+    except ValueError:
+        raise UsageError(f"{text!r} is no address", mend="write it as 0x100433ce000") from None
+    if digits.startswith("-") or value >> 64:
+        raise UsageError(f"{text} does not fit 64 bits", mend="write at most 16 hex digits")
+    return value
+
+
+def width_for(address: int, ipa_bits: int | None) -> tuple[int, str]:
+    """Which IPA width is meant, and what must be said about the choice?
+
+    Raises:
+        UsageError: none is given, and the address has no bit that could be the shared bit.
+    """
+    if ipa_bits is not None:
+        return ipa_bits, ""
+    width = address.bit_length()
+    if not IPA_BITS_MIN <= width <= IPA_BITS_MAX:
+        raise UsageError(
+            f"{fmt(address)} does not show the width of the IPA space",
+            where="--ipa-bits",
+            mend="give it; the guest's RSI_REALM_CONFIG.ipa_width, or the VMM's setting",
+        )
+    return width, f"assuming that its top bit, bit {width - 1}, is the shared bit"
+
+
+def render(address: int, ipa_bits: int, note: str, form: str) -> str:
+    """Which text (or JSON document) explains the address?"""
+    meaning = explain(address, ipa_bits)
+    if form == "json":
+        data = dataclasses.asdict(meaning)
+        for key in ("address", "canonical", "alias"):
+            data[key] = None if data[key] is None else fmt(data[key])
+        data["shared_bit"] = ipa_bits - 1
+        data["agents"] = dict(meaning.agents)
+        return json.dumps(data, indent=2) + "\n"
+    bit = ipa_bits - 1
+    lines = [f"{fmt(address)} in an IPA space of {ipa_bits} bits (shared bit: bit {bit})"]
+    if note:
+        lines.append(f"  note        {note}")
+    if meaning.half == "outside":
+        lines.append(f"  half        none: it lies above the IPA space ({fmt(1 << ipa_bits)})")
+        if meaning.looks_like:
+            lines.append(
+                f"  looks like  an alias under {meaning.looks_like} bits, of "
+                f"{fmt(address & ~(1 << (meaning.looks_like - 1)))}"
+            )
+    else:
+        state = "set: shared memory" if meaning.half == "unprotected" else "clear: private memory"
+        other = "protected" if meaning.half == "unprotected" else "unprotected"
+        lines += [
+            f"  half        {meaning.half} (bit {bit} {state})",
+            f"  canonical   {fmt(meaning.canonical)}   the page as Linux names it",
+            f"  alias       {fmt(meaning.alias or 0)}   the same page in the {other} half",
+        ]
+    if meaning.looks_like is None and (wrong := pte_form(ipa_bits)):
+        lines.append(
+            f"  beware      kernels with 52-bit PAs set 0x{wrong:x} instead of bit {bit} in DMA "
+            "addresses (PROT_NS_SHARED in page-table form)"
+        )
+    width = max(len(who) for who, _ in meaning.agents)
+    lines += [f"  {who:<{width}}  {what}" for who, what in meaning.agents]
+    return "\n".join(lines) + "\n"

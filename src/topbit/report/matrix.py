@@ -1,0 +1,111 @@
+"""How is the matrix of the convention shown: guests, what VMMs do, and three kinds of devices?"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from topbit.recording import Recording
+from topbit.rules.finding import Checked
+from topbit.rules.rule import RULES
+from topbit.scenario.scenario import DeviceSpec, Scenario
+
+HEAD = ("guest", "VMM maps", "masks")
+
+
+@dataclass(slots=True)
+class Cell:
+    """What did one device reach, and who broke which rule for it?
+
+    Attributes:
+        reached: "shared memory", or how it failed.
+        blame: agent -> rule ids.
+    """
+
+    reached: str
+    blame: dict[str, list[str]] = field(default_factory=dict)
+
+    def lines(self) -> tuple[str, str]:
+        """Which two lines show the cell?"""
+        blamed = ", ".join(f"{who} {' '.join(ids)}" for who, ids in self.blame.items())
+        return self.reached, blamed or "-"
+
+
+@dataclass(slots=True)
+class Row:
+    """One run of the matrix."""
+
+    head: tuple[str, str, str]
+    cells: dict[str, Cell]
+    violations: int
+    rules: set[str]
+
+    @classmethod
+    def of(cls, scenario: Scenario, recording: Recording, checked: Checked) -> Row:
+        """Which row does a run make?"""
+        masks = "yes" if scenario.vmm.shared_bit == "mask" else "no"
+        cells = {_kind(d): _cell(d, recording, checked) for d in scenario.device}
+        violations = [f for f in checked.findings if f.severity == "violation"]
+        head = (scenario.guest.kernel, scenario.vmm.smmu_map, masks)
+        rules = {rule for cell in cells.values() for ids in cell.blame.values() for rule in ids}
+        return cls(head, cells, len(violations), rules)
+
+
+def _kind(device: DeviceSpec) -> str:
+    if device.kind == "emulated":
+        return "emulated"
+    return "assigned, trusted (T=1)" if device.trusted else "assigned, untrusted"
+
+
+def _cell(device: DeviceSpec, recording: Recording, checked: Checked) -> Cell:
+    import polars as pl
+
+    rows = recording.of_kind("access", "vmm_dma", "payload").filter(pl.col("device") == device.name)
+    failed = rows.filter(pl.col("event") != "payload", pl.col("status") != "ok")
+    wrong = rows.filter(pl.col("event") == "payload", pl.col("status") == "wrong")
+    reached: Counter[str] = Counter(
+        rows.filter(pl.col("status") == "ok")["attrs"].drop_nulls().to_list()
+    )
+    if not failed.is_empty():
+        first = failed.row(0, named=True)
+        words = {"unmapped": "no memory slot", "private": "refused: private page"}
+        text = words.get(first["status"], first["status"])
+    elif not wrong.is_empty():
+        text = "wrong data"
+    else:
+        text = " and ".join(f"{kind} memory" for kind in reached) or "nothing"
+    blame: dict[str, list[str]] = {}
+    for finding in checked.findings:
+        if finding.severity == "violation" and finding.device == device.name:
+            ids = blame.setdefault(finding.agent, [])
+            if finding.rule not in ids:
+                ids.append(finding.rule)
+    return Cell(text, blame)
+
+
+def render(rows: list[Row]) -> str:
+    """Which text shows the matrix?"""
+    kinds = list(rows[0].cells)
+    table = [[*HEAD, *kinds]]
+    for row in rows:
+        pairs = [row.cells[kind].lines() for kind in kinds]
+        table.append([*row.head, *(first for first, _ in pairs)])
+        table.append(["", "", "", *(second for _, second in pairs)])
+    widths = [max(len(line[i]) for line in table) for i in range(len(table[0]))]
+    lines = [
+        "What a device reached for a shared buffer, and who broke which rule",
+        "",
+        _line(table[0], widths),
+        "  ".join("-" * width for width in widths),
+    ]
+    lines += [_line(cells, widths) for cells in table[1:]]
+    used = sorted({rule for row in rows for rule in row.rules})
+    right = sum(not cell.blame for row in rows for cell in row.cells.values())
+    total = sum(len(row.cells) for row in rows)
+    lines += ["", *(f"  {rule:<3} {RULES[rule].statement}" for rule in used)]
+    lines += ["", f"{len(rows)} runs, {right} of {total} cells without a broken rule"]
+    return "\n".join(lines) + "\n"
+
+
+def _line(cells: list[str], widths: list[int]) -> str:
+    return "  ".join(f"{cell:<{w}}" for cell, w in zip(cells, widths, strict=True)).rstrip()

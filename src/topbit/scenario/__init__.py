@@ -1,0 +1,31 @@
+"""What is the platform, and what does each agent do? The description that a machine runs.
+
+Belongs here: the scenario type with its checks, its TOML form, the built-in scenarios.
+Does not belong here: running it (`machine/`), and what should come out (`rules/`).
+"""
+
+from topbit.scenario.builtin import builtin, builtin_names
+from topbit.scenario.scenario import (
+    DeviceSpec,
+    GuestSpec,
+    RealmSpec,
+    Scenario,
+    VmmSpec,
+    WorkloadSpec,
+)
+from topbit.scenario.toml import find, load, loads, override
+
+__all__ = [
+    "DeviceSpec",
+    "GuestSpec",
+    "RealmSpec",
+    "Scenario",
+    "VmmSpec",
+    "WorkloadSpec",
+    "builtin",
+    "builtin_names",
+    "find",
+    "load",
+    "loads",
+    "override",
+]

@@ -1,0 +1,166 @@
+"""Which scenarios does topbit bring along?
+
+`seed` is the system of the series with everything right; each of the others breaks one thing. The
+matrix crosses the guest before and after the series with what VMMs do.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+from topbit.errors import ScenarioError, nearest
+from topbit.scenario.scenario import DeviceSpec, GuestSpec, RealmSpec, Scenario, VmmSpec
+
+NVME = DeviceSpec("nvme0")
+TRUSTED = DeviceSpec("accel0", trusted=True)
+EMULATED = DeviceSpec("virtio0", kind="emulated")
+THREE = (NVME, TRUSTED, EMULATED)
+
+BEFORE_THE_SERIES = "6.14.0"
+AFTER_THE_SERIES = "6.15"
+
+
+def _make(name: str, summary: str, **parts: Any) -> Scenario:
+    return Scenario(name=name, summary=summary, **{"device": (NVME, EMULATED), **parts})
+
+
+BUILTIN: dict[str, Callable[[], Scenario]] = {}
+
+
+def _builtin(name: str, summary: str, **parts: Any) -> None:
+    BUILTIN[name] = lambda: _make(name, summary, **parts)
+
+
+_builtin("seed", "everything right: Linux 6.15, alias mapped, shared bit masked", device=THREE)
+_builtin(
+    "guest-before-fix",
+    "Linux 6.14.0 gives devices the plain address; the VMM maps the alias",
+    guest=GuestSpec(kernel=BEFORE_THE_SERIES),
+)
+_builtin(
+    "vmm-maps-protected",
+    "the VMM maps shared pages at the protected half, as before the convention",
+    vmm=VmmSpec(smmu_map="protected"),
+)
+_builtin("vmm-maps-both", "the VMM maps shared pages at both halves", vmm=VmmSpec(smmu_map="both"))
+_builtin("vmm-maps-nothing", "the VMM maps nothing for VFIO", vmm=VmmSpec(smmu_map="none"))
+_builtin(
+    "vmm-does-not-mask",
+    "an emulated device looks addresses up without masking the shared bit",
+    vmm=VmmSpec(shared_bit="keep"),
+)
+_builtin(
+    "trusted-aliased",
+    "a trusted device uses shared memory at its alias, as the convention wants",
+    device=(TRUSTED,),
+)
+_builtin(
+    "trusted-masked",
+    "a trusted device is given the address of a shared buffer without the shared bit",
+    device=(TRUSTED,),
+    guest=GuestSpec(kernel=BEFORE_THE_SERIES),
+)
+_builtin(
+    "trusted-private",
+    "a trusted device uses private memory (a convention that no kernel has yet)",
+    device=(TRUSTED,),
+    guest=GuestSpec(private_dma_for_trusted=True),
+)
+_builtin(
+    "stale-mapping",
+    "a page turns private although the VMM's unmap failed; the device still writes to it",
+    device=(dataclasses.replace(NVME, habit="stale"),),
+    vmm=VmmSpec(map_fault="unmap", fail_closed=False, backing="in-place"),
+)
+_builtin(
+    "map-failure-ignored",
+    "VFIO maps fail and the VMM converts the pages all the same",
+    vmm=VmmSpec(map_fault="map", fail_closed=False),
+)
+_builtin(
+    "map-failure",
+    "VFIO maps fail and the VMM refuses the conversion",
+    vmm=VmmSpec(map_fault="map"),
+)
+_builtin(
+    "missing-invalidate",
+    "the VMM unmaps without invalidating the SMMU's TLB; the device still writes",
+    device=(dataclasses.replace(NVME, habit="stale"),),
+    vmm=VmmSpec(invalidate=False, backing="in-place"),
+)
+_builtin(
+    "use-after-unmap",
+    "a device writes to a buffer after the driver unmapped it",
+    device=(dataclasses.replace(NVME, habit="stale"),),
+)
+_builtin(
+    "wild-address",
+    "a device sets address bits above the IPA space: it must fault, never wrap",
+    device=(dataclasses.replace(NVME, habit="wild"),),
+)
+_builtin(
+    "narrow-mask",
+    "a device with a 32-bit DMA mask cannot drive the shared bit",
+    device=(dataclasses.replace(NVME, dma_mask_bits=32, address_bits=32),),
+)
+_builtin(
+    "narrow-lines",
+    "a device loses the shared bit: 32 address lines, but its driver claims 64",
+    device=(dataclasses.replace(NVME, address_bits=32),),
+)
+_builtin(
+    "dma-ranges",
+    "a bus with dma-ranges; the bit is cleared before the range lookup",
+    device=(dataclasses.replace(NVME, dma_offset=0x4000_0000),),
+)
+_builtin(
+    "dma-ranges-old-order",
+    "a bus with dma-ranges; dma_to_phys() clears the bit after the range lookup",
+    device=(dataclasses.replace(NVME, dma_offset=0x4000_0000),),
+    guest=GuestSpec(canonical_before_lookup=False),
+)
+_builtin(
+    "wide-ipa",
+    "52 IPA bits on a kernel that ORs the page-table form of the shared bit into addresses",
+    realm=RealmSpec(ipa_bits=52),
+    guest=GuestSpec(kernel="7.3"),
+)
+
+
+def builtin_names() -> list[str]:
+    """Which built-in scenarios are there, in the order of their story?"""
+    return list(BUILTIN)
+
+
+def builtin(name: str) -> Scenario:
+    """Which scenario has this name?
+
+    Raises:
+        ScenarioError: none has.
+    """
+    if name not in BUILTIN:
+        raise ScenarioError(f"no built-in scenario {name!r}", mend=nearest(name, BUILTIN))
+    return BUILTIN[name]()
+
+
+def matrix() -> list[Scenario]:
+    """Which scenarios cross the guest before and after the series with what VMMs do?
+
+    Each has the three kinds of devices: assigned and untrusted, assigned and trusted, emulated.
+    """
+    policies = [
+        *(VmmSpec(smmu_map=where) for where in ("alias", "protected", "both", "none")),
+        VmmSpec(shared_bit="keep"),
+    ]
+    return [
+        Scenario(
+            name=f"matrix {kernel} {vmm.smmu_map} {vmm.shared_bit}",
+            guest=GuestSpec(kernel=kernel),
+            vmm=vmm,
+            device=THREE,
+        )
+        for kernel in (BEFORE_THE_SERIES, AFTER_THE_SERIES)
+        for vmm in policies
+    ]

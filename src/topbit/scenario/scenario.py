@@ -1,0 +1,233 @@
+"""Which facts make a scenario, and which of them contradict each other?
+
+One dataclass per table of the TOML form; the field names are the keys. `Scenario.check` holds
+everything that a machine relies on, so that machines never meet a contradiction.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from topbit.addressing.kernel_policy import KernelPolicy, policy_for
+from topbit.addressing.scheme import check_ipa_bits
+from topbit.errors import ScenarioError
+from topbit.vmm.policy import MapFault, SharedBit, SmmuMap, VmmPolicy
+
+MIB = 1 << 20
+RAM_BASE = 0x4000_0000
+
+
+@dataclass(frozen=True, slots=True)
+class RealmSpec:
+    """How wide is the Realm's IPA space, and how much RAM has it?
+
+    Attributes:
+        ipa_bits: 32 to 52; the shared bit is bit ipa_bits-1.
+        ram_mib: RAM from IPA 0x40000000, MiB.
+    """
+
+    ipa_bits: int = 41
+    ram_mib: int = 32
+
+
+@dataclass(frozen=True, slots=True)
+class GuestSpec:
+    """Which kernel runs in the Realm?
+
+    Attributes:
+        kernel: release; its dated conventions are used ("6.15", "6.14.0", "7.3").
+        swiotlb_mib: size of the swiotlb pool, MiB.
+        pa_bits_52: built with CONFIG_ARM64_PA_BITS_52 (matters from 51 IPA bits on).
+        alias_for_shared, canonical_before_lookup: override one convention of the release (None:
+            as released).
+        private_dma_for_trusted: devices accepted into the Realm get private addresses.
+    """
+
+    kernel: str = "6.15"
+    swiotlb_mib: int = 4
+    pa_bits_52: bool = True
+    alias_for_shared: bool | None = None
+    canonical_before_lookup: bool | None = None
+    private_dma_for_trusted: bool = False
+
+    def policy(self) -> KernelPolicy:
+        """Which conventions does this guest keep?"""
+        import dataclasses
+
+        policy = policy_for(self.kernel)
+        changes = {
+            name: getattr(self, name)
+            for name in ("alias_for_shared", "canonical_before_lookup")
+            if getattr(self, name) is not None
+        }
+        return dataclasses.replace(policy, **changes)
+
+
+@dataclass(frozen=True, slots=True)
+class VmmSpec:
+    """How does the VMM behave? (`topbit.vmm.policy.VmmPolicy` tells the values)
+
+    Attributes:
+        smmu_map: "alias", "protected", "both" or "none".
+        shared_bit: "mask" or "keep".
+        map_fault: "none", "map" or "unmap".
+        fail_closed: a failed VFIO operation fails the page conversion.
+        invalidate: SMMU TLB entries are invalidated after an unmap.
+        backing: "separate" memory for private and shared pages, or "in-place".
+    """
+
+    smmu_map: str = "alias"
+    shared_bit: str = "mask"
+    map_fault: str = "none"
+    fail_closed: bool = True
+    invalidate: bool = True
+    backing: str = "separate"
+
+    def policy(self) -> VmmPolicy:
+        """Which policy is that?"""
+        return VmmPolicy(
+            SmmuMap(self.smmu_map),
+            SharedBit(self.shared_bit),
+            MapFault(self.map_fault),
+            self.fail_closed,
+            self.invalidate,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceSpec:
+    """Which device is it?
+
+    Attributes:
+        name: its name in every event and finding.
+        kind: "assigned" (behind the SMMU) or "emulated" (virtio-blk in the VMM).
+        trusted: accepted into the Realm (T=1): its stream walks the Realm's own table.
+        dma_mask_bits: what its driver tells dma_set_mask().
+        address_bits: address lines that it really has.
+        dma_offset: its bus shows RAM at CPU address minus this (dma-ranges), bytes.
+        habit: "good"; "stale" (writes to the last buffer again after it was unmapped);
+            "wild" (sets bits above the IPA space).
+    """
+
+    name: str
+    kind: str = "assigned"
+    trusted: bool = False
+    dma_mask_bits: int = 64
+    address_bits: int = 64
+    dma_offset: int = 0
+    habit: str = "good"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkloadSpec:
+    """What do the drivers do?
+
+    Attributes:
+        transfers: writes to, and as many reads from, each disk.
+        size: bytes of each.
+        unbind: unbind the drivers at the end: coherent memory turns private again.
+    """
+
+    transfers: int = 4
+    size: int = 16384
+    unbind: bool = True
+
+
+CHOICES = {
+    "vmm.smmu_map": [m.value for m in SmmuMap],
+    "vmm.shared_bit": [m.value for m in SharedBit],
+    "vmm.map_fault": [m.value for m in MapFault],
+    "vmm.backing": ["separate", "in-place"],
+    "device.kind": ["assigned", "emulated"],
+    "device.habit": ["good", "stale", "wild"],
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """What runs? See the field types; `summary` is one line for people."""
+
+    name: str
+    summary: str = ""
+    realm: RealmSpec = RealmSpec()
+    guest: GuestSpec = GuestSpec()
+    vmm: VmmSpec = VmmSpec()
+    device: tuple[DeviceSpec, ...] = field(default_factory=tuple)
+    workload: WorkloadSpec = WorkloadSpec()
+
+    def __post_init__(self) -> None:
+        self.check()
+
+    def check(self) -> None:
+        """Does the scenario contradict itself?
+
+        Raises:
+            ScenarioError: it does; names the key and what to do.
+        """
+        realm, guest = self.realm, self.guest
+        check_ipa_bits(realm.ipa_bits, "realm.ipa_bits")
+        policy_for(guest.kernel)
+        for key, choices in CHOICES.items():
+            table, name = key.split(".")
+            specs = self.device if table == "device" else (getattr(self, table),)
+            for spec in specs:
+                if getattr(spec, name) not in choices:
+                    raise ScenarioError(
+                        f"{getattr(spec, name)!r} is not one of {', '.join(choices)}", where=key
+                    )
+        self._check_sizes()
+        names = [d.name for d in self.device]
+        for device in self.device:
+            self._check_device(device)
+        if len(set(names)) != len(names):
+            raise ScenarioError("two devices have the same name", where="device.name")
+
+    def _check_sizes(self) -> None:
+        realm, guest, work = self.realm, self.guest, self.workload
+        if not 4 <= realm.ram_mib <= 4096:
+            raise ScenarioError(
+                f"{realm.ram_mib} MiB of RAM", where="realm.ram_mib", mend="give 4 to 4096"
+            )
+        if RAM_BASE + realm.ram_mib * MIB > 1 << (realm.ipa_bits - 1):
+            raise ScenarioError(
+                f"RAM of {realm.ram_mib} MiB at 0x{RAM_BASE:x} does not fit the protected half of "
+                f"a {realm.ipa_bits}-bit IPA space",
+                where="realm.ipa_bits",
+                mend="give more bits or less RAM",
+            )
+        if not 1 <= guest.swiotlb_mib <= realm.ram_mib - 2:
+            raise ScenarioError(
+                f"a pool of {guest.swiotlb_mib} MiB in {realm.ram_mib} MiB of RAM",
+                where="guest.swiotlb_mib",
+                mend=f"give 1 to {realm.ram_mib - 2}",
+            )
+        if not 512 <= work.size <= 1 * MIB or work.size % 512:
+            raise ScenarioError(
+                f"transfers of {work.size} bytes",
+                where="workload.size",
+                mend="give a multiple of 512 from 512 to 1048576",
+            )
+        if not 0 <= work.transfers <= 10000:
+            raise ScenarioError(
+                f"{work.transfers} transfers", where="workload.transfers", mend="give 0 to 10000"
+            )
+
+    def _check_device(self, device: DeviceSpec) -> None:
+        where = f"device {device.name}"
+        for name in ("dma_mask_bits", "address_bits"):
+            if not 20 <= getattr(device, name) <= 64:
+                raise ScenarioError(
+                    f"{name} is {getattr(device, name)}", where=where, mend="give 20 to 64"
+                )
+        if device.kind == "emulated" and (device.trusted or device.dma_offset):
+            raise ScenarioError(
+                "an emulated device is part of the VMM: it cannot be trusted or have dma-ranges",
+                where=where,
+                mend='use kind = "assigned"',
+            )
+        if device.dma_offset % 4096 or not 0 <= device.dma_offset <= RAM_BASE:
+            raise ScenarioError(
+                f"dma_offset 0x{device.dma_offset:x}",
+                where=where,
+                mend=f"give a multiple of 4096 up to 0x{RAM_BASE:x}, where RAM begins",
+            )

@@ -1,0 +1,203 @@
+"""How is a scenario written down as TOML, found by name, and changed by `--set`?
+
+name = "mine"
+[realm]
+ipa_bits = 41
+[vmm]
+smmu_map = "protected"
+[[device]]
+name = "nvme0"
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from topbit.errors import InputError, ScenarioError, nearest
+from topbit.scenario.builtin import BUILTIN, builtin
+from topbit.scenario.scenario import (
+    DeviceSpec,
+    GuestSpec,
+    RealmSpec,
+    Scenario,
+    VmmSpec,
+    WorkloadSpec,
+)
+
+TABLES: dict[str, type[Any]] = {
+    "realm": RealmSpec,
+    "guest": GuestSpec,
+    "vmm": VmmSpec,
+    "device": DeviceSpec,
+    "workload": WorkloadSpec,
+}
+
+
+def loads(text: str, where: str) -> Scenario:
+    """Which scenario does the TOML `text` describe? `where` names it in errors.
+
+    Raises:
+        ScenarioError: not TOML, an unknown key (with the nearest known one), a wrong type, or a
+            contradiction.
+    """
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ScenarioError(f"not TOML: {error}", where=where) from error
+    top = {f.name for f in dataclasses.fields(Scenario)}
+    for key in data:
+        if key not in top:
+            raise ScenarioError(f"unknown key {key!r}", where=where, mend=nearest(key, top))
+    values: dict[str, Any] = {"name": Path(where).stem}
+    for key, value in data.items():
+        if key == "device":
+            if not isinstance(value, list):
+                raise ScenarioError("device is a list", where=where, mend="write [[device]]")
+            values[key] = tuple(_table(DeviceSpec, v, f"{where}: device") for v in value)
+        elif key in TABLES:
+            values[key] = _table(TABLES[key], value, f"{where}: {key}")
+        else:
+            values[key] = _typed(value, str, f"{where}: {key}")
+    return _in(where, values)
+
+
+def _in(where: str, values: dict[str, Any]) -> Scenario:
+    try:
+        return Scenario(**values)
+    except ScenarioError as error:
+        raise ScenarioError(error.what, where=f"{where}: {error.where}", mend=error.mend) from None
+
+
+def _table(kind: type[Any], data: object, where: str) -> Any:
+    if not isinstance(data, Mapping):
+        raise ScenarioError("is not a table", where=where)
+    fields = {f.name: f for f in dataclasses.fields(kind)}
+    for key in data:
+        if key not in fields:
+            raise ScenarioError(f"unknown key {key!r}", where=where, mend=nearest(key, fields))
+    if kind is DeviceSpec and "name" not in data:
+        raise ScenarioError("a device needs a name", where=where, mend='name = "nvme0"')
+    types = _types(kind)
+    return kind(**{k: _typed(v, types[k], f"{where}.{k}") for k, v in data.items()})
+
+
+def _types(kind: type[Any]) -> dict[str, type[Any]]:
+    """Which plain type has each field? (`bool | None` is bool: TOML has no null)"""
+    names = {"int": int, "str": str, "bool": bool, "bool | None": bool}
+    return {f.name: names[str(f.type)] for f in dataclasses.fields(kind)}
+
+
+def _typed(value: object, kind: type[Any], where: str) -> Any:
+    if type(value) is not kind:
+        raise ScenarioError(f"{value!r} is not of type {kind.__name__}", where=where)
+    return value
+
+
+def load(path: Path) -> Scenario:
+    """Which scenario does the file describe?
+
+    Raises:
+        InputError: the file cannot be read.
+        ScenarioError: see `loads`.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise InputError(f"cannot read the scenario: {reason}", where=str(path)) from error
+    return loads(text, str(path))
+
+
+def find(name: str) -> Scenario:
+    """Which scenario does the user mean: a built-in name, or the path of a TOML file?
+
+    Raises:
+        ScenarioError, InputError: neither.
+    """
+    if name in BUILTIN:
+        return builtin(name)
+    if name.endswith(".toml") or "/" in name:
+        return load(Path(name))
+    raise ScenarioError(
+        f"no scenario {name!r}",
+        mend=f"{nearest(name, BUILTIN)}; a file of your own ends with .toml",
+    )
+
+
+def override(scenario: Scenario, setting: str) -> Scenario:
+    """Which scenario is it with one `TABLE.KEY=VALUE` changed?
+
+    A device's keys are set for one device, `nvme0.trusted=true`, or for all, `device.trusted=true`.
+
+    Raises:
+        ScenarioError: no such key, a value that does not fit, or a contradiction.
+    """
+    path, separator, text = setting.partition("=")
+    table, dot, key = path.strip().partition(".")
+    where = f"--set {setting}"
+    if not separator or not dot:
+        raise ScenarioError("not of the form TABLE.KEY=VALUE", where=where)
+    names = {d.name for d in scenario.device}
+    if table not in TABLES and table not in names:
+        raise ScenarioError(
+            f"unknown table {table!r}", where=where, mend=nearest(table, {*TABLES, *names})
+        )
+    kind = DeviceSpec if table in names else TABLES[table]
+    types = _types(kind)
+    if key not in types:
+        raise ScenarioError(f"unknown key {key!r}", where=where, mend=nearest(key, types))
+    value = _parse(text.strip(), types[key], where)
+    if kind is DeviceSpec:
+        devices = tuple(
+            dataclasses.replace(d, **{key: value}) if table in ("device", d.name) else d
+            for d in scenario.device
+        )
+        changed: dict[str, Any] = {"device": devices}
+    else:
+        changed = {table: dataclasses.replace(getattr(scenario, table), **{key: value})}
+    try:
+        return dataclasses.replace(scenario, **changed)
+    except ScenarioError as error:
+        raise ScenarioError(error.what, where=where, mend=error.mend) from None
+
+
+def _parse(text: str, kind: type[Any], where: str) -> Any:
+    if kind is str:
+        return text.strip("\"'")
+    if kind is bool and text in ("true", "false"):
+        return text == "true"
+    if kind is int:
+        try:
+            return int(text, 0)
+        except ValueError:
+            pass
+    expected = "true or false" if kind is bool else "a whole number"
+    raise ScenarioError(f"{text!r} is not {expected}", where=where)
+
+
+def dumps(scenario: Scenario) -> str:
+    """Which TOML text describes the scenario? `loads` reads it back."""
+    lines = [f"name = {_toml(scenario.name)}", f"summary = {_toml(scenario.summary)}"]
+    for table in ("realm", "guest", "vmm", "workload"):
+        lines += ["", f"[{table}]", *_lines(getattr(scenario, table))]
+    for device in scenario.device:
+        lines += ["", "[[device]]", *_lines(device)]
+    return "\n".join(lines) + "\n"
+
+
+def _lines(spec: Any) -> list[str]:
+    values = dataclasses.asdict(spec)
+    return [f"{k} = {_toml(v)}" for k, v in values.items() if v is not None]
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int):
+        return str(value)
+    text = str(value).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{text}"'
