@@ -22,12 +22,13 @@ from topbit.arch.rmi import (
     Rmi2,
     RmiStatus,
 )
-from topbit.arch.rsi import VERSION_1_0, VERSION_1_1
+from topbit.arch.rsi import VERSION_1_0, VERSION_1_1, Rsi
 from topbit.events import Emit, Event, ignore
 from topbit.memory import PhysicalMemory, Words
 from topbit.rmm import (
     data,
     delegate,
+    devices,
     map_ranges,
     psci,
     realm,
@@ -38,6 +39,7 @@ from topbit.rmm import (
     tables,
     unmap_ranges,
 )
+from topbit.rmm.devices import MappingRequest, Vdev
 from topbit.rmm.granules import NS, Granules
 from topbit.rmm.realm import MAX_BREAKPOINTS, Realm
 from topbit.rmm.rec import Exit, Rec, Resume, write_exit
@@ -88,6 +90,8 @@ class Rmm:
         self.rsi_version = VERSION_1_0 if abi == "1.0" else VERSION_1_1
         self.realms: dict[int, Realm] = {}
         self.recs: dict[int, Rec] = {}
+        self.pdevs: dict[int, int] = {}
+        self.vdevs: dict[int, Vdev] = {}
         self.active = abi == "1.0"
         self._rmi = dict(RMI_1_0) if abi == "1.0" else dict(BEFORE_ACTIVATE)
         self._rsi = dict(rsi.HANDLERS)
@@ -206,6 +210,20 @@ class Rmm:
         """Answer all commands of RMI 2.0."""
         self.active = True
         self._rmi = dict(RMI_2_0)
+        self._rsi |= RSI_1_1
+
+    def trusted_stream(self, sid: int) -> Realm | None:
+        """Whose table does the stream of a trusted device translate through?
+
+        Returns:
+            the Realm, once it has accepted the device and enabled its DMA; None where the
+            Realm stream table has no valid entry (the access is aborted).
+        """
+        return next((v.realm for v in self.vdevs.values() if v.tdi_id == sid and v.dma), None)
+
+    def mapping_validated(self, request: MappingRequest, refused: bool) -> Resume:
+        """What does RSI_VDEV_VALIDATE_MAPPING return?"""
+        return devices.mapping_validated(request, refused)
 
     def finish_host_call(self, rec_: Rec, ipa: int, gprs: bytes) -> int | None:
         """Store what the host returned in the Realm's host call structure."""
@@ -299,6 +317,12 @@ RMI_1_0: dict[int, tuple[RmiHandler, int]] = {
     Rmi.RTT_SET_RIPAS: (ripas.rtt_set_ripas, 4),
 }
 
+RSI_1_1: dict[int, Callable[..., Resume | Exit]] = {
+    Rsi.VDEV_GET_INFO: devices.vdev_get_info,
+    Rsi.VDEV_DMA_ENABLE: devices.vdev_dma_enable,
+    Rsi.VDEV_DMA_DISABLE: devices.vdev_dma_disable,
+    Rsi.VDEV_VALIDATE_MAPPING: devices.vdev_validate_mapping,
+}
 _REPLACED = {
     Rmi.GRANULE_DELEGATE,
     Rmi.GRANULE_UNDELEGATE,
@@ -320,6 +344,15 @@ RMI_2_0: dict[int, tuple[RmiHandler, int]] = {
     Rmi2.RTT_DEV_MAP: (map_ranges.rtt_dev_map, 5),
     Rmi2.RTT_DEV_UNMAP: (unmap_ranges.rtt_dev_unmap, 5),
     Rmi2.REALM_TERMINATE: (realm.realm_terminate, 1),
+    Rmi2.PDEV_CREATE: (devices.pdev_create, 2),
+    Rmi2.PDEV_DESTROY: (devices.pdev_destroy, 1),
+    Rmi2.VDEV_CREATE: (devices.vdev_create, 4),
+    Rmi2.VDEV_DESTROY: (devices.vdev_destroy, 3),
+    Rmi2.VDEV_LOCK: (devices.vdev_lock, 3),
+    Rmi2.VDEV_START: (devices.vdev_start, 3),
+    Rmi2.VDEV_UNLOCK: (devices.vdev_unlock, 3),
+    Rmi2.VDEV_GET_STATE: (devices.vdev_get_state, 1),
+    Rmi2.RTT_DEV_VALIDATE: (devices.rtt_dev_validate, 4),
 }
 BEFORE_ACTIVATE: dict[int, tuple[RmiHandler, int]] = {
     fid: RMI_2_0[fid] for fid in (Rmi.VERSION, Rmi.FEATURES, Rmi2.RMM_CONFIG_SET, Rmi2.RMM_ACTIVATE)

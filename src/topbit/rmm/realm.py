@@ -18,6 +18,7 @@ from topbit.rmm.measurement import Measurements
 from topbit.rmm.rtt import ENTRIES, Rtt
 
 if TYPE_CHECKING:
+    from topbit.rmm.devices import Vdev
     from topbit.rmm.monitor import Rmm
     from topbit.rmm.rec import Rec
 
@@ -64,7 +65,7 @@ class Realm:
     rpv: bytes
     state: RealmState = RealmState.NEW
     recs: dict[int, Rec] = field(default_factory=dict)
-    vdevs: dict[int, object] = field(default_factory=dict)
+    vdevs: dict[int, Vdev] = field(default_factory=dict)
 
     @property
     def rtt_base(self) -> int:

@@ -27,6 +27,7 @@ from topbit.rmm.granules import DELEGATED, GRANULE, NS, REC, REC_AUX
 from topbit.rmm.realm import Realm, RealmState
 
 if TYPE_CHECKING:
+    from topbit.rmm.devices import MappingRequest
     from topbit.rmm.monitor import Rmm
 
 SUCCESS, ERROR_INPUT, ERROR_REALM, ERROR_REC = (
@@ -147,7 +148,7 @@ class Rec:
     result: Resume | None = None
     token: bytes | None = None
     token_done: int = 0
-    vdev_request: tuple[int, ...] | None = None
+    mapping: MappingRequest | None = None
 
 
 def rec_index(mpidr: int) -> int:
@@ -254,6 +255,9 @@ def rec_enter(rmm: Rmm, rec_pa: int, run: int) -> tuple[int, ...]:
     elif rec.ripas_change is not None:
         resume = _ripas_changed(rec.ripas_change, bool(flags & RecEnter.RIPAS_RESPONSE))
         rec.ripas_change = None
+    elif rec.mapping is not None:
+        resume = rmm.mapping_validated(rec.mapping, bool(flags & RecEnter.RIPAS_RESPONSE))
+        rec.mapping = None
     elif rec.host_call is not None:
         gprs = rmm.memory.read(run + RecEnter.GPRS, RecExit.NUM_GPRS * 8)
         level = rmm.finish_host_call(rec, rec.host_call, gprs)
@@ -303,7 +307,7 @@ def write_exit(rmm: Rmm, run: int, exit_: Exit) -> None:
     memory.write_u64(run + RecExit.REASON, exit_.reason)
     if exit_.reason == ExitReason.SYNC:
         memory.write(run + RecExit.ESR, struct.pack("<3Q", exit_.esr, exit_.far, exit_.hpfar))
-    elif exit_.reason == ExitReason.RIPAS_CHANGE:
+    elif exit_.reason in (ExitReason.RIPAS_CHANGE, ExitReason.VDEV_MAP):
         memory.write(
             run + RecExit.RIPAS_BASE,
             struct.pack("<3Q", exit_.ripas_base, exit_.ripas_top, exit_.ripas_value),
