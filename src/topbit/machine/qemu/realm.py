@@ -33,19 +33,29 @@ class RealmCpus:
         vmm: the host.
         recs: the REC of each vCPU.
         entry: load address of the EL2 program, where PSCI starts a vCPU.
+        at_el2: is called at each trap before it is handled, `current` set: what waited for a
+            vCPU at EL2 can be done now.
 
     Attributes:
         ended: why the Realm has powered off; None while it runs.
         current: the mailbox of the vCPU whose trap is being handled; None between traps.
     """
 
-    def __init__(self, rmm: Rmm, vmm: Vmm, recs: list[int], entry: int) -> None:
+    def __init__(
+        self,
+        rmm: Rmm,
+        vmm: Vmm,
+        recs: list[int],
+        entry: int,
+        at_el2: Callable[[], None],
+    ) -> None:
         self.rmm = rmm
         self.vmm = vmm
         self.recs = recs
         self.ended: str | None = None
         self.current: Mailbox | None = None
         self._entry = entry
+        self._at_el2 = at_el2
         self._spurious: dict[int, tuple[int, int, int]] = {}
         self._handlers: dict[int, Callable[[Mailbox, int], None]] = {
             ExceptionClass.SMC64: self._smc,
@@ -58,17 +68,19 @@ class RealmCpus:
         self.current = mailbox
         try:
             if self.ended is None:
-                self._handle(mailbox, self.recs[mailbox.index])
+                reason = mailbox.reason  # `do` leaves another
+                self._at_el2()
+                self._handle(mailbox, reason, self.recs[mailbox.index])
         finally:
             self.current = None
 
-    def _handle(self, mailbox: Mailbox, rec: int) -> None:
-        if mailbox.reason == Reason.START:
+    def _handle(self, mailbox: Mailbox, reason: int, rec: int) -> None:
+        if reason == Reason.START:
             realm = self.rmm.rec(rec).realm
             mailbox.do(cpu.setup(realm.ipa_bits, realm.start_level, realm.rtt_base, realm.vmid))
             self.vmm.enter(rec)
             self._go_on(mailbox, rec, self.rmm.rec(rec).resume)
-        elif mailbox.reason == Reason.LOWER_SYNC:
+        elif reason == Reason.LOWER_SYNC:
             handler = self._handlers.get(cpu.exception_class(mailbox.esr))
             if handler is None:
                 mailbox.resume(cpu.inject_undefined(mailbox))
