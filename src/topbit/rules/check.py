@@ -8,6 +8,7 @@ from topbit.recording import Recording
 from topbit.rules import faults, helpers, host, mappings, pages, pool
 from topbit.rules.finding import SEVERITIES, Checked, Finding, NotChecked
 from topbit.rules.rule import RULES
+from topbit.rules.tables import usable
 
 FAMILIES = (helpers, mappings, host, faults, pages, pool)
 """The modules that hold rules; importing them registers the rules."""
@@ -18,6 +19,7 @@ MAX_EVIDENCE = 8
 
 def check(recording: Recording) -> Checked:
     """Which conventions were broken, and which could not be checked?"""
+    recording = usable(recording)
     findings: list[Finding] = []
     not_checked: list[NotChecked] = []
     for rule in RULES.values():

@@ -52,6 +52,8 @@ def fault_rows(recording: Recording) -> pl.DataFrame:
     rows = recording.of_kind(kind).filter(
         pl.col("status").str.starts_with("F_") | pl.col("status").is_in(CONFIGURATION)
     )
+    # Configuration faults have no address.
+    rows = rows.filter(pl.col("address").is_not_null() | pl.col("status").is_in(CONFIGURATION))
     page = (pl.col("address") // 4096).alias("page")
     key = ["sid", "device", page, "status", "direction"]
     return (

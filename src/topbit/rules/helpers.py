@@ -239,12 +239,14 @@ def shared_bit_is_no_pte_value(recording: Recording) -> Iterator[Finding]:
         wrong = int(first["wrong"])
         bit = 1 << ((platform.ipa_bits or 0) - 1)
         shown = evidence(group)
-        lost = failed.filter(pl.col("device") == device)
+        lost = failed.filter(pl.col("device").eq_missing(pl.lit(device)))
         if not lost.is_empty():
             row = lost.row(0, named=True)
             text = f"consequence: {len(lost)} streaming maps failed (DMA_MAPPING_ERROR)"
             shown.append(Evidence(text, row["source"] or "", row["line"], "guest"))
-        empty = full.filter((pl.col("device") == device) & pl.col("attrs").str.ends_with("used=0"))
+        empty = full.filter(
+            (pl.col("device").eq_missing(pl.lit(device))) & pl.col("attrs").str.ends_with("used=0")
+        )
         if not empty.is_empty():
             row = empty.row(0, named=True)
             text = f'consequence: "swiotlb buffer is full ... used 0", {len(empty)} times'

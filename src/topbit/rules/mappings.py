@@ -138,10 +138,12 @@ def streaming_maps_bounce(recording: Recording) -> Iterator[Finding]:
 )
 def addresses_fit_the_device(recording: Recording) -> Iterator[Finding]:
     """Which devices were given addresses that they cannot put on the bus?"""
-    rows = _with_masks(recording).filter(
-        pl.col("limit").is_not_null()
-        & (pl.col("address") + pl.col("size").fill_null(1) - 1 > pl.col("limit"))
+    beyond_first = pl.col("size").fill_null(1).clip(1) - 1
+    # Without a sum, which could wrap around.
+    too_high = (pl.col("address") > pl.col("limit")) | (
+        pl.col("limit") - pl.col("address") < beyond_first
     )
+    rows = _with_masks(recording).filter(pl.col("limit").is_not_null() & too_high)
     for device, group in by_device(rows):
         first = group.row(0, named=True)
         yield Finding(
@@ -283,7 +285,7 @@ def maps_succeed(recording: Recording) -> Iterator[Finding]:
     masks = recording.of_kind("swiotlb_bounced", "dma_map").filter(pl.col("mask").is_not_null())
     for device, group in by_device(failed):
         facts = platform.devices.get(device or "")
-        traced = masks.filter(pl.col("device") == device)["mask"].min()
+        traced = masks.filter(pl.col("device").eq_missing(pl.lit(device)))["mask"].min()
         mask = traced if isinstance(traced, int) else (facts.dma_mask if facts else None)
         shown = evidence(group, 2)
         if device in wide:
@@ -291,7 +293,7 @@ def maps_succeed(recording: Recording) -> Iterator[Finding]:
         elif mask is not None and platform.realm and mask < (platform.shared_bit or 0):
             why = f"because the device's mask 0x{mask:x} cannot carry {shared_bit(platform)}"
             mend = "give the Realm an IPA space that fits the device's mask, or do not assign it"
-        elif not (lines := full.filter(pl.col("device") == device)).is_empty():
+        elif not (lines := full.filter(pl.col("device").eq_missing(pl.lit(device)))).is_empty():
             why, mend = "because the swiotlb pool was full", "see S1"
             row = lines.row(0, named=True)
             shown.append(Evidence(str(row["detail"]), row["source"] or "", row["line"], "guest"))

@@ -10,6 +10,23 @@ from topbit.recording.schema import DMA_MAPPING_ERROR
 MAPS = ("dma_map", "dma_alloc")
 ADDRESSES = ("dma_map", "dma_alloc", "dma_unmap", "dma_free", "dma_sync")
 
+NEEDED = {
+    **dict.fromkeys(("iommu_map", "iommu_unmap", "access", "vmm_dma"), ("address",)),
+    **dict.fromkeys(("convert", "set_memory"), ("phys",)),
+    "helper": ("address", "phys"),
+}
+"""Columns without which an event of a kind says nothing that a rule could use."""
+
+
+def usable(recording: Recording) -> Recording:
+    """Which events have the columns that their kind needs? The others are left out."""
+    whole = pl.lit(True)
+    for kind, columns in NEEDED.items():
+        for column in columns:
+            whole = whole & ((pl.col("event") != kind) | pl.col(column).is_not_null())
+    return Recording(recording.platform, recording.frame.filter(whole))
+
+
 has_attr = pl.col("attrs").fill_null("").str.split("|").list.contains
 """Expression: do the DMA attributes hold this one?"""
 

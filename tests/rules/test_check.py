@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import dataclasses
+import sys
+
+import pytest
+
+from topbit.events import Event
+from topbit.recording import Platform, Recording
+from topbit.rules import Evidence, check
+from topbit.rules.check import MAX_EVIDENCE
+
+S = 1 << 40
+REALM = Platform(realm=True, ipa_bits=41, ram=[(0x40000000, 1 << 30)])
+
+
+def plain(device: str, page: int) -> Event:
+    return Event(
+        "guest",
+        "dma_map",
+        device=device,
+        address=0x76B00000 + page * 4096,
+        phys=0x43D92000,
+        size=64,
+        source="trace.txt",
+        line=page + 1,
+    )
+
+
+def test_findings_fold_by_device_with_counts_and_places() -> None:
+    events = [plain(device, page) for page in range(20) for device in ("a", "b")]
+    found = [f for f in check(Recording.of_events(REALM, events)).findings if f.rule == "M1"]
+    assert [(f.device, f.count) for f in found] == [("a", 20), ("b", 20)]
+    assert found[0].evidence[0].place == "trace.txt:1"
+    assert len(found[0].evidence) <= MAX_EVIDENCE
+
+
+def test_the_verdict() -> None:
+    checked = check(Recording.of_events(REALM, [plain("a", 0)]))
+    assert (checked.verdict, checked.exit_status) == ("violation", 1)
+    warned = [Event("guest", "swiotlb_full", device="a", size=64, attrs="total=512|used=512")]
+    checked = check(Recording.of_events(REALM, warned))
+    assert [f.severity for f in checked.findings] == ["warning"]
+    assert (checked.verdict, checked.exit_status) == ("ok", 0)
+
+
+def test_violations_come_first() -> None:
+    full = Event("guest", "swiotlb_full", device="a", size=64, attrs="total=512|used=512")
+    checked = check(Recording.of_events(REALM, [full, plain("a", 0)]))
+    assert [f.severity for f in checked.findings] == ["violation", "warning"]
+
+
+def test_nothing_is_checked_without_events_and_it_says_why() -> None:
+    checked = check(Recording.of_events(Platform(), []))
+    assert checked.findings == []
+    reasons = {entry.rule: entry.reason for entry in checked.not_checked}
+    assert "Realm" in reasons["M1"]
+    assert all(reasons.values())
+
+
+@pytest.mark.parametrize(
+    "platform",
+    [
+        Platform(),
+        Platform(realm=False),
+        Platform(scheme="amd-sev", realm=False),
+        Platform(scheme="none", realm=False),
+    ],
+    ids=["unknown", "no Realm", "SEV", "no scheme"],
+)
+def test_plain_addresses_are_right_outside_a_realm(platform: Platform) -> None:
+    platform = dataclasses.replace(platform, ram=REALM.ram)
+    assert check(Recording.of_events(platform, [plain("a", 0)])).findings == []
+
+
+def test_addresses_behind_a_guest_iommu_are_no_ipas() -> None:
+    from topbit.recording import DeviceFacts
+
+    platform = dataclasses.replace(REALM, devices={"a": DeviceFacts(behind_iommu=True)})
+    assert check(Recording.of_events(platform, [plain("a", 0)])).findings == []
+
+
+def test_dma_ranges_are_undone_before_buffers_are_compared() -> None:
+    platform = dataclasses.replace(REALM, dma_ranges=[(0x40000000, 0x80000000, 1 << 30)])
+    unbounced = plain("a", 0)
+    unbounced.phys = 0x43D92000
+    unbounced.address = (0x43D92000 + 0x40000000) | S
+    findings = check(Recording.of_events(platform, [unbounced])).findings
+    assert [f.rule for f in findings] == ["M2"]
+
+
+def test_any_u64_in_any_column_is_survived() -> None:
+    top = (1 << 64) - 1
+    kinds = ("dma_map", "dma_alloc", "dma_unmap", "access", "smmu_event", "iommu_map", "convert")
+    kinds += ("iommu_unmap", "set_memory", "vmm_dma", "helper", "swiotlb_full", "payload", "ripas")
+    for value in (0, 1, S, top, top - 1, 1 << 63):
+        events = [
+            Event(
+                "guest",
+                kind,
+                address=value,
+                phys=value,
+                size=size,
+                pa=value,
+                mask=value,
+                status=status,
+                sid=0,
+            )
+            for kind in kinds
+            for size in (0, 1, top)
+            for status in ("ok", "error", "F_TRANSLATION", "F_PERMISSION", "shared", "private")
+        ]
+        check(Recording.of_events(REALM, events))
+
+
+def test_empty_columns_are_survived() -> None:
+    from topbit.recording.schema import KINDS
+
+    for status in (None, "F_TRANSLATION", "error", "private", "ok"):
+        events = [Event("guest", kind, status=status) for kind in KINDS]
+        check(Recording.of_events(REALM, events))
+
+
+def test_evidence_has_a_place() -> None:
+    assert Evidence("x", "trace.txt", 812).place == "trace.txt:812"
+    assert Evidence("x").place == ""
+    assert sys.getsizeof(Evidence("x"))
