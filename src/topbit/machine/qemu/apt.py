@@ -11,12 +11,14 @@ from __future__ import annotations
 import fnmatch
 import os
 import platform
+import re
 import shutil
 import subprocess
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from topbit.errors import MissingToolError, RunError
 from topbit.machine.qemu.store import locked
@@ -170,11 +172,22 @@ class AptRoot:
         empty = self.folder / "empty"
         (empty / "partial").mkdir(parents=True, exist_ok=True)
         plan = self._apt(
-            "apt-get", "-qq", "--print-uris", "-o", f"Dir::Cache::archives={empty}", *install
+            "apt-get", "-q", "--print-uris", "-o", f"Dir::Cache::archives={empty}", *install
         )
-        names = [line.split("' ")[1].split(" ")[0] for line in plan.splitlines() if "' " in line]
-        self._apt("apt-get", "-qq", "--download-only", *install)
-        return [self.folder / "cache/archives" / name for name in names]
+        self._apt("apt-get", "-q", "--download-only", *install)
+        found = re.findall(r"^'([^']+)' (\S+) \d+ ", plan, re.MULTILINE)
+        return [self._fetched(uri, name) for uri, name in found]
+
+    def forget_downloads(self) -> None:
+        """Delete what `missing()` fetched."""
+        for deb in (self.folder / "cache/archives").glob("*.deb"):
+            deb.unlink(missing_ok=True)
+
+    def _fetched(self, uri: str, name: str) -> Path:
+        # apt uses the files of a mirror on this machine where they lie.
+        if uri.startswith("file:"):
+            return Path(unquote(urlsplit(uri).path))
+        return self.folder / "cache/archives" / name
 
     def _configure(self) -> str:
         """Write apt's configuration and sources; returns their text."""

@@ -129,8 +129,7 @@ def fetch(
             _write_wrapper(folder / tool.program, folder / "root", home / "root", tool.program)
 
         install_folder(home, fill)
-        for deb in debs:
-            deb.unlink(missing_ok=True)
+        apt.forget_downloads()
     return find(name)
 
 
