@@ -39,6 +39,7 @@ from topbit.rmm import (
     tables,
     unmap_ranges,
 )
+from topbit.rmm.attestation import Attestor
 from topbit.rmm.devices import MappingRequest, Vdev
 from topbit.rmm.granules import NS, Granules
 from topbit.rmm.realm import MAX_BREAKPOINTS, Realm
@@ -90,6 +91,7 @@ class Rmm:
         self.rsi_version = VERSION_1_0 if abi == "1.0" else VERSION_1_1
         self.realms: dict[int, Realm] = {}
         self.recs: dict[int, Rec] = {}
+        self._attestor: Attestor | None = None
         self.pdevs: dict[int, int] = {}
         self.vdevs: dict[int, Vdev] = {}
         self.active = abi == "1.0"
@@ -211,6 +213,16 @@ class Rmm:
         self.active = True
         self._rmi = dict(RMI_2_0)
         self._rsi |= RSI_1_1
+
+    def attestor(self) -> Attestor:
+        """Who signs the tokens of this RMM? Made, with its keys, when first asked for.
+
+        Raises:
+            ImportError: the `attest` extra is not installed.
+        """
+        if self._attestor is None:
+            self._attestor = Attestor()
+        return self._attestor
 
     def trusted_stream(self, sid: int) -> Realm | None:
         """Whose table does the stream of a trusted device translate through?
