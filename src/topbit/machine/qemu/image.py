@@ -97,7 +97,7 @@ def unpack(data: bytes, where: str) -> bytes:
         InputError: the compressed data is damaged, or in a form that is not known here.
         MissingToolError: it is zstd and the zstandard package is not installed.
     """
-    if data[:2] == b"MZ" and data[4:8] == b"zimg":
+    if data[:2] == b"MZ" and data[4:8] == b"zimg" and len(data) >= 64:
         # Linux drivers/firmware/efi/libstub/zboot-header.S
         offset, size = struct.unpack_from("<II", data, 8)
         kind = data[24:56].split(b"\0")[0].decode("ascii", "replace")
