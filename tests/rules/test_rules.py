@@ -259,6 +259,21 @@ CASES = {
         device="narrow",
         says="mask 0xffffffff cannot carry bit 40, the shared bit",
     ),
+    "M9: nor can an allocation": Case(
+        "M9",
+        "guest",
+        [dma_alloc(0, device="narrow", status="error")],
+        [dma_alloc()],
+        severity="warning",
+        device="narrow",
+    ),
+    "V1: dma-ranges are undone by the bus": Case(
+        "V1",
+        "vmm",
+        [convert(POOL, "shared"), dma_map((POOL - 0x40000000) | S)],
+        [*SHARED, dma_map((POOL - 0x40000000) | S)],
+        platform=dataclasses.replace(REALM, dma_ranges=[(0x40000000, 0, 1 << 30)]),
+    ),
     "S1: too small": Case(
         "S1",
         "guest",

@@ -17,7 +17,7 @@ from topbit.rules.finding import Evidence, Finding
 from topbit.rules.intervals import IntervalMap
 from topbit.rules.replay import Replay, Row, replay
 from topbit.rules.rule import Need, a_realm, rule, the_shared_bit
-from topbit.rules.tables import canonical_of, devices_where, lies_in
+from topbit.rules.tables import devices_where, input_address, lies_in
 from topbit.rules.wording import (
     address,
     device_name,
@@ -95,12 +95,13 @@ class _Mapped:
                 if row["event"] == "dma_alloc":
                     self.allocated.add(row["device"])
             if row["address"] not in (None, DMA_MAPPING_ERROR) and row["status"] != "error":
-                self.ever.set(row["address"], row["size"] or 1, number)
+                arrives = input_address(recording.platform, row["address"])
+                self.ever.set(arrives, row["size"] or 1, number)
             if row["phys"] is not None and row["event"] == "dma_map":
                 self.buffers.set(row["phys"], row["size"] or 1, number)
 
     def at(self, value: int) -> Row | None:
-        """Which mapping ever covered this DMA address, or its page?"""
+        """Which mapping ever covered this address at the SMMU, or its page?"""
         number = self.ever.at(value)
         if number is None:
             # Translation works on pages: a fault next to a buffer is a fault of its page.
@@ -209,7 +210,7 @@ def alias_faults(recording: Recording) -> Iterator[Finding]:
             continue
         if _trusted(recording, row):
             continue
-        ipa = canonical_of(platform, value)
+        ipa = value & ~bit
         live = state.mapping_at(value) if state else mapped.at(value)
         if live is None:
             if _known_device(recording, row, mapped):
@@ -319,7 +320,7 @@ def unmapped_address_faults(recording: Recording) -> Iterator[Finding]:
                 continue
         elif any(mapped.at(v) for v in (value, value | bit)) or mapped.buffer_at(value):
             continue
-        in_ram = lies_in(canonical_of(platform, value), platform.ram)
+        in_ram = lies_in(value & ~bit, platform.ram)
         known = _known_device(recording, row, mapped)
         if in_ram and not known:
             continue  # F1 or F2

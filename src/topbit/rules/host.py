@@ -8,7 +8,7 @@ from topbit.recording import Recording
 from topbit.rules.finding import Finding
 from topbit.rules.replay import Row, replay
 from topbit.rules.rule import a_realm, any_event, rule, the_shared_bit
-from topbit.rules.tables import canonical_of, devices_where
+from topbit.rules.tables import devices_where, input_address
 from topbit.rules.wording import address, device_name, evidence_of, shared_bit
 
 COVER_LETTER = (
@@ -52,6 +52,7 @@ def live_addresses_are_mapped(recording: Recording) -> Iterator[Finding]:
             continue
         if value >> (platform.ipa_bits or 64):
             continue
+        value = input_address(platform, value)
         facts = platform.devices.get(row["device"] or "")
         tables = state.tables(facts.sid if facts else None)
         if any(table.covers(value, row["size"] or 1) for _, table in tables):
@@ -84,7 +85,7 @@ def alias_leads_to_the_shared_page(recording: Recording) -> Iterator[Finding]:
     for row, state in replay(recording, "iommu_map"):
         if row["status"] == "error" or not (row["address"] or 0) & bit or row["pa"] is None:
             continue
-        ipa = canonical_of(platform, row["address"])
+        ipa = row["address"] & ~bit
         for start, end, offset in state.backing.overlapping(ipa, row["size"] or 1):
             if row["pa"] - ipa != offset:
                 first = max(start, ipa)
@@ -143,7 +144,7 @@ def private_pages_are_unmapped(recording: Recording) -> Iterator[Finding]:
             ]:
                 del stale[key]
         elif row["event"] == "iommu_map" and row["status"] != "error" and row["sid"] not in trusted:
-            ipa = canonical_of(platform, row["address"])
+            ipa = row["address"] & ~bit
             for start, _, page in state.shared.overlapping(ipa, row["size"] or 1):
                 if page == "private":
                     final.append((row["sid"], row["address"] + max(start - ipa, 0), row))

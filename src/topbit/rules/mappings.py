@@ -272,17 +272,20 @@ def _driver(recording: Recording, device: str | None) -> str | None:
 
 @rule(
     "M9",
-    "Streaming mappings succeed.",
-    source="Linux 7.2 kernel/dma/direct.h:dma_direct_map_phys (DMA_MAPPING_ERROR)",
-    needs=[any_event("dma_map")],
+    "Mappings and coherent allocations succeed.",
+    source="Linux 7.2 kernel/dma/direct.h:dma_direct_map_phys (DMA_MAPPING_ERROR), "
+    "kernel/dma/direct.c:dma_coherent_ok",
+    needs=[any_event(*MAPS)],
 )
 def maps_succeed(recording: Recording) -> Iterator[Finding]:
     """On which devices did mappings fail, and why?"""
     platform = recording.platform
-    failed = recording.of_kind("dma_map").filter(pl.col("address") == DMA_MAPPING_ERROR)
+    failed = recording.of_kind(*MAPS).filter(
+        (pl.col("address") == DMA_MAPPING_ERROR) | (pl.col("status") == "error")
+    )
     wide = set(wide_ipa_rows(recording)["device"].to_list())
     full = recording.of_kind("swiotlb_full")
-    masks = recording.of_kind("swiotlb_bounced", "dma_map").filter(pl.col("mask").is_not_null())
+    masks = recording.of_kind("swiotlb_bounced", *MAPS).filter(pl.col("mask").is_not_null())
     for device, group in by_device(failed):
         facts = platform.devices.get(device or "")
         traced = masks.filter(pl.col("device").eq_missing(pl.lit(device)))["mask"].min()
@@ -303,10 +306,10 @@ def maps_succeed(recording: Recording) -> Iterator[Finding]:
             "M9",
             "warning",
             "guest",
-            f"streaming mappings failed {why}",
+            f"mappings failed {why}",
             device=device,
             count=len(group),
-            seen="dma_addr=0xffffffffffffffff (DMA_MAPPING_ERROR)",
+            seen="DMA_MAPPING_ERROR, or no memory",
             expected="an address",
             evidence=shown,
             mend=mend,

@@ -35,7 +35,7 @@ def shared_while_mapped(recording: Recording) -> Iterator[Finding]:
     )
     for row, state in replay(recording, "set_memory", "dma_map", "dma_alloc"):
         if row["event"] == "set_memory":
-            if row["status"] != "private" or platform.dma_ranges:
+            if row["status"] != "private":
                 continue
             for _, _, number in state.live.overlapping(row["phys"] | bit, row["size"] or 1):
                 mapping = state.rows[number]
@@ -104,7 +104,8 @@ def private_memory_is_not_reached(recording: Recording) -> Iterator[Finding]:
             seen=f"{address(row['address'])}{reached}: {row['status']}",
             expected="shared memory, or an SMMU fault",
             evidence=[evidence_of(row)],
-            mend="map only shared pages, and unmap a page before it becomes private",
+            mend="map only shared pages; unmap a page and invalidate the SMMU's TLB before it "
+            "becomes private",
         )
 
 
@@ -124,8 +125,7 @@ def payload_arrives(recording: Recording) -> Iterator[Finding]:
             "device",
             "wrong data arrived",
             device=device_name(recording, row["device"], row["sid"]),
-            seen=f"{row['direction'] or 'transfer'} at {address(row['address'] or 0)}"
-            + (f": {row['detail']}" if row["detail"] else ""),
+            seen=f"{row['size']} bytes, {row['direction'] or 'both ways'}: {row['status']}",
             expected="the data that was sent",
             evidence=[evidence_of(row)],
             mend="the other findings tell who sent it to the wrong place",

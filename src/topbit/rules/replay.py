@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from topbit.recording import Recording
+from topbit.recording import Platform, Recording
 from topbit.recording.schema import DMA_MAPPING_ERROR
 from topbit.rules.intervals import IntervalMap
+from topbit.rules.tables import input_address
 
 Row = dict[str, Any]
 
@@ -46,13 +47,15 @@ class Replay:
     """Which state holds after the events so far?
 
     Attributes:
-        live: DMA address -> row of the guest's live mapping.
+        platform: the platform, for what its bus does to addresses.
+        live: address at the SMMU -> row of the guest's live mapping.
         stage2: stream (None: every stream) -> IOVA -> translation.
         shared: IPA -> "shared" or "private", as the VMM converted it.
         backing: IPA -> physical address minus IPA of shared pages, where known.
         guest: IPA -> "shared" or "private", as the guest asked.
     """
 
+    platform: Platform
     live: IntervalMap[int] = field(default_factory=IntervalMap)
     rows: dict[int, Row] = field(default_factory=dict)
     stage2: dict[int | None, IntervalMap[Translation]] = field(default_factory=dict)
@@ -66,11 +69,11 @@ class Replay:
         if kind in ("dma_map", "dma_alloc"):
             if row["address"] in (None, DMA_MAPPING_ERROR) or row["status"] == "error":
                 return
-            self.live.set(row["address"], size or 1, number)
+            self.live.set(input_address(self.platform, row["address"]), size or 1, number)
             self.rows[number] = row
         elif kind in ("dma_unmap", "dma_free"):
             if row["address"] is not None:
-                self.live.clear(row["address"], size or 1)
+                self.live.clear(input_address(self.platform, row["address"]), size or 1)
         elif kind == "iommu_map":
             if row["status"] != "error" and row["address"] is not None and row["pa"] is not None:
                 table = self.stage2.setdefault(row["sid"], IntervalMap())
@@ -96,14 +99,14 @@ class Replay:
         return [(s, table) for s, table in self.stage2.items() if s in (sid, None)]
 
     def mapping_at(self, address: int) -> Row | None:
-        """Which live mapping of the guest covers this DMA address?"""
+        """Which live mapping of the guest covers this address at the SMMU?"""
         number = self.live.at(address)
         return None if number is None else self.rows[number]
 
 
 def replay(recording: Recording, *watched: str) -> Iterator[tuple[Row, Replay]]:
     """What was the state when each event of the watched kinds came (before it took effect)?"""
-    state = Replay()
+    state = Replay(recording.platform)
     kinds = dict.fromkeys((*STATE_KINDS, *watched))
     for number, row in enumerate(recording.of_kind(*kinds).iter_rows(named=True)):
         if row["event"] in watched:

@@ -86,6 +86,11 @@ def canonical_of(platform: Platform, address: int) -> int:
     return bus
 
 
+def input_address(platform: Platform, address: int) -> int:
+    """At which address does a DMA address arrive at the SMMU, once the bus undid `dma-ranges`?"""
+    return canonical_of(platform, address) | (address & (platform.shared_bit or 0))
+
+
 def in_ranges(column: pl.Expr, ranges: list[tuple[int, int]]) -> pl.Expr:
     """Expression: does an address lie in one of the (base, size) ranges?"""
     inside = pl.lit(False)
