@@ -26,6 +26,8 @@ PLATFORM_KEY = "topbit.platform"
 FORMAT_KEY = "topbit.format"
 FORMAT = "1"
 PARQUET_MAGIC = b"PAR1"
+SMALLEST = 12
+"""Bytes of the two magics and the footer's length, without which no Parquet file is whole."""
 
 _row = attrgetter(*COLUMNS)
 
@@ -105,19 +107,21 @@ class Recording:
         try:
             with Path(path).open("rb") as file:
                 start = file.read(4)
-                file.seek(-min(4, file.seek(0, os.SEEK_END)), os.SEEK_END)
+                length = file.seek(0, os.SEEK_END)
+                file.seek(max(length - 4, 0))
                 end = file.read(4)
         except OSError as error:
             raise InputError(f"cannot read: {error.strerror}", where=where) from error
         if start != PARQUET_MAGIC:
             raise InputError("is not a recording (not a Parquet file)", where=where)
-        if end != PARQUET_MAGIC:
+        if end != PARQUET_MAGIC or length < SMALLEST:
             raise InputError("is a truncated recording", where=where)
         try:
             metadata = polars.read_parquet_metadata(where)
             frame = polars.read_parquet(where)
         except (polars.exceptions.PolarsError, OSError) as error:
-            raise InputError(f"is a damaged recording: {error}", where=where) from error
+            why = str(error).partition("\n")[0]
+            raise InputError(f"is a damaged recording: {why}", where=where) from error
         if PLATFORM_KEY not in metadata:
             raise InputError(
                 "is a Parquet file, but not a recording of topbit",
@@ -132,5 +136,6 @@ class Recording:
             platform = Platform.from_dict(json.loads(metadata[PLATFORM_KEY]))
             frame = frame.select(COLUMNS).cast(polars.Schema(schema))
         except (TypeError, ValueError, polars.exceptions.PolarsError) as error:
-            raise InputError(f"is a damaged recording: {error}", where=where) from error
+            why = str(error).partition("\n")[0]
+            raise InputError(f"is a damaged recording: {why}", where=where) from error
         return cls(platform, frame)

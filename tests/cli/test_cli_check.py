@@ -1,0 +1,127 @@
+"""`topbit check` as its users call it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from topbit.cli import main
+
+DATA = Path(__file__).parents[1] / "data" / "recordings"
+
+
+def topbit(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str, str]:
+    status = main([str(argument) for argument in arguments])
+    out, err = capsys.readouterr()
+    return status, out, err
+
+
+@pytest.mark.parametrize("folder", ["realm-6.18-ok", "realm-6.16-ok"])
+def test_good_realms_pass(capsys: pytest.CaptureFixture[str], folder: str) -> None:
+    status, out, err = topbit(capsys, "check", DATA / folder)
+    assert (status, err) == (0, "")
+    assert "all with bit 40, the shared bit, set" in out
+    assert "streaming maps, all bounced" in out
+    assert out.splitlines()[-1] == "verdict: no violation"
+
+
+def test_the_vmm_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, _ = topbit(capsys, "check", DATA / "vmm-maps-protected-half")
+    assert status == 1
+    assert "at fault: VMM" in out.splitlines()[-1]
+    for device, count in (("02.0", 16), ("01.0", 10), ("03.0", 7), ("04.0", 3)):
+        assert out.count(f"at fault  VMM, on 0000:00:{device}") == 1
+        assert f"({count} times)" in out
+
+
+def test_the_kernel_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, _ = topbit(capsys, "check", DATA / "wide-ipa-7.3", "--ipa-bits", "52")
+    assert status == 1
+    assert "the guest kernel set bit 9 (0x200) instead of bit 51, the shared bit" in out
+    assert "at fault: guest" in out.splitlines()[-1]
+    assert "unparsed 7 lines" in out
+
+
+def test_json_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
+    folder = DATA / "vmm-maps-protected-half"
+    status, out, err = topbit(capsys, "check", folder, "--format", "json")
+    assert (status, err) == (1, "")
+    document = json.loads(out)
+    assert document["verdict"] == "violation"
+    assert {finding["agent"] for finding in document["findings"]} == {"vmm"}
+    assert document["unparsed"] == 0
+
+
+def test_a_recording_is_checked_and_reported(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    from topbit.readers import read
+
+    path = tmp_path / "run.parquet"
+    read([DATA / "vmm-maps-protected-half"])[0].write(path)
+    status, out, _ = topbit(capsys, "check", path)
+    assert status == 1
+    for suffix in (".txt", ".json"):
+        written = tmp_path / f"report{suffix}"
+        status, _, _ = topbit(capsys, "report", path, "-o", written)
+        assert status == 0
+        assert "F1" in written.read_text()
+    assert (tmp_path / "report.txt").read_text() == out
+    status, _, err = topbit(capsys, "report", path, "-o", tmp_path / "report.doc")
+    assert status == 2
+    assert ".txt or .json" in err
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "options", "says"),
+    [
+        ("none.log", None, [], "cannot read: No such file"),
+        ("empty.log", b"", [], "is empty"),
+        ("q.bin", bytes(33), [], "33 bytes are no multiple of 32-byte records"),
+        ("console.log", b"a\n\xe9t\xe9\n", [], "is not UTF-8 text: byte 0xe9 in line 2"),
+        ("console.log", b"hello\n", [], "holds no DMA trace event"),
+        ("console.log", b"hello\n", ["--ipa-bits", "53"], "53 is no width"),
+        ("run.parquet", b"PAR1", [], "truncated recording"),
+    ],
+)
+def test_bad_input_is_one_clear_line(
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    name: str,
+    content: bytes | None,
+    options: list[str],
+    says: str,
+) -> None:
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content)
+    status, out, err = topbit(capsys, "check", path, *options)
+    assert (status, out) == (2, "")
+    assert says in err
+    assert err.startswith("topbit: ")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments", [["check"], ["check", "x", "--ipa-bits", "wide"], ["check", "x", "--format", "x"]]
+)
+def test_bad_usage(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(arguments)
+    assert exit_.value.code == 2
+
+
+def test_a_pipe_gets_no_progress_and_no_colour() -> None:
+    program = "import sys; from topbit.cli import main; sys.exit(main())"
+    run = subprocess.run(
+        [sys.executable, "-c", program, "check", str(DATA / "vmm-maps-protected-half")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (run.returncode, run.stderr) == (1, "")
+    assert "\x1b" not in run.stdout
