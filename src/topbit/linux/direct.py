@@ -15,12 +15,15 @@ from topbit.addressing.dma_direct import (
     dma_to_phys,
     phys_to_dma,
     phys_to_dma_unencrypted,
+    translate_dma_to_phys,
 )
+from topbit.addressing.scheme import dma_addr_canonical
 from topbit.linux.device import Device
 from topbit.linux.pageattr import PAGE_SHIFT, PAGE_SIZE, LinearMap
 from topbit.linux.swiotlb import IoTlbPool
 
 Log = Callable[[str], None]
+HelperTrace = Callable[[str, Device, int, int], None]
 
 
 class DmaDirect:
@@ -32,6 +35,7 @@ class DmaDirect:
         alloc_pages: gives the phys_addr_t of N fresh contiguous pages, or None.
         free_pages: takes them back.
         log: takes kernel log lines.
+        trace: takes every use of an address helper: (name, device, phys, dma_addr).
     """
 
     def __init__(
@@ -41,18 +45,25 @@ class DmaDirect:
         alloc_pages: Callable[[int], int | None],
         free_pages: Callable[[int, int], None],
         log: Log,
+        trace: HelperTrace,
     ) -> None:
         self.memory = memory
         self.pool = pool
         self.alloc_pages = alloc_pages
         self.free_pages = free_pages
         self.log = log
+        self.trace = trace
 
     def phys_to_dma_direct(self, dev: Device, phys: int) -> int:
         """Which address does the device get for a page that it uses where it stands?"""
         if dev.force_unencrypted:
-            return phys_to_dma_unencrypted(dev.dma, phys)
+            return self._phys_to_dma_unencrypted(dev, phys)
         return phys_to_dma(dev.dma, phys)
+
+    def _phys_to_dma_unencrypted(self, dev: Device, phys: int) -> int:
+        dma_addr = phys_to_dma_unencrypted(dev.dma, phys)
+        self.trace("phys_to_dma_unencrypted", dev, phys, dma_addr)
+        return dma_addr
 
     def map_phys(self, dev: Device, phys: int, size: int) -> int:
         """Which dma_addr_t stands for [phys, +size)? DMA_MAPPING_ERROR if none can."""
@@ -76,7 +87,7 @@ class DmaDirect:
                 f"{self.pool.nslabs} (slots), used {self.pool.slots_used()} (slots)"
             )
             return DMA_MAPPING_ERROR
-        dma_addr = phys_to_dma_unencrypted(dev.dma, tlb_addr)
+        dma_addr = self._phys_to_dma_unencrypted(dev, tlb_addr)
         if dma_capable(dev.dma, dma_addr, size):
             return dma_addr
         self.pool.unmap(tlb_addr, "TO_DEVICE", sync=False)
@@ -92,7 +103,14 @@ class DmaDirect:
         Where that address is no pool slot nothing is copied back: this is how a wrong
         dma_to_phys() loses a device's data without a word.
         """
+        looked_up = dma_addr
+        if dev.dma.canonical_before_lookup:
+            looked_up = dma_addr_canonical(dev.dma.scheme, dma_addr)
         phys = dma_to_phys(dev.dma, dma_addr)
+        if dev.dma.dma_range_map:
+            found = translate_dma_to_phys(dev.dma.dma_range_map, looked_up)
+            self.trace("translate_dma_to_phys", dev, found, looked_up)
+        self.trace("dma_to_phys", dev, phys, dma_addr)
         if phys in self.pool.slots:
             self.pool.unmap(phys, direction)
         return phys

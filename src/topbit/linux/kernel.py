@@ -67,6 +67,12 @@ class Kernel:
         """Print a line to the kernel log."""
         self.emit(Event("guest", "log", detail=line))
 
+    def trace(self, helper: str, dev: Device, phys: int, dma_addr: int) -> None:
+        """Record one use of an address helper."""
+        self.emit(
+            Event("guest", "helper", device=dev.name, attrs=helper, phys=phys, address=dma_addr)
+        )
+
     def boot(self) -> None:
         """Start as a Realm.
 
@@ -94,7 +100,9 @@ class Kernel:
         )
         if self.pool.update_mem_attributes():
             self.log("Failed to decrypt default memory pool")
-        direct = DmaDirect(self.memory, self.pool, self.alloc_pages, self.free_pages, self.log)
+        direct = DmaDirect(
+            self.memory, self.pool, self.alloc_pages, self.free_pages, self.log, self.trace
+        )
         self.dma = DmaApi(direct, self.emit, swiotlb_force=config.policy.swiotlb_force)
 
     def device(

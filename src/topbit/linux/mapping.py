@@ -63,17 +63,7 @@ class DmaApi:
                 direction=direction,
             )
         )
-        phys = self.direct.unmap_phys(dev, dma_addr, direction)
-        self.emit(
-            Event(
-                "guest",
-                "helper",
-                device=dev.name,
-                attrs="dma_to_phys",
-                address=dma_addr,
-                phys=phys,
-            )
-        )
+        self.direct.unmap_phys(dev, dma_addr, direction)
 
     def dma_alloc_coherent(self, dev: Device, size: int) -> tuple[int, int] | None:
         """Allocate memory that CPU and device share. Returns (phys, dma_addr) or None."""

@@ -17,6 +17,9 @@ from topbit.linux.block import BlockDriver
 from topbit.scenario.scenario import WorkloadSpec
 
 
+PRIVATE = b"nobody but the Realm may see or change this"
+
+
 @dataclass(slots=True)
 class Disk:
     """One disk of the guest, seen from both ends.
@@ -43,12 +46,33 @@ def exercise(disks: list[Disk], work: WorkloadSpec, emit: Emit) -> None:
             sector = i * work.size // SECTOR % (len(disk.medium) // SECTOR // 2)
             _write(disk, sector, generator.randbytes(work.size), emit)
             _read(disk, sector, generator.randbytes(work.size), emit)
-        if disk.misbehave and not work.unbind:
-            disk.misbehave()
         if work.unbind:
             disk.driver.transport.remove()
-            if disk.misbehave:
-                disk.misbehave()
+            _reuse(disk, emit)
+        elif disk.misbehave:
+            disk.misbehave()
+
+
+def _reuse(disk: Disk, emit: Emit) -> None:
+    """Put private data where the device's ring was, let a misbehaving device act, and look."""
+    kernel = disk.driver.kernel
+    page = kernel.alloc_pages(1)
+    if page is None:
+        return
+    kernel.memory.write(page, PRIVATE)
+    if disk.misbehave:
+        disk.misbehave()
+    intact = kernel.memory.read(page, len(PRIVATE)) == PRIVATE
+    emit(
+        Event(
+            "device",
+            "payload",
+            device=disk.driver.device.name,
+            size=len(PRIVATE),
+            status="ok" if intact else "wrong",
+            detail="private data where the ring was",
+        )
+    )
 
 
 def _write(disk: Disk, sector: int, data: bytes, emit: Emit) -> None:
