@@ -104,7 +104,7 @@ def _read_markers(text: str, report: GuestReport) -> None:
                 step.start = float(time)
             elif words[1] == "exit" and len(words) == 3:
                 step.end = float(time)
-                step.status = int(words[2]) if words[2].isdecimal() else None
+                step.status = _status(words[2])
 
 
 def _read_steps(report: GuestReport) -> None:
@@ -116,8 +116,12 @@ def _read_steps(report: GuestReport) -> None:
         step = report.steps.setdefault(step_name, StepReport(step_name))
         step.log = log
         if len(words) == 3 and all(re.fullmatch(r"\d+\.\d+", word) for word in words[1:]):
-            step.status = int(words[0]) if words[0].isdecimal() else None
+            step.status = _status(words[0])
             step.start, step.end = float(words[1]), float(words[2])
+
+
+def _status(word: str) -> int | None:
+    return int(word) if re.fullmatch(r"[0-9]{1,3}", word) else None
 
 
 def _read_bundle(text: str) -> dict[str, bytes]:
@@ -138,11 +142,12 @@ def _read_bundle(text: str) -> dict[str, bytes]:
         if unzip.unconsumed_tail:
             raise ValueError(f"the bundle is larger than {MAX_BUNDLE >> 20} MiB")
         with tarfile.open(fileobj=io.BytesIO(plain)) as tar:
-            members = [member for member in tar.getmembers() if member.isfile()]
+            # A sparse member could claim any size without holding it.
+            members = [m for m in tar.getmembers() if m.isreg() and not m.issparse()]
             return {
                 member.name.removeprefix("./"): content.read()
                 for member in members
                 if (content := tar.extractfile(member)) is not None
             }
-    except (zlib.error, tarfile.TarError, EOFError) as error:
+    except (zlib.error, tarfile.TarError, EOFError, OverflowError) as error:
         raise ValueError(f"the bundle is damaged: {error}") from error
