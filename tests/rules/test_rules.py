@@ -244,10 +244,18 @@ CASES = {
     "M7: one buffer again and again": Case(
         "M7",
         "guest",
-        [dma_map((POOL + n * PAGE) | S) for n in range(4)] + [dma_unmap(POOL + 9 * PAGE)],
+        [dma_map((POOL + n * PAGE) | S) for n in range(5)] + [dma_unmap(POOL | S)],
         # A receive queue: other buffers, still mapped at the end.
         [dma_map((POOL + n * PAGE) | S, phys=BUFFER + n * PAGE) for n in range(13)]
         + [dma_map(POOL + 20 * PAGE), dma_unmap(POOL + 20 * PAGE)],
+        count=4,
+    ),
+    "M7: less certain in a trace with gaps": Case(
+        "M7",
+        "guest",
+        [dma_map((POOL + n * PAGE) | S) for n in range(4)] + [dma_unmap((POOL + 9 * PAGE) | S)],
+        [dma_map(), dma_unmap()],
+        severity="warning",
         count=4,
     ),
     "M9: the mask cannot carry the bit": Case(

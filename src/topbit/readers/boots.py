@@ -7,8 +7,10 @@ time falls back, and where the lines that follow were not there before.
 
 from __future__ import annotations
 
+import re
+
 from topbit.readers.kernel_log import BOOTING, VERSION
-from topbit.readers.lines import LogLine, log_line
+from topbit.readers.lines import STAMP, LogLine, log_line
 
 LOOK_AHEAD = 8
 """How many time-stamped lines after a version line tell whether it begins a boot?"""
@@ -22,6 +24,7 @@ def boot_starts(lines: list[tuple[int, str]]) -> list[int]:
     """
     starts = [0]
     has_version = False
+    prefix: str | None = None
     latest = 0.0
     seen: set[int] = set()
     for index, (number, line) in enumerate(lines):
@@ -30,16 +33,26 @@ def boot_starts(lines: list[tuple[int, str]]) -> list[int]:
             continue
         entry = log_line(number, line)
         marks = BOOTING.match(entry.text) or VERSION.match(entry.text)
-        if marks and has_version and _begins(entry, lines, index, latest, seen):
+        # A log prefixes the lines of every boot alike; other prefixes are a program's own.
+        alike = prefix is None or (marks and _prefix(line) == prefix)
+        if marks and alike and has_version and _begins(entry, lines, index, latest, seen):
             starts.append(index)
             has_version, latest = False, 0.0
             seen.clear()
+        if marks and prefix is None:
+            prefix = _prefix(line)
         if VERSION.match(entry.text):
             has_version = True
         if entry.time:
             latest = max(latest, entry.time)
             seen.add(hash((entry.time, entry.text)))
     return starts
+
+
+def _prefix(line: str) -> str:
+    """What stands before the time stamp, whatever its numbers are?"""
+    stamp = STAMP.search(line)
+    return re.sub(r"\d+", "#", line[: stamp.start()]) if stamp else ""
 
 
 def _begins(
