@@ -27,7 +27,10 @@ class Tlb:
         return sum(len(pages) for regime in self._regimes.values() for pages in regime.values())
 
     def lookup(self, realm: bool, vmid: int, ipa: int) -> Leaf | None:
-        """Which leaf is remembered for `ipa`?"""
+        """Which leaf is remembered for `ipa`? Of several that overlap, the largest.
+
+        (Overlapping entries are a missing invalidation too; hardware may take either.)
+        """
         for shift, pages in self._regimes.get((realm, vmid), {}).items():
             leaf = pages.get(ipa >> shift)
             if leaf is not None:
@@ -37,7 +40,11 @@ class Tlb:
     def insert(self, realm: bool, vmid: int, ipa: int, leaf: Leaf) -> None:
         """Remember the leaf that translated `ipa`."""
         regime = self._regimes.setdefault((realm, vmid), {})
-        regime.setdefault(leaf.shift, {})[ipa >> leaf.shift] = leaf
+        if leaf.shift not in regime:
+            regime[leaf.shift] = {}
+            self._regimes[realm, vmid] = dict(sorted(regime.items(), reverse=True))
+            regime = self._regimes[realm, vmid]
+        regime[leaf.shift][ipa >> leaf.shift] = leaf
 
     def invalidate_all(self, realm: bool) -> None:
         """Forget every translation of a Security state."""
