@@ -152,6 +152,16 @@ def test_whatever_stands_before_the_time(line: str) -> None:
     assert event.attrs is None
 
 
+def test_raw_fields_of_trace_cmd() -> None:
+    event = one("dma_unmap_phys:   device=0000:00:01.0 addr=10078d2b800 size=288 dir=1 attrs=0x420")
+    assert (event.event, event.address) == ("dma_unmap", 0x10078D2B800)
+    assert event.attrs == "SKIP_CPU_SYNC|MMIO"
+    event = one(
+        "swiotlb_bounced:  dev_name=0000:00:01.0 dma_mask=ffffffff dev_addr=50a71000 size=16 force=1"
+    )
+    assert (event.device, event.status) == ("0000:00:01.0", "FORCE")
+
+
 WHOLE = (
     PREFIX + "dma_map_phys: 0000:00:01.0 dir=TO_DEVICE dma_addr=10076b0a000 size=16 "
     "phys_addr=43d921f8 attrs="

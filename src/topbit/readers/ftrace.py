@@ -49,6 +49,21 @@ DIRECTIONS = {
     "2": "FROM_DEVICE",
     "3": "NONE",
 }
+# DMA_ATTR_* bits as -R prints them (Linux 7.3 include/linux/dma-mapping.h).
+ATTRIBUTES = {
+    1: "WEAK_ORDERING",
+    2: "WRITE_COMBINE",
+    4: "NO_KERNEL_MAPPING",
+    5: "SKIP_CPU_SYNC",
+    6: "FORCE_CONTIGUOUS",
+    7: "ALLOC_SINGLE_PAGES",
+    8: "NO_WARN",
+    9: "PRIVILEGED",
+    10: "MMIO",
+    12: "REQUIRE_COHERENT",
+    13: "CC_SHARED",
+    14: "ALLOC_CC_SHARED",
+}
 NULL_POINTERS = {"(null)", "0", "0000000000000000", "00000000"}
 
 Fields = dict[str, str]
@@ -150,6 +165,9 @@ def _fields(body: str) -> Fields:
         if key in fields:
             raise ValueError(word)
         fields[key] = value
+    # What the text calls dma_addr of an unmap is the field `addr`.
+    if "addr" in fields:
+        fields.setdefault("dma_addr", fields.pop("addr"))
     return fields
 
 
@@ -176,7 +194,10 @@ def _attrs(fields: Fields) -> str:
     value = fields["attrs"]
     if re.fullmatch(r"[\w|]*", value) is None:
         raise ValueError(value)
-    return "" if value in ("0x0", "0") else value
+    if value.startswith("0x"):
+        bits = int(value, 16)
+        return "|".join(name for bit, name in ATTRIBUTES.items() if bits >> bit & 1)
+    return value
 
 
 def _single(kind: str, *, phys: bool = False, attrs: bool = True) -> Callable[..., list[Event]]:
@@ -208,8 +229,7 @@ def _alloc(kind: str) -> Callable[..., list[Event]]:
         address = _number(f["dma_addr"])
         if "virt_addr" not in f and "phys_addrs" not in f:
             raise KeyError("virt_addr")
-        if not name.startswith("dma_free_sgt"):
-            _attrs(f)
+        attrs = None if name == "dma_free_sgt" else _attrs(f) or None
         failed = name.endswith("_err") or f.get("virt_addr") in NULL_POINTERS
         failed = failed or address == DMA_MAPPING_ERROR
         return [
@@ -220,7 +240,7 @@ def _alloc(kind: str) -> Callable[..., list[Event]]:
                 direction=DIRECTIONS[f["dir"]],
                 address=address,
                 size=_decimal(f["size"]),
-                attrs=f.get("attrs") or None,
+                attrs=attrs,
                 status="error" if failed and kind == "dma_alloc" else None,
             )
         ]
