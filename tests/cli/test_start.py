@@ -1,0 +1,40 @@
+"""`topbit --help` stays instant: it imports nothing heavy."""
+
+import subprocess
+import sys
+
+import pytest
+
+from topbit.cli import VERBS, main
+
+HEAVY = {"numpy", "polars", "numba", "rich", "jinja2", "asyncio", "qemu", "zstandard"}
+
+
+def test_help_imports_only_the_standard_library_and_topbits_own_command_line() -> None:
+    code = (
+        "import sys, topbit.cli\n"
+        "try:\n topbit.cli.main(['--help'])\nexcept SystemExit: pass\n"
+        "print('\\n'.join(sys.modules), file=sys.stderr)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-X", "frozen_modules=on", "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    loaded = {name.split(".")[0] for name in done.stderr.splitlines()}
+    assert not loaded & HEAVY
+    third_party = loaded - sys.stdlib_module_names - {"topbit", "__main__"}
+    assert {n for n in third_party if not n.startswith(("_", "sitecustomize"))} <= {
+        "distutils-precedence",
+        "__editable___topbit_0_1_0_finder",
+    }
+    assert "usage: topbit" in done.stdout
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_each_verb_has_help(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main([verb, "--help"])
+    assert stop.value.code == 0
+    assert "usage" in capsys.readouterr().out
