@@ -29,7 +29,9 @@ STEPS = [
     workload.rebind("0000:00:02.0"),
     workload.unplug("0000:00:02.0"),
     workload.run_command("echo hello; exit 3"),
-    workload.Step("hang", "sleep 100", limit=1),
+    workload.Step("hang", "sleep 100 & sleep 100", limit=1),
+    workload.Step("afterwards", "! ps | grep '[s]leep 100'"),
+    workload.copy_blocks("absent", first=0, second=MIB, size=MIB),
 ]
 
 
@@ -82,6 +84,7 @@ def test_workload_runs_and_is_verified_from_outside(tmp_path: Path) -> None:
         **{step.name: 0 for step in STEPS},
         "run": 3,
         "hang": None,
+        "copy-absent": 1,
     }
     for name, disk in disks.items():
         assert disk.check_copy(tmp_path / name, 0, 32 * MIB, 4 * MIB) == ""
@@ -90,6 +93,7 @@ def test_workload_runs_and_is_verified_from_outside(tmp_path: Path) -> None:
     readers = {str(index): (index * MIB, MIB) for index in range(4)}
     assert disks["vda"].check_hashes(report.steps["parallel-vda"], readers) == ""
     assert report.steps["run"].log == "hello\n"
+    assert report.steps["copy-absent"].log == "/dev/absent did not come\n"
     assert peer.received == 64 << 10
     assert peer.digest() == hashlib.sha256(busybox.read_bytes()[: 64 << 10]).hexdigest()
     assert "dma_map" in report.trace

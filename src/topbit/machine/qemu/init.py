@@ -37,11 +37,14 @@ say() {{ uptime; echo "{MARK} $now $*"; }}
 # limited SECONDS NAME COMMAND...: run it in the background; $status is its exit status or "timeout"
 limited() {{
     limit=$1 name=$2; shift 2
+    # Without a limit in the foreground: a shell's background jobs cannot be interrupted.
+    [ "$limit" != 0 ] || {{ "$@" </dev/null; status=$?; return; }}
     rm -f "/run/$name"; mkfifo "/run/$name"; exec 3<>"/run/$name"
-    ( "$@" 3>&- </dev/null; echo $? >&3 ) &
-    if [ "$limit" = 0 ]; then read -r status <&3
-    else read -r -t "$limit" status <&3 || {{ status=timeout; kill -9 $! 2>/dev/null; }}
-    fi
+    # A session of its own, so that all its processes can be ended together.
+    ( setsid sh -c 'echo $$ >"$0.pid"; exec "$@"' "/run/$name" "$@" 3>&- </dev/null
+      echo $? >&3 ) 2>/dev/null &
+    read -r -t "$limit" status <&3 || {{
+        status=timeout; kill -9 -"$(cat "/run/$name.pid")" $!; }} 2>/dev/null
     exec 3>&-
 }}
 

@@ -19,7 +19,12 @@ TRACE_EVENTS = ("dma:*", "swiotlb:*")
 PAYLOAD = "/bin/busybox"  # what the network step sends: a file that both sides have
 
 SHELL_HELPERS = r"""
-awaited() { while [ ! -e "$1" ]; do usleep 20000; done; }
+awaited() {
+    n=250  # 5 seconds
+    while [ ! -e "$1" ]; do
+        usleep 20000; n=$((n - 1)); [ $n -gt 0 ] || { echo "$1 did not come"; exit 1; }
+    done
+}
 """
 
 
@@ -42,7 +47,7 @@ class Step:
             raise UsageError("a step's name has letters, digits and dashes", where=self.name)
 
 
-def copy_blocks(device: str, *, first: int, second: int, size: int, limit: int = 60) -> Step:
+def copy_blocks(device: str, *, first: int, second: int, size: int, limit: int = 30) -> Step:
     """Read `size` bytes at `first` past the page cache, say their hash, write them at `second`.
 
     Args:
@@ -62,7 +67,7 @@ dd if=$d of=$d bs=64k skip={read * 16} seek={written * 16} count={count * 16} \
     return Step(f"copy-{device}", script, limit)
 
 
-def read_in_parallel(device: str, *, readers: int, size: int, limit: int = 60) -> Step:
+def read_in_parallel(device: str, *, readers: int, size: int, limit: int = 30) -> Step:
     """Let `readers` processes read `size` bytes each (multiples of 1 MiB), one after the other's.
 
     Says the hash of each one's part: ``md5 INDEX HASH``.
@@ -79,7 +84,7 @@ wait
     return Step(f"parallel-{device}", script, limit)
 
 
-def configure_network(interface: str = "eth0", limit: int = 20) -> Step:
+def configure_network(interface: str = "eth0", limit: int = 15) -> Step:
     """Bring the interface up with QEMU user networking's address and ping its gateway."""
     script = f"""{SHELL_HELPERS}
 awaited /sys/class/net/{interface}
@@ -90,7 +95,7 @@ ping -c 3 -i 0.2 -W 5 {GATEWAY}
     return Step(f"ping-{interface}", script, limit)
 
 
-def send_and_receive(size: int = 256 << 10, limit: int = 60) -> Step:
+def send_and_receive(size: int = 256 << 10, limit: int = 30) -> Step:
     """Send the first `size` bytes of `PAYLOAD` to the echo peer and compare what comes back."""
     script = f"""
 head -c {size} {PAYLOAD} >/tmp/sent; : >/tmp/received
