@@ -63,7 +63,8 @@ class Fuzz:
             self.done += 1
 
     def _gpc(self, pa: int, size: int, write: bool, pas: int) -> object | None:
-        return "refused" if (pa >> 12) % 7 == 3 else None
+        pages = range(pa >> 12, (pa + size - 1 >> 12) + 1)
+        return "refused" if any(page % 7 == 3 for page in pages) else None
 
     def _fill(self, smmu: Smmu) -> None:
         """Random words; then descriptors that point into memory, STEs and commands."""
