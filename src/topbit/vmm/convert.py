@@ -48,17 +48,15 @@ class PageConverter:
         if not self._vfio(slot, base, top, fresh, share=True):
             return self._done(slot, base, top, "shared", refused=True)
         self.realm.set_ripas(rec, base, top)
-        for ipa in range(base, top, PAGE):
-            page = slot.page(ipa)
-            if slot.shared[page]:
-                continue
-            if slot.populated[page]:
-                self.realm.destroy_data(ipa)
-                slot.populated[page] = False
-            pa = slot.to_shared_pa(ipa)
-            self.realm.memory.fill(pa, PAGE)
-            self.realm.map_unprotected(ipa | self.shared_bit, pa)
-            slot.shared[page] = True
+        pages = slot.pages(base, top)
+        for start, end in _runs(fresh & slot.populated[pages], base):
+            self.realm.destroy_range(start, end, slot.to_private_pa(start))
+        slot.populated[pages] &= ~fresh
+        for start, end in _runs(fresh, base):
+            pa = slot.to_shared_pa(start)
+            self.realm.memory.fill(pa, end - start)
+            self.realm.map_unprotected_range(start | self.shared_bit, end | self.shared_bit, pa)
+        slot.shared[pages] = True
         return self._done(slot, base, top, "shared")
 
     def unshare(self, slot: MemorySlot, rec: int, base: int, top: int) -> bool:
@@ -66,11 +64,9 @@ class PageConverter:
         was = slot.shared[slot.pages(base, top)].copy()
         if not self._vfio(slot, base, top, was, share=False):
             return self._done(slot, base, top, "private", refused=True)
-        for ipa in range(base, top, PAGE):
-            page = slot.page(ipa)
-            if slot.shared[page]:
-                self.realm.unmap_unprotected(ipa | self.shared_bit)
-                slot.shared[page] = False
+        for start, end in _runs(was, base):
+            self.realm.unmap_unprotected_range(start | self.shared_bit, end | self.shared_bit)
+        slot.shared[slot.pages(base, top)] = False
         self.realm.set_ripas(rec, base, top)
         return self._done(slot, base, top, "private")
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from topbit.arch.rmi import RealmParams, RecParams, Rmi, RmiStatus, index, status
+from topbit.arch.rmi import RealmParams, RecParams, Rmi, Rmi2, RmiStatus, index, status
 from topbit.memory import PhysicalMemory
 from topbit.vmm.slots import PAGE, PagePool
 
@@ -26,7 +26,7 @@ class RmiError(Exception):
         result: X0.
     """
 
-    def __init__(self, call: Rmi, result: int) -> None:
+    def __init__(self, call: Rmi | Rmi2, result: int) -> None:
         super().__init__(f"RMI_{call.name}: {status(result).name}, index {index(result)}")
         self.call = call
         self.result = result
@@ -63,7 +63,7 @@ class RealmHost:
     rd: int = 0
     run_pages: dict[int, int] = field(default_factory=dict)
 
-    def call(self, call: Rmi, *args: int) -> tuple[int, ...]:
+    def call(self, call: Rmi | Rmi2, *args: int) -> tuple[int, ...]:
         """Make a call that must succeed; returns X0, X1, ...
 
         Raises:
@@ -151,11 +151,42 @@ class RealmHost:
         """Unmap the unprotected page `ipa` (shared bit set)."""
         self.call(Rmi.RTT_UNMAP_UNPROTECTED, self.rd, ipa, LAST_LEVEL)
 
+    def data_create(self, ipa: int, pa: int, source: int, flags: int) -> None:
+        """Give the Realm, still NEW, the delegated page `pa` with a copy of the page `source`."""
+        self._mapped(Rmi.DATA_CREATE, ipa, self.rd, pa, ipa, source, flags)
+
+    # Ranges. RMI 1.0 knows only pages; `rme_ranges` does the same with the range calls of 2.0.
+
+    def delegate(self, base: int, top: int) -> None:
+        """Delegate the host's granules [base, top) to the RMM."""
+        for page in range(base, top, PAGE):
+            self.call(Rmi.GRANULE_DELEGATE, page)
+
+    def populate_range(self, base: int, top: int, pa: int) -> None:
+        """Give the Realm the host memory from `pa` as its private pages [base, top)."""
+        for ipa in range(base, top, PAGE):
+            self.populate(ipa, pa + ipa - base)
+
+    def destroy_range(self, base: int, top: int, pa: int) -> None:
+        """Take the private pages [base, top) back, which stand from `pa` on, undelegated."""
+        for ipa in range(base, top, PAGE):
+            self.destroy_data(ipa)
+
+    def map_unprotected_range(self, base: int, top: int, pa: int) -> None:
+        """Map the host memory from `pa` at the unprotected addresses [base, top)."""
+        for ipa in range(base, top, PAGE):
+            self.map_unprotected(ipa, pa + ipa - base)
+
+    def unmap_unprotected_range(self, base: int, top: int) -> None:
+        """Unmap the unprotected addresses [base, top)."""
+        for ipa in range(base, top, PAGE):
+            self.unmap_unprotected(ipa)
+
     def _mapped(self, call: Rmi, ipa: int, *args: int) -> None:
         """Make a call that needs a level 3 table; supply the tables that are missing."""
         result = self.port.rmi(call, list(args))[0]
         if status(result) is RmiStatus.ERROR_RTT and index(result) != LAST_LEVEL:
-            self._create_tables(ipa, _signed_level(index(result)))
+            self._create_tables(ipa, signed_level(index(result)))
             result = self.port.rmi(call, list(args))[0]
         if status(result) is not RmiStatus.SUCCESS:
             raise RmiError(call, result)
@@ -171,7 +202,7 @@ class RealmHost:
             if status(result[0]) is RmiStatus.SUCCESS and result[1] > base:
                 base = result[1]
             elif status(result[0]) is RmiStatus.ERROR_RTT and index(result[0]) != LAST_LEVEL:
-                level = _signed_level(index(result[0]))
+                level = signed_level(index(result[0]))
                 self._create_table(base, level + 1)
             else:
                 raise RmiError(call, result[0])
@@ -182,5 +213,6 @@ class RealmHost:
         self.call(Rmi.RTT_CREATE, self.rd, self.delegated_page(), ipa & ~(covered - 1), level)
 
 
-def _signed_level(level: int) -> int:
+def signed_level(level: int) -> int:
+    """Which level does an index of ERROR_RTT mean? (255 is level -1)"""
     return level - 256 if level > 127 else level

@@ -49,6 +49,7 @@ class Vmm:
         ipa_bits: width of the IPA space.
         policy: how this VMM behaves.
         emit: takes its events.
+        realm_host: how it calls the RMM: `RealmHost` (RMI 1.0) or `RangeRealmHost` (2.0).
     """
 
     def __init__(
@@ -61,11 +62,12 @@ class Vmm:
         ipa_bits: int,
         policy: VmmPolicy,
         emit: Emit,
+        realm_host: type[RealmHost] = RealmHost,
     ) -> None:
         self.memory = memory
         self.slots = slots
         self.shared_bit = 1 << (ipa_bits - 1)
-        self.realm = RealmHost(port, memory, pages, ipa_bits)
+        self.realm = realm_host(port, memory, pages, ipa_bits)
         self.converter = PageConverter(self.realm, vfio, self.shared_bit, policy, emit)
         self.mmio: dict[int, MmioDevice] = {}
         self.stopped: str | None = None

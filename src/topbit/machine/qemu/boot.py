@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from topbit.arch.rmi import Rmi
 from topbit.errors import RunError
 from topbit.vmm.rme import RealmHost
 from topbit.vmm.slots import PAGE, MemorySlot
@@ -55,9 +54,9 @@ def load(realm: RealmHost, slot: MemorySlot, ipa: int, data: bytes) -> None:
     """Put `data` at `ipa` of a Realm that is NEW, measured."""
     first, end = ipa & -PAGE, -(-(ipa + len(data)) // PAGE) * PAGE
     realm.memory.write(slot.to_shared_pa(ipa), data)
+    private = slot.to_private_pa(first)
+    realm.delegate(private, private + end - first)
     for page in range(first, end, PAGE):
-        private, staged = slot.to_private_pa(page), slot.to_shared_pa(page)
-        realm.call(Rmi.GRANULE_DELEGATE, private)
-        realm._mapped(Rmi.DATA_CREATE, page, realm.rd, private, page, staged, MEASURE)
+        realm.data_create(page, slot.to_private_pa(page), slot.to_shared_pa(page), MEASURE)
     realm.memory.fill(slot.to_shared_pa(first), end - first)
     slot.populated[slot.pages(first, end)] = True

@@ -1,0 +1,84 @@
+"""Which PCI devices of QEMU stand behind the SMMU, and what are they called where?
+
+A device at slot N of the root bus is 0000:00:N.0 for the guest kernel, and its StreamID is its
+PCI requester ID, N << 3 (QEMU: hw/arm/virt.c:create_pcie, one-to-one iommu-map).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from topbit.errors import UsageError, nearest
+
+_VIRTIO = "disable-legacy=on,iommu_platform=on"
+_MODELS = {
+    "nvme": "nvme,drive={name},serial={name}",
+    "virtio-blk": f"virtio-blk-pci,drive={{name}},romfile=,{_VIRTIO}",
+    "virtio-net": f"virtio-net-pci,netdev={{name}},romfile=,{_VIRTIO}",
+    "virtio-rng": f"virtio-rng-pci,{_VIRTIO}",
+    "e1000e": "e1000e,netdev={name},romfile=",
+    "edu": "edu,dma_mask=0xffffffffffffffff",
+}
+MODULES = {
+    "nvme": ("nvme",),
+    "virtio-blk": ("virtio_pci", "virtio_blk"),
+    "virtio-net": ("virtio_pci", "virtio_net"),
+    "virtio-rng": ("virtio_pci", "virtio-rng"),
+    "e1000e": ("e1000e",),
+    "edu": (),
+}
+DISKS, WIRES = ("nvme", "virtio-blk"), ("virtio-net", "e1000e")
+
+
+@dataclass(frozen=True, slots=True)
+class PciDevice:
+    """Which device is it, and where?
+
+    Attributes:
+        model: "nvme", "virtio-blk", "virtio-net", "virtio-rng", "e1000e" or "edu".
+        slot: slot on the root bus, 1 to 31.
+        image: the disk's raw image, for disks.
+        forward: for network devices: what QEMU's user network connects to further
+            (``guestfwd=...``); everything else is cut off from the world.
+        trusted: accepted into the Realm: its stream walks the Realm's own table.
+    """
+
+    model: str
+    slot: int
+    image: Path | None = None
+    forward: str = ""
+    trusted: bool = False
+
+    def __post_init__(self) -> None:
+        if self.model not in _MODELS:
+            raise UsageError(
+                f"no such device model: {self.model!r}", mend=nearest(self.model, _MODELS)
+            )
+        if not 1 <= self.slot <= 31:
+            raise UsageError(f"slot {self.slot} of a PCI bus", mend="give 1 to 31")
+        if (self.image is None) == (self.model in DISKS):
+            raise UsageError(f"an image is what disks have, and no other device: {self.model}")
+
+    @property
+    def name(self) -> str:
+        """What does the guest kernel call it?"""
+        return f"0000:00:{self.slot:02x}.0"
+
+    @property
+    def sid(self) -> int:
+        """Which StreamID has it?"""
+        return self.slot << 3
+
+    def arguments(self) -> list[str]:
+        """Which options of QEMU make it?"""
+        name = f"device{self.slot}"
+        arguments = []
+        if self.image is not None:
+            path = str(self.image).replace(",", ",,")
+            arguments = ["-drive", f"file={path},if=none,id={name},format=raw"]
+        elif self.model in WIRES:
+            forward = f",{self.forward}" if self.forward else ""
+            arguments = ["-netdev", f"user,id={name},restrict=on{forward}"]
+        device = _MODELS[self.model].format(name=name)
+        return [*arguments, "-device", f"{device},addr=0x{self.slot:x}"]
