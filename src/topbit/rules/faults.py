@@ -9,15 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import polars as pl
-
 from topbit.recording import Recording
-from topbit.recording.schema import DMA_MAPPING_ERROR
+from topbit.rules.fault_cases import CONFIGURATION, Fault, fault_rows, faults
 from topbit.rules.finding import Evidence, Finding
-from topbit.rules.intervals import IntervalMap
-from topbit.rules.replay import Replay, Row, replay
+from topbit.rules.replay import Row
 from topbit.rules.rule import Need, a_realm, rule, the_shared_bit
-from topbit.rules.tables import devices_where, input_address, lies_in
+from topbit.rules.tables import devices_where, lies_in
 from topbit.rules.wording import (
     address,
     device_name,
@@ -29,39 +26,6 @@ from topbit.rules.wording import (
 ALIAS_MEND = "map each shared page at IPA | shared bit (VFIO: iova = gpa | shared bit)"
 COVER_LETTER = 'cover letter of "arm64: realm: Fix DMA address for devices"'
 TRANSLATION, PERMISSION = "F_TRANSLATION", "F_PERMISSION"
-CONFIGURATION = (
-    "C_BAD_STREAMID",
-    "F_STE_FETCH",
-    "C_BAD_STE",
-    "F_STREAM_DISABLED",
-    "C_BAD_SUBSTREAMID",
-    "F_CD_FETCH",
-    "C_BAD_CD",
-    "F_WALK_EABT",
-    "F_ACCESS",
-    "F_ADDR_SIZE",
-)
-
-
-def fault_rows(recording: Recording) -> pl.DataFrame:
-    """Which refused accesses are there, each once, with how often it came (`times`)?
-
-    Events that differ only within a 4 KiB page are one: a failing burst is reported piecewise.
-    """
-    kind = "access" if recording.has("access") else "smmu_event"
-    rows = recording.of_kind(kind).filter(
-        pl.col("status").str.starts_with("F_") | pl.col("status").is_in(CONFIGURATION)
-    )
-    # Configuration faults have no address.
-    rows = rows.filter(pl.col("address").is_not_null() | pl.col("status").is_in(CONFIGURATION))
-    page = (pl.col("address") // 4096).alias("page")
-    key = ["sid", "device", page, "status", "direction"]
-    return (
-        rows.group_by(key, maintain_order=True)
-        .agg(pl.all().exclude("sid", "device", "status", "direction").first(), times=pl.len())
-        .drop("page")
-        .select(*recording.frame.columns, "times")
-    )
 
 
 def _a_fault(*statuses: str) -> Need:
@@ -74,67 +38,6 @@ def _a_fault(*statuses: str) -> Need:
         return ""
 
     return need
-
-
-class _Mapped:
-    """What did the guest map, over the whole recording and at the moment of each fault?"""
-
-    def __init__(self, recording: Recording) -> None:
-        self.recording = recording
-        self.ever: IntervalMap[int] = IntervalMap()
-        self.rows: list[Row] = []
-        self.buffers: IntervalMap[int] = IntervalMap()
-        self.traced: set[str] = set()
-        self.allocated: set[str] = set()
-        for number, row in enumerate(
-            recording.of_kind("dma_map", "dma_alloc").iter_rows(named=True)
-        ):
-            self.rows.append(row)
-            if row["device"]:
-                self.traced.add(row["device"])
-                if row["event"] == "dma_alloc":
-                    self.allocated.add(row["device"])
-            if row["address"] not in (None, DMA_MAPPING_ERROR) and row["status"] != "error":
-                arrives = input_address(recording.platform, row["address"])
-                self.ever.set(arrives, row["size"] or 1, number)
-            if row["phys"] is not None and row["event"] == "dma_map":
-                self.buffers.set(row["phys"], row["size"] or 1, number)
-
-    def at(self, value: int) -> Row | None:
-        """Which mapping ever covered this address at the SMMU, or its page?"""
-        number = self.ever.at(value)
-        if number is None:
-            # Translation works on pages: a fault next to a buffer is a fault of its page.
-            pages = list(self.ever.overlapping(value & ~0xFFF, 4096))
-            number = pages[0][2] if pages else None
-        return None if number is None else self.rows[number]
-
-    def buffer_at(self, phys: int) -> Row | None:
-        """Which mapping's own (unbounced) buffer covers this guest address?"""
-        number = self.buffers.at(phys)
-        return None if number is None else self.rows[number]
-
-
-def _faults(recording: Recording) -> Iterator[tuple[Row, Replay | None, _Mapped]]:
-    """Which faults are there, with the state in which each came (None if no order is known)?"""
-    mapped = _Mapped(recording)
-    rows = fault_rows(recording)
-    if rows.is_empty():
-        return
-    if not recording.platform.one_clock:
-        for row in rows.iter_rows(named=True):
-            yield row, None, mapped
-        return
-    times = {
-        (r["sid"], r["device"], (r["address"] or 0) >> 12, r["status"], r["direction"]): r
-        for r in rows.iter_rows(named=True)
-    }
-    kind = "access" if recording.has("access") else "smmu_event"
-    for row, state in replay(recording, kind):
-        key = (row["sid"], row["device"], (row["address"] or 0) >> 12, row["status"])
-        first = times.pop((*key, row["direction"]), None)
-        if first is not None:
-            yield first, state, mapped
 
 
 def _trusted(recording: Recording, row: Row) -> bool:
@@ -185,13 +88,14 @@ def _finding(
     )
 
 
-def _known_device(recording: Recording, row: Row, mapped: _Mapped) -> bool:
+def _known_device(recording: Recording, fault: Fault) -> bool:
     """Did the guest's trace cover this device from its probe on (so that it tells everything)?"""
     if recording.platform.lost_events:
         return False
     if recording.platform.one_clock:
-        return bool(mapped.traced)
-    return device_name(recording, row["device"], row["sid"]) in mapped.allocated
+        return bool(fault.mapped.traced)
+    row = fault.row
+    return device_name(recording, row["device"], row["sid"]) in fault.mapped.allocated
 
 
 @rule(
@@ -204,16 +108,16 @@ def alias_faults(recording: Recording) -> Iterator[Finding]:
     """Which devices faulted at the address that the guest rightly chose?"""
     platform = recording.platform
     bit = platform.shared_bit or 0
-    for row, state, mapped in _faults(recording):
-        value = row["address"]
+    for fault in faults(recording):
+        row, value = fault.row, fault.row["address"]
         if row["status"] != TRANSLATION or not value & bit or value >> (platform.ipa_bits or 64):
             continue
         if _trusted(recording, row):
             continue
         ipa = value & ~bit
-        live = state.mapping_at(value) if state else mapped.at(value)
+        live = fault.live
         if live is None:
-            if _known_device(recording, row, mapped):
+            if _known_device(recording, fault):
                 continue  # F3
             if platform.ram and not lies_in(ipa, platform.ram):
                 continue  # F3
@@ -247,15 +151,14 @@ def plain_address_faults(recording: Recording) -> Iterator[Finding]:
     """Which devices faulted at a plain address, and who took the shared bit off?"""
     platform = recording.platform
     bit = platform.shared_bit or 0
-    for row, state, mapped in _faults(recording):
-        value = row["address"]
+    for fault in faults(recording):
+        row, value = fault.row, fault.row["address"]
         if row["status"] != TRANSLATION or value & bit or value >> (platform.ipa_bits or 64):
             continue
         if _trusted(recording, row):
             continue
         expected = f"{address(value | bit)} ({shared_bit(platform)}, set)"
-        plain = state.mapping_at(value) if state else mapped.at(value)
-        alias = state.mapping_at(value | bit) if state else mapped.at(value | bit)
+        plain, alias = fault.live, fault.alias
         if plain is not None:
             yield _finding(
                 recording,
@@ -278,7 +181,7 @@ def plain_address_faults(recording: Recording) -> Iterator[Finding]:
                 mend="use a device that carries every address bit, or an IPA space that fits it",
                 mapping=alias,
             )
-        elif (buffer := mapped.buffer_at(value)) is not None:
+        elif (buffer := fault.mapped.buffer_at(value)) is not None:
             yield _finding(
                 recording,
                 row,
@@ -289,7 +192,7 @@ def plain_address_faults(recording: Recording) -> Iterator[Finding]:
                 mend="use the address that the DMA API returns",
                 mapping=buffer,
             )
-        elif lies_in(value, platform.ram) and not _known_device(recording, row, mapped):
+        elif lies_in(value, platform.ram) and not _known_device(recording, fault):
             yield _finding(
                 recording,
                 row,
@@ -311,25 +214,25 @@ def unmapped_address_faults(recording: Recording) -> Iterator[Finding]:
     """Which devices used an address after it was unmapped, or one that they never got?"""
     platform = recording.platform
     bit = platform.shared_bit or 0
-    for row, state, mapped in _faults(recording):
-        value = row["address"]
+    for fault in faults(recording):
+        row, value = fault.row, fault.row["address"]
         if row["status"] != TRANSLATION or value >> (platform.ipa_bits or 64):
             continue
-        if state:
-            if any(state.mapping_at(v) for v in (value, value | bit)):
-                continue
-        elif any(mapped.at(v) for v in (value, value | bit)) or mapped.buffer_at(value):
+        if fault.live or fault.alias:
+            continue
+        mapped = fault.mapped
+        if not fault.ordered and mapped.buffer_at(value):
             continue
         in_ram = lies_in(value & ~bit, platform.ram)
-        known = _known_device(recording, row, mapped)
+        known = _known_device(recording, fault)
         if in_ram and not known:
             continue  # F1 or F2
         if not in_ram and not platform.ram and not known:
             continue
         before = mapped.at(value) or mapped.at(value | bit)
-        if state and before is None and mapped.buffer_at(value):
+        if fault.ordered and before is None and mapped.buffer_at(value):
             continue  # F2
-        certain = recording.platform.one_clock and known
+        certain = fault.ordered and known
         if before is not None:
             message = "the device used an address after it was unmapped"
             expected = "no access after dma_unmap_*"
@@ -364,12 +267,12 @@ def beyond_ipa_space(recording: Recording) -> Iterator[Finding]:
     """Which accesses carried bits that no IPA has, and who put them there?"""
     platform = recording.platform
     bits = platform.ipa_bits or 64
-    for row, _, mapped in _faults(recording):
-        value = row["address"]
+    for fault in faults(recording):
+        row, value = fault.row, fault.row["address"]
         if value is None or not value >> bits or not row["status"].startswith("F_"):
             continue
-        given = mapped.ever.at(value)
-        mapping = None if given is None else mapped.rows[given]
+        given = fault.mapped.ever.at(value)
+        mapping = None if given is None else fault.mapped.rows[given]
         yield _finding(
             recording,
             row,
@@ -392,14 +295,13 @@ def beyond_ipa_space(recording: Recording) -> Iterator[Finding]:
 )
 def permission_faults(recording: Recording) -> Iterator[Finding]:
     """Was the direction of a refused access the device's mistake or the table's?"""
-    for row, state, mapped in _faults(recording):
+    for fault in faults(recording):
+        row, mapping = fault.row, fault.live
         if row["status"] != PERMISSION:
             continue
-        value = row["address"]
-        mapping = state.mapping_at(value) if state else mapped.at(value)
         direction = None if mapping is None else mapping["direction"]
         against = (row["direction"], direction) in (("w", "TO_DEVICE"), ("r", "FROM_DEVICE"))
-        if mapping is None and _known_device(recording, row, mapped):
+        if mapping is None and _known_device(recording, fault):
             message, agent = "the device used an address that it was never given", "device"
             expected, mend = "an address that the guest mapped", "look at the device"
         elif against:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import polars as pl
+
 from topbit.recording import Recording
 from topbit.rules.finding import Finding
-from topbit.rules.replay import Row, replay
+from topbit.rules.replay import TABLE_KINDS, Row, replay
 from topbit.rules.rule import a_realm, any_event, rule, the_shared_bit
-from topbit.rules.tables import devices_where, input_address
+from topbit.rules.tables import MAPS, devices_where, input_address
 from topbit.rules.wording import address, device_name, evidence_of, shared_bit
 
 COVER_LETTER = (
@@ -46,7 +48,13 @@ def live_addresses_are_mapped(recording: Recording) -> Iterator[Finding]:
     platform = recording.platform
     bit = platform.shared_bit or 0
     other = set(devices_where(platform, trusted=True)) | set(devices_where(platform, emulated=True))
-    for row, state in replay(recording, "dma_map", "dma_alloc"):
+    # A slot is mapped over and over; between two changes of the tables, once tells all.
+    maps = pl.col("event").is_in(MAPS)
+    tables = pl.col("event").is_in(TABLE_KINDS)
+    rows = recording.of_kind(*MAPS, *TABLE_KINDS).with_columns(epoch=tables.cum_sum())
+    once = maps.not_() | pl.struct("epoch", "device", "address", "size").is_first_distinct()
+    distinct = Recording(platform, rows.filter(once).drop("epoch"))
+    for row, state in replay(distinct, *MAPS, state_kinds=TABLE_KINDS):
         value = row["address"]
         if row["device"] in other or value is None or not value & bit or row["status"] == "error":
             continue
@@ -54,10 +62,10 @@ def live_addresses_are_mapped(recording: Recording) -> Iterator[Finding]:
             continue
         value = input_address(platform, value)
         facts = platform.devices.get(row["device"] or "")
-        tables = state.tables(facts.sid if facts else None)
-        if any(table.covers(value, row["size"] or 1) for _, table in tables):
+        walked = state.tables(facts.sid if facts else None)
+        if any(table.covers(value, row["size"] or 1) for _, table in walked):
             continue
-        plain = any(table.covers(value & ~bit, row["size"] or 1) for _, table in tables)
+        plain = any(table.covers(value & ~bit, row["size"] or 1) for _, table in walked)
         yield Finding(
             "V1",
             "violation",
@@ -82,7 +90,7 @@ def alias_leads_to_the_shared_page(recording: Recording) -> Iterator[Finding]:
     """Which alias mappings lead to another page than the CPU's unprotected mapping?"""
     platform = recording.platform
     bit = platform.shared_bit or 0
-    for row, state in replay(recording, "iommu_map"):
+    for row, state in replay(recording, "iommu_map", state_kinds=("convert",)):
         if row["status"] == "error" or not (row["address"] or 0) & bit or row["pa"] is None:
             continue
         ipa = row["address"] & ~bit
@@ -117,11 +125,10 @@ def private_pages_are_unmapped(recording: Recording) -> Iterator[Finding]:
     bit = platform.shared_bit or 0
     trusted = _sids(recording, trusted=True)
     stale: dict[tuple[int | None, int], Row] = {}
-    # A mapping may be removed just after the conversion; stale is what is there at the end, or
-    # when a device uses it.
-    watched = ("convert", "iommu_map", "iommu_unmap", "access")
+    # A mapping may be removed just after the conversion; stale is what is there at the end.
+    watched = ("convert", *TABLE_KINDS)
     final: list[tuple[int | None, int, Row]] = []
-    for row, state in replay(recording, *watched):
+    for row, state in replay(recording, *watched, state_kinds=watched):
         if row["event"] == "convert" and row["status"] == "private":
             for sid, table in state.stage2.items():
                 if sid in trusted:
@@ -175,7 +182,7 @@ def private_pages_are_unmapped(recording: Recording) -> Iterator[Finding]:
 def both_aliases_agree(recording: Recording) -> Iterator[Finding]:
     """Which page has two device addresses that lead to different places?"""
     bit = recording.platform.shared_bit or 0
-    for row, state in replay(recording, "iommu_map"):
+    for row, state in replay(recording, "iommu_map", state_kinds=TABLE_KINDS):
         if row["status"] == "error" or row["address"] is None or row["pa"] is None:
             continue
         twin = row["address"] ^ bit
@@ -212,7 +219,7 @@ def conversion_fails_closed(recording: Recording) -> Iterator[Finding]:
     bit = recording.platform.shared_bit or 0
     failed: list[Row] = []
     last: dict[int, Row] = {}
-    for row, _ in replay(recording, "iommu_map", "iommu_unmap", "convert"):
+    for row in recording.of_kind(*TABLE_KINDS, "convert").iter_rows(named=True):
         if row["event"] == "convert":
             last[row["phys"]] = row
             again = [f for f in failed if _same_page(f, row, bit)]

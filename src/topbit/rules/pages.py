@@ -8,9 +8,9 @@ import polars as pl
 
 from topbit.recording import Recording
 from topbit.rules.finding import Finding
-from topbit.rules.replay import replay
+from topbit.rules.replay import MAPPING_KINDS, replay
 from topbit.rules.rule import a_realm, any_event, rule, the_shared_bit
-from topbit.rules.tables import canonical_of, devices_where
+from topbit.rules.tables import MAPS, canonical_of, devices_where
 from topbit.rules.wording import address, device_name, evidence_of
 
 
@@ -33,7 +33,11 @@ def shared_while_mapped(recording: Recording) -> Iterator[Finding]:
     other = set(devices_where(platform, trusted=True)) | set(
         devices_where(platform, behind_iommu=True)
     )
-    for row, state in replay(recording, "set_memory", "dma_map", "dma_alloc"):
+    private = (pl.col("event") == "set_memory") & (pl.col("status") == "private")
+    if not recording.frame.select(private.any()).item():
+        return
+    kinds = (*MAPPING_KINDS, "set_memory")
+    for row, state in replay(recording, "set_memory", *MAPS, state_kinds=kinds):
         if row["event"] == "set_memory":
             if row["status"] != "private":
                 continue

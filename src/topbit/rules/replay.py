@@ -29,6 +29,10 @@ STATE_KINDS = (
 )
 
 
+MAPPING_KINDS = ("dma_map", "dma_unmap", "dma_alloc", "dma_free")
+TABLE_KINDS = ("iommu_map", "iommu_unmap")
+
+
 @dataclass(frozen=True, slots=True)
 class Translation:
     """Where does a stage-2 mapping lead, and what does it permit?
@@ -104,10 +108,18 @@ class Replay:
         return None if number is None else self.rows[number]
 
 
-def replay(recording: Recording, *watched: str) -> Iterator[tuple[Row, Replay]]:
-    """What was the state when each event of the watched kinds came (before it took effect)?"""
+def replay(
+    recording: Recording, *watched: str, state_kinds: tuple[str, ...] = STATE_KINDS
+) -> Iterator[tuple[Row, Replay]]:
+    """What was the state when each event of the watched kinds came (before it took effect)?
+
+    Args:
+        recording: what to replay.
+        watched: kinds whose events are wanted.
+        state_kinds: kinds that the wanted state depends on; fewer is faster.
+    """
     state = Replay(recording.platform)
-    kinds = dict.fromkeys((*STATE_KINDS, *watched))
+    kinds = dict.fromkeys((*state_kinds, *watched))
     for number, row in enumerate(recording.of_kind(*kinds).iter_rows(named=True)):
         if row["event"] in watched:
             yield row, state
