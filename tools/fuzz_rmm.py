@@ -1,0 +1,316 @@
+#!/usr/bin/env python3
+"""Does any value in any argument bring the RMM out of its rules?
+
+    python tools/fuzz_rmm.py --calls 1000000 --seed N
+
+Makes random RMI and RSI calls and Realm accesses, half of them near to valid, half arbitrary,
+with random bytes in parameter pages, lists and run pages, on both ABIs. Every answer must be a
+defined status, and the invariants of `rmm_invariants` must hold all the time. Ends with the
+number of calls and of kinds of answers; an exception or a broken invariant ends it with 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import traceback
+from collections import Counter
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parent.parent / "src"))
+
+from rmm_invariants import check
+
+from topbit.arch.rmi import AddrRange, MapFlags, Rmi, Rmi2, RmiStatus
+from topbit.arch.rsi import Rsi
+from topbit.memory import PhysicalMemory
+from topbit.rmm import Exit, Resume, Rmm, Sea, Translated
+from topbit.rmm.psci import FUNCTIONS
+
+U64 = (1 << 64) - 1
+BASE, SIZE = 0x8000_0000, 8 << 20
+DEVICE, DEVICE_SIZE = 0x1000_0000, 0x20_0000
+GRANULES = 96  # calls keep to few granules and IPAs, so that they meet
+NS_PAGES = 8
+VDEV_CALLS = (Rmi2.VDEV_LOCK, Rmi2.VDEV_START, Rmi2.VDEV_UNLOCK, Rmi2.VDEV_DESTROY)
+CHECK_EVERY = 500
+RESTART_EVERY = 4_000
+
+
+class Fuzz:
+    """One RMM and a stream of calls on it."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)
+        self.answers: Counter[str] = Counter()
+        self.restart()
+
+    def restart(self) -> None:
+        self.memory = PhysicalMemory(BASE, SIZE)
+        self.rmm = Rmm(self.memory, abi=self.random.choice(("1.0", "2.0")))
+        self.rmm.granules.add_device_memory(DEVICE, DEVICE_SIZE)
+        if self.rmm.abi == "2.0":
+            self.rmm.rmi(Rmi2.RMM_ACTIVATE)
+        known = [*Rmi, *Rmi2] if self.rmm.abi == "2.0" else list(Rmi)
+        usual = [fid for fid in known if fid.name.startswith(("RTT", "DATA", "REC_ENTER"))]
+        self.fids = [int(fid) for fid in (*known, *usual, *usual, *[Rmi.REC_ENTER] * 10)]
+        self.setup()
+
+    def setup(self) -> None:
+        """A Realm to begin with, most of the time; random calls seldom make one."""
+        r = self.random
+        for i in range(8, GRANULES):
+            if self.rmm.abi == "1.0":
+                self.rmm.rmi(Rmi.GRANULE_DELEGATE, [BASE + i * 4096])
+        top = BASE + (GRANULES - 16) * 4096
+        if self.rmm.abi == "2.0":
+            self.rmm.rmi(Rmi2.GRANULE_RANGE_DELEGATE, [BASE + 8 * 4096, top])
+        for rd in (8, 20)[: r.randrange(1, 3)]:
+            self.realm_page(0, root=rd + 8)
+            self.rmm.rmi(Rmi.REALM_CREATE, [BASE + rd * 4096, BASE])
+            self.rec_page(0, aux=48 if rd == 8 else 64)
+            self.memory.write_u64(BASE + 0x100, 0)
+            self.rmm.rmi(Rmi.REC_CREATE, [BASE + rd * 4096, BASE + (rd + 1) * 4096, BASE])
+            realm = self.rmm.realms.get(BASE + rd * 4096)
+            table = BASE + (rd + 2) * 4096
+            for ipa in (0, realm.half) if realm else ():
+                for level in range(realm.start_level + 1 if realm else 4, 4):
+                    done = self.rmm.rmi(Rmi.RTT_CREATE, [BASE + rd * 4096, table, ipa, level])
+                    table += 4096 if done == (0,) else 0
+            if r.random() < 0.7:
+                self.rmm.rmi(Rmi.RTT_INIT_RIPAS, [BASE + rd * 4096, 0, 4096 * r.randrange(9)])
+            if r.random() < 0.7:
+                self.rmm.rmi(Rmi.REALM_ACTIVATE, [BASE + rd * 4096])
+
+    def realm_page(self, page: int, root: int | None = None) -> None:
+        m, r, at = self.memory, self.random, BASE + page * 4096
+        m.fill(at, 4096)
+        width, level, count = r.choice(
+            ((32, 1, 1), (33, 2, 8), (40, 1, 2), (48, 0, 1), (52, -1, 1))
+        )
+        m.write_u64(at, 1 if width == 52 else 0)
+        for offset, value in ((0x8, width), (0x18, 1), (0x20, 1), (0x30, r.randrange(2))):
+            m.write_u64(at + offset, value)
+        m.write_u64(at + 0x800, r.randrange(4))
+        chosen = r.randrange(GRANULES) if root is None else root
+        m.write_u64(at + 0x808, BASE + chosen // count * count * 4096)
+        m.write_u64(at + 0x810, level & U64)
+        m.write_u64(at + 0x818, count)
+
+    def rec_page(self, page: int, aux: int | None = None) -> None:
+        m, r, at = self.memory, self.random, BASE + page * 4096
+        m.fill(at, 4096)
+        m.write_u64(at, r.randrange(2) | 1)
+        m.write_u64(at + 0x100, r.choice((0, 0, 0, 1, r.getrandbits(40))))
+        m.write_u64(at + 0x800, 16)
+        first = aux if aux is not None else r.randrange(GRANULES)
+        for i in range(16):
+            m.write_u64(at + 0x808 + 8 * i, BASE + (first + i) * 4096)
+
+    def noise(self) -> None:
+        """Random bytes in a host page: parameters, a descriptor list, flags of a run page."""
+        r, page = self.random, self.random.randrange(NS_PAGES)
+        if self.rmm.granules.get(BASE + page * 4096):
+            return
+        kind = r.randrange(4)
+        if kind == 0:
+            self.realm_page(page)
+        elif kind == 1:
+            self.rec_page(page)
+        elif kind == 2:
+            words = [self.descriptor() for _ in range(16)]
+            self.memory.table(BASE + page * 4096, 16)[:] = words
+        else:
+            self.memory.write(BASE + page * 4096, r.randbytes(4096))
+
+    def descriptor(self) -> int:
+        r = self.random
+        if r.random() < 0.1:
+            return r.getrandbits(64)
+        size = r.choice((0, 0, 0, 1, 2))
+        return AddrRange(
+            SIZE=size, COUNT=r.randrange(6), ADDR=self.pa(), STATE=r.randrange(2)
+        ).words[0]
+
+    def pa(self) -> int:
+        r = self.random
+        if r.random() < 0.05:
+            return DEVICE + r.randrange(32) * 4096
+        return BASE + r.randrange(GRANULES) * 4096
+
+    def ipa(self) -> int:
+        r = self.random
+        page = r.choice((0, 1, 2, 3, 511, 512, 513)) * 4096
+        realms = list(self.rmm.realms.values())
+        half = r.choice(realms).half if realms else 1 << 39
+        usual = (page, page, page, page + half, page + half)
+        return r.choice((*usual, half - page, (1 << 30) + page)) & U64
+
+    def value(self) -> int:
+        r = self.random
+        kind = r.random()
+        if kind < 0.4:
+            return self.pa()
+        if kind < 0.7:
+            return self.ipa()
+        if kind < 0.85:
+            return r.choice((0, 1, 2, 3, 4, U64, 0xD4, self.pa() | 0xD4))
+        if kind < 0.92:
+            flags = MapFlags(
+                OADDR_TYPE=r.randrange(4), LIST_COUNT=r.randrange(20), MEMATTR=r.randrange(8)
+            )
+            return flags.words[0] | r.randrange(4) << 19
+        if kind < 0.96:
+            return self.descriptor()
+        return r.getrandbits(64)
+
+    def likely(self, fid: int) -> list[int]:
+        """Arguments of about the right kind: a Realm first, then what is left to chance."""
+        r = self.random
+        rds, recs = list(self.rmm.realms), list(self.rmm.recs)
+        first = r.choice(rds) if rds else self.pa()
+        if fid in (Rmi.REC_ENTER, Rmi.REC_DESTROY) and recs:
+            return [r.choice(recs), BASE + r.randrange(NS_PAGES) * 4096]
+        if fid == Rmi2.PDEV_CREATE:
+            return [self.pa(), BASE]
+        if fid == Rmi2.VDEV_CREATE and self.rmm.pdevs:
+            page = BASE + r.randrange(NS_PAGES) * 4096
+            if self.rmm.granules.get(page) == 0:
+                self.memory.table(page, 3)[:] = [0, r.randrange(3), r.randrange(3)]
+            return [first, r.choice(list(self.rmm.pdevs)), self.pa(), page]
+        if fid in VDEV_CALLS and self.rmm.vdevs:
+            vdev = r.choice(list(self.rmm.vdevs.values()))
+            return [vdev.realm.rd, vdev.pdev, vdev.pa]
+        if fid == Rmi.PSCI_COMPLETE and recs:
+            return [r.choice(recs), r.choice(recs), r.choice((0, U64 - 2, 5))]
+        if fid in (Rmi.RTT_SET_RIPAS, Rmi2.RTT_DEV_VALIDATE) and recs:
+            rec = self.rmm.recs[r.choice(recs)]
+            pending = rec.ripas_change or rec.mapping
+            if pending:
+                return [rec.realm.rd, rec.pa, pending.progress, pending.top]
+        if fid in (Rmi.RTT_CREATE,):
+            level = r.randrange(4)
+            return [first, self.pa(), self.ipa() & ~((1 << (39 - 9 * (level - 1))) - 1), level]
+        if fid in (Rmi.RTT_DESTROY, Rmi.RTT_FOLD):
+            level = r.randrange(1, 4)
+            return [first, self.ipa() & ~((1 << (39 - 9 * (level - 1))) - 1), level]
+        if fid == Rmi.RTT_MAP_UNPROTECTED:
+            return [first, self.ipa(), r.choice((3, 3, 2, 1)), self.pa() | 0xD4]
+        if fid == Rmi.REALM_CREATE:
+            page = r.randrange(NS_PAGES)
+            if self.rmm.granules.get(BASE + page * 4096) == 0:
+                self.realm_page(page)
+            return [self.pa(), BASE + page * 4096]
+        if fid in (Rmi2.RTT_DATA_MAP, Rmi2.RTT_UNPROT_MAP, Rmi2.RTT_DEV_MAP):
+            ipa = self.ipa()
+            flags = MapFlags(OADDR_TYPE=1, MEMATTR=r.choice((0, 5, 7))).words[0] | 3 << 19
+            flags &= MapFlags(OADDR_TYPE=3).words[0] if fid != Rmi2.RTT_UNPROT_MAP else U64
+            if r.random() < 0.4:
+                page = BASE + r.randrange(NS_PAGES) * 4096
+                return [first, ipa, ipa + r.randrange(8) * 4096, flags & ~3 | 2 | 16 << 2, page]
+            return [first, ipa, ipa + r.randrange(8) * 4096, flags, self.descriptor()]
+        if fid in (Rmi.RTT_READ_ENTRY, Rmi.RTT_UNMAP_UNPROTECTED):
+            return [first, self.ipa(), r.randrange(4)]
+        if fid in (Rmi.DATA_CREATE, Rmi.DATA_CREATE_UNKNOWN):
+            return [first, self.pa(), self.ipa(), BASE + r.randrange(NS_PAGES) * 4096, 1]
+        if fid in (Rmi.GRANULE_DELEGATE, Rmi.GRANULE_UNDELEGATE):
+            return [self.pa()]
+        if fid in (Rmi2.GRANULE_RANGE_DELEGATE, Rmi2.GRANULE_RANGE_UNDELEGATE):
+            pa = self.pa()
+            return [pa, pa + r.randrange(6) * 4096]
+        base = self.ipa()
+        return [first, base, base + r.randrange(5) * 4096, 0, 0]
+
+    def rmi(self) -> None:
+        r = self.random
+        rare = (Rmi.REALM_DESTROY, Rmi.REC_DESTROY, Rmi2.REALM_TERMINATE)
+        fid = r.choice(self.fids) if r.random() < 0.98 else r.getrandbits(64)
+        if fid in rare and r.random() < 0.95:
+            fid = Rmi.REC_ENTER
+        args = (
+            self.likely(fid) if r.random() < 0.7 else [self.value() for _ in range(r.randrange(7))]
+        )
+        out = self.rmm.rmi(fid, args)
+        assert all(isinstance(x, int) and 0 <= x <= U64 for x in out), (fid, args, out)
+        if out[0] == U64:
+            self.answers["NOT_SUPPORTED"] += 1
+            return
+        assert out[0] >> 16 == 0, (hex(fid), args, out)
+        self.answers[RmiStatus(out[0] & 0xFF).name] += 1
+
+    def realm(self) -> None:
+        """Something that a running REC does, if one runs."""
+        r = self.random
+        running = [rec.pa for rec in self.rmm.recs.values() if rec.running]
+        if not running:
+            return self.rmi()
+        rec = r.choice(running)
+        kind = r.random()
+        if kind < 0.3:
+            ipa = self.ipa() | r.randrange(4096) if r.random() < 0.9 else r.getrandbits(64)
+            esr = r.getrandbits(32) if r.random() < 0.3 else None
+            got: object = self.rmm.access(
+                rec, ipa, r.choice(("r", "w", "x")), r.choice((1, 2, 4, 8, 16)),
+                value=r.getrandbits(64), esr=esr,
+            )  # fmt: skip
+            assert isinstance(got, Translated | Sea | Exit)
+        elif kind < 0.9:
+            fid = r.choice((*Rsi, *FUNCTIONS))
+            if r.random() < 0.5:
+                base = self.ipa()
+                regs = [fid, base, base + r.randrange(4) * 4096, r.randrange(2), r.randrange(2)]
+                if fid == Rsi.VDEV_VALIDATE_MAPPING:
+                    regs = [fid, r.randrange(3), base, base + 8192, self.pa(), 0, 1]
+                elif fid in (Rsi.VDEV_DMA_ENABLE, Rsi.VDEV_GET_INFO):
+                    regs = [fid, r.randrange(3), 0, 0, r.randrange(2)]
+            else:
+                regs = [fid, *(self.value() for _ in range(r.randrange(12)))]
+            if fid in (0x8400_0008, 0x8400_0009) and r.random() < 0.95:
+                return None
+            got = self.rmm.rsi(rec, regs)
+            assert isinstance(got, Resume | Exit)
+            if isinstance(got, Resume):
+                assert all(0 <= x <= U64 for x in got.regs.values())
+        else:
+            got = self.rmm.interrupt(rec)
+        self.answers[type(got).__name__] += 1
+        return None
+
+    def run(self, calls: int) -> None:
+        for i in range(calls):
+            if i % RESTART_EVERY == RESTART_EVERY - 1:
+                check(self.rmm)
+                self.restart()
+            kind = self.random.random()
+            if kind < 0.05:
+                self.noise()
+            if kind < 0.75:
+                self.rmi()
+            else:
+                self.realm()
+            if i % CHECK_EVERY == 0:
+                check(self.rmm)
+        check(self.rmm)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--calls", type=int, default=1_000_000)
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    fuzz = Fuzz(options.seed)
+    try:
+        fuzz.run(options.calls)
+    except Exception:
+        traceback.print_exc()
+        print(f"seed {options.seed}: failed", file=sys.stderr)
+        return 1
+    counts = ", ".join(f"{name} {n}" for name, n in fuzz.answers.most_common())
+    print(f"{options.calls} calls, no exception, invariants hold; answers: {counts}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

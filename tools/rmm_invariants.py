@@ -1,0 +1,86 @@
+"""What must be true of an RMM after any sequence of calls? Found out from its tables alone.
+
+    check(rmm)
+
+raises AssertionError with the first granule or entry that breaks an invariant:
+- every granule of a Realm belongs to one Realm, once, and is in the state of its use;
+- no granule is in a state without an owner;
+- a valid protected entry leads to Realm memory, a valid unprotected one says NS = 1;
+- the host cannot touch a granule that is not NS.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from topbit.arch.gpt import PAS
+from topbit.arch.rmi import Ripas, RttState
+from topbit.rmm import Rmm, State
+from topbit.rmm.granules import GRANULE
+from topbit.rmm.realm import Realm
+from topbit.rmm.rtt import ENTRIES, LAST, SHIFTS
+
+
+def check(rmm: Rmm) -> None:
+    granules = rmm.granules
+    uses: Counter[tuple[int, State]] = Counter()
+    for realm in rmm.realms.values():
+        uses[realm.rd, State.RD] += 1
+        for i in range(realm.rtt.roots):
+            uses[realm.rtt_base + i * GRANULE, State.RTT] += 1
+        _tables(realm, uses)
+        for rec in realm.recs.values():
+            uses[rec.pa, State.REC] += 1
+            uses.update((pa, State.REC_AUX) for pa in rec.aux)
+    uses.update((pa, State.PDEV) for pa in rmm.pdevs)
+    uses.update((pa, State.VDEV) for pa in rmm.vdevs)
+    for (pa, state), count in uses.items():
+        assert count == 1, f"{pa:#x} is used {count} times as {state.name}"
+        assert granules.get(pa) == state, f"{pa:#x} is {granules.get(pa)}, used as {state.name}"
+    owned = Counter(state for _, state in uses)
+    for state in State:
+        if state in (State.NS, State.DELEGATED, State.ROOT, State.UNTRACKED):
+            continue
+        if state in (State.DEV_DELEGATED, State.DEV_MAPPED):
+            continue
+        found = int((granules.state == state).sum())
+        assert found == owned[state], f"{found} granules are {state.name}, {owned[state]} owned"
+    for pa, _ in uses:
+        if granules.contains(pa, GRANULE):
+            assert granules.check("host", pa, 8, PAS.NS) is not None, f"host may touch {pa:#x}"
+
+
+def _tables(realm: Realm, uses: Counter[tuple[int, State]]) -> None:
+    rtt, memory = realm.rtt, realm.rtt.memory
+    top = 1 << rtt.ipa_bits
+    pending = [(rtt.base, rtt.start_level, 0, rtt.roots * ENTRIES)]
+    while pending:
+        table, level, base, count = pending.pop()
+        for i, word in enumerate(memory.table(table, count).tolist()):
+            ipa = base + (i << SHIFTS[level])
+            if ipa >= top:
+                assert word == 0, f"an entry beyond the IPA space holds {word:#x}"
+                continue
+            if not word:
+                continue
+            entry = rtt.decode(word, level)
+            where = f"entry {word:#x} of IPA {ipa:#x}, level {level}"
+            if entry.state == RttState.TABLE:
+                assert level < LAST
+                uses[entry.oa, State.RTT] += 1
+                pending.append((entry.oa, level + 1, ipa, ENTRIES))
+            elif ipa >= rtt.half:
+                assert entry.ns, f"{where}: unprotected, NS = 0"
+            else:
+                assert not entry.ns, f"{where}: protected, NS = 1"
+                _protected(entry.state, entry.ripas, entry.valid, where)
+                if entry.state != RttState.UNASSIGNED:
+                    dev = entry.state == RttState.ASSIGNED_DEV
+                    state = State.DEV_MAPPED if dev else State.DATA
+                    pages = range(entry.oa, entry.oa + (1 << SHIFTS[level]), GRANULE)
+                    uses.update((pa, state) for pa in pages)
+
+
+def _protected(state: RttState, ripas: Ripas, valid: bool, where: str) -> None:
+    accessible = (RttState.ASSIGNED, Ripas.RAM), (RttState.ASSIGNED_DEV, Ripas.DEV)
+    assert valid == ((state, ripas) in accessible), f"{where}: {state.name} {ripas.name}"
