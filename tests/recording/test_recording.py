@@ -105,3 +105,16 @@ def test_shared_bit() -> None:
     assert Platform().shared_bit is None
     assert PLATFORM.device_of_sid(0x10) == "0000:00:02.0"
     assert PLATFORM.device_of_sid(0x11) is None
+
+
+@pytest.mark.parametrize("scenario", ["seed", "stale-mapping", "narrow-mask"])
+def test_a_run_emits_only_documented_kinds_and_columns(scenario: str) -> None:
+    from topbit.machine.model import ModelMachine
+    from topbit.scenario import find
+
+    frame = ModelMachine(find(scenario)).run().frame
+    for (kind,), rows in frame.group_by("event"):
+        assert kind in KINDS
+        used = {name for name in COLUMNS if rows[name].null_count() < len(rows)}
+        common = {"agent", "event", "time", "source", "line", "detail"}
+        assert used <= set(KINDS[str(kind)].columns) | common, kind

@@ -42,6 +42,8 @@ _MAPPING = {
     "size": "bytes",
     "direction": "TO_DEVICE, FROM_DEVICE, BIDIRECTIONAL",
     "attrs": "DMA attributes joined by |",
+    "status": "error when it failed, else null or ok",
+    "mask": "the device's DMA mask, where known",
 }
 _ALLOCATION = {k: v for k, v in _MAPPING.items() if k != "phys"} | {
     "phys": "phys_addr of the memory, where known (kernel traces do not tell)"
@@ -112,6 +114,26 @@ KINDS: dict[str, Kind] = {
             "attrs": "the RIPAS reached: EMPTY | RAM | DESTROYED | DEV",
         },
     ),
+    "rmm_exit": Kind(
+        "rmm",
+        {"address": "IPA of the exit", "status": "the exit reason", "detail": "the exit record"},
+    ),
+    "granule": Kind(
+        "rmm", {"pa": "first granule", "size": "bytes", "status": "its new state or PAS"}
+    ),
+    **dict.fromkeys(
+        ("rtt_map", "rtt_unmap"),
+        Kind(
+            "rmm",
+            {
+                "address": "IPA, with the shared bit of its half",
+                "phys": "IPA, shared bit clear",
+                "pa": "what it translates to, where known",
+                "size": "bytes",
+                "attrs": "protected | unprotected",
+            },
+        ),
+    ),
     "convert": Kind(
         "vmm",
         {
@@ -150,6 +172,7 @@ KINDS: dict[str, Kind] = {
             "device": "emulated device",
             "address": "DMA address as the guest gave it",
             "phys": "guest address that the VMM used after its masking",
+            "pa": "physical address that was reached",
             "size": "bytes",
             "direction": "r (device reads memory) | w",
             "status": "ok | unmapped | private (not shared) | error",

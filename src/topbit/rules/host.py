@@ -44,7 +44,10 @@ def _sids(recording: Recording, **facts: object) -> set[int | None]:
     ],
 )
 def live_addresses_are_mapped(recording: Recording) -> Iterator[Finding]:
-    """Which right addresses did the guest give that the VMM had not mapped for the device?"""
+    """Which right addresses did the guest give that the VMM had not mapped for the device?
+
+    Counts different addresses, not how often each was mapped.
+    """
     platform = recording.platform
     bit = platform.shared_bit or 0
     other = set(devices_where(platform, trusted=True)) | set(devices_where(platform, emulated=True))
