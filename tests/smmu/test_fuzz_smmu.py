@@ -7,7 +7,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
 
-from fuzz_smmu import fuzz  # noqa: E402
+from fuzz_smmu import fuzz
 
 
 @pytest.mark.parametrize("seed", [11, 12])

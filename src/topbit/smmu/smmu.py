@@ -231,8 +231,9 @@ class Smmu:
     def _translate(self, stage2: Stage2, ipa: int, write: bool) -> Leaf | WalkFault:
         """TLB or walk, then permissions.
 
-        A leaf is remembered once an access went through it. One that does not permit the access
-        is looked up in the tables again, so that a permission fault is never a spurious one.
+        A leaf is remembered once an access went through it, until it is invalidated. One that
+        does not permit an access is not trusted: the tables decide, so that a permission fault
+        is never a spurious one.
         """
         if ipa >> stage2.input_bits:
             return _TRANSLATION
@@ -245,7 +246,8 @@ class Smmu:
             return found
         if not found.permits(write):
             return _PERMISSION
-        tlb.insert(stage2.realm, stage2.vmid, ipa, found)
+        if leaf is None:
+            tlb.insert(stage2.realm, stage2.vmid, ipa, found)
         return found
 
     def _bypass(
