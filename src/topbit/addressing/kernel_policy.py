@@ -59,7 +59,7 @@ class KernelPolicy:
         return f"{major}.{minor}.{patch}" if patch or minor in (13, 14) else f"{major}.{minor}"
 
 
-def parse_release(text: str) -> Version:
+def parse_release(text: str, where: str = "kernel release") -> Version:
     """Which version does a release string ("6.18.15+deb13-cloud-arm64", "v6.15-rc3") name?
 
     Raises:
@@ -67,7 +67,9 @@ def parse_release(text: str) -> Version:
     """
     match = re.match(r"v?(\d+)\.(\d+)(?:\.(\d+))?", text.strip())
     if not match:
-        raise UsageError(f"{text!r} is no kernel release", mend='write it as "6.15" or "6.14.2"')
+        raise UsageError(
+            f"{text!r} is no kernel release", where=where, mend='write it as "6.15" or "6.14.2"'
+        )
     major, minor, patch = match.groups()
     return int(major), int(minor), int(patch or 0)
 

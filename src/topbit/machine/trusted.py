@@ -22,7 +22,7 @@ def realm_ste(realm: Realm) -> STE:
         SHCFG=1,
         S2VMID=realm.vmid,
         S2T0SZ=64 - realm.ipa_bits,
-        S2SL0=(2 - start) & 3,
+        S2SL0=2 - start if start >= 0 else 0,
         S2SL0_2=int(start < 0),
         S2IR0=1,
         S2OR0=1,

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from topbit.errors import InputError, ScenarioError, nearest
+from topbit.errors import InputError, ScenarioError, UsageError, nearest
 from topbit.scenario.builtin import BUILTIN, builtin
 from topbit.scenario.scenario import (
     DeviceSpec,
@@ -68,7 +68,7 @@ def loads(text: str, where: str) -> Scenario:
 def _in(where: str, values: dict[str, Any]) -> Scenario:
     try:
         return Scenario(**values)
-    except ScenarioError as error:
+    except UsageError as error:
         raise ScenarioError(error.what, where=f"{where}: {error.where}", mend=error.mend) from None
 
 
@@ -161,7 +161,7 @@ def override(scenario: Scenario, setting: str) -> Scenario:
         changed = {table: dataclasses.replace(getattr(scenario, table), **{key: value})}
     try:
         return dataclasses.replace(scenario, **changed)
-    except ScenarioError as error:
+    except UsageError as error:
         raise ScenarioError(error.what, where=where, mend=error.mend) from None
 
 

@@ -1,0 +1,91 @@
+"""Scenarios as TOML: what is taken, and how what is wrong is refused."""
+
+import pytest
+
+from topbit.cli import main
+from topbit.errors import InputError, ScenarioError
+from topbit.scenario import builtin, builtin_names, find, loads, override
+from topbit.scenario.toml import dumps
+
+
+@pytest.mark.parametrize("name", builtin_names())
+def test_every_builtin_survives_toml(name: str) -> None:
+    assert loads(dumps(builtin(name)), "test") == builtin(name)
+
+
+def test_a_small_file_takes_defaults() -> None:
+    scenario = loads('[vmm]\nsmmu_map = "both"\n[[device]]\nname = "nic0"\n', "mine.toml")
+    assert scenario.name == "mine"
+    assert scenario.vmm.smmu_map == "both"
+    assert scenario.device[0].kind == "assigned"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[vmm]\nsmmu_mpa = 'alias'", ["mine.toml: vmm", "smmu_mpa", "did you mean 'smmu_map'"]),
+        ("[vm]\n", ["unknown key 'vm'", "did you mean 'vmm'"]),
+        ("[vmm]\nsmmu_map = 'aliass'", ["vmm.smmu_map", "alias, protected, both, none"]),
+        ("[realm]\nipa_bits = 53", ["realm.ipa_bits", "32 to 52"]),
+        ("[realm]\nipa_bits = 31", ["realm.ipa_bits", "32 to 52"]),
+        ("[realm]\nipa_bits = '41'", ["is not of type int"]),
+        ("[realm]\nipa_bits = true", ["is not of type int"]),
+        ("[realm]\nram_mib = 2048\nipa_bits = 32", ["does not fit the protected half"]),
+        ("[realm]\nram_mib = 8\n[guest]\nswiotlb_mib = 7", ["guest.swiotlb_mib", "1 to 6"]),
+        ("[workload]\nsize = 100", ["workload.size", "multiple of 512"]),
+        ("[guest]\nkernel = 'latest'", ["no kernel release"]),
+        ("[[device]]\nkind = 'assigned'", ["a device needs a name"]),
+        ("[[device]]\nname='a'\n[[device]]\nname='a'", ["same name"]),
+        ("[[device]]\nname='a'\nkind='emulated'\ntrusted=true", ["cannot be trusted"]),
+        ("[device]\nname='a'", ["[[device]]"]),
+        ("vmm = 3", ["is not a table"]),
+        ("[vmm", ["not TOML"]),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_place_and_mend(text: str, words: list[str]) -> None:
+    with pytest.raises(ScenarioError) as caught:
+        loads(text, "mine.toml")
+    for word in words:
+        assert word in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_names_get_the_nearest_known_one() -> None:
+    with pytest.raises(ScenarioError, match="did you mean 'seed'"):
+        find("sede")
+
+
+def test_missing_and_binary_files(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(InputError, match="No such file"):
+        find(str(tmp_path / "none.toml"))
+    (tmp_path / "bad.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(InputError, match="not UTF-8"):
+        find(str(tmp_path / "bad.toml"))
+
+
+def test_set_changes_one_key() -> None:
+    seed = builtin("seed")
+    assert override(seed, "realm.ipa_bits=0x2c").realm.ipa_bits == 44
+    assert override(seed, "vmm.fail_closed=false").vmm.fail_closed is False
+    assert override(seed, "nvme0.trusted=true").device[0].trusted
+    assert all(d.address_bits == 40 for d in override(seed, "device.address_bits=40").device)
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("vmm", "TABLE.KEY=VALUE"),
+        ("vmn.smmu_map=both", "did you mean 'vmm'"),
+        ("vmm.smmu=both", "did you mean 'smmu_map'"),
+        ("vmm.smmu_map=up", "not one of"),
+        ("vmm.fail_closed=maybe", "true or false"),
+        ("realm.ipa_bits=many", "whole number"),
+        ("realm.ipa_bits=99", "32 to 52"),
+    ],
+)
+def test_bad_settings(setting: str, words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "seed", "--set", setting]) == 2
+    captured = capsys.readouterr()
+    assert words in captured.err
+    assert captured.err.count("\n") == 1
+    assert captured.out == ""

@@ -1,0 +1,163 @@
+"""Emulated virtio-blk: the shared bit is masked, and a hostile ring ends only the device."""
+
+import struct
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from topbit.arch.virtio import Mmio, Status
+from topbit.events import Event
+from topbit.memory import PhysicalMemory
+from topbit.rmm import Granules
+from topbit.vmm.dma import DmaError, EmulatedDma
+from topbit.vmm.policy import SharedBit, VmmPolicy
+from topbit.vmm.slots import MemorySlot
+from topbit.vmm.virtio_blk import VirtioBlk
+from topbit.vmm.virtio_mmio import VirtioMmio
+
+RAM, SIZE, S = 0x4000_0000, 1 << 20, 1 << 40
+RING, DATA = RAM + 0x1000, RAM + 0x4000
+
+
+class Bench:
+    def __init__(self, policy: VmmPolicy | None = None) -> None:
+        self.memory = PhysicalMemory(RAM, SIZE)
+        self.slot = MemorySlot(RAM, SIZE, RAM, RAM)
+        self.slot.shared[:] = True
+        self.events: list[Event] = []
+        self.levels: list[bool] = []
+        granules = Granules(self.memory)
+        self.dma = EmulatedDma(
+            "vda",
+            self.memory,
+            [self.slot],
+            S,
+            policy or VmmPolicy(),
+            granules.check,
+            self.events.append,
+        )
+        self.disk = VirtioBlk(bytearray(range(256)) * 16)
+        self.mmio = VirtioMmio(self.disk, self.dma, self.levels.append)
+
+    def start(self, ring: int = RING | S) -> None:
+        write = self.mmio.write_register
+        write(Mmio.Status, 3)
+        write(Mmio.DriverFeaturesSel, 1)
+        write(Mmio.DriverFeatures, 3)
+        write(Mmio.QueueSel, 0)
+        write(Mmio.QueueNum, 8)
+        for register, at in (
+            (Mmio.QueueDescLow, ring),
+            (Mmio.QueueDriverLow, ring + 0x100),
+            (Mmio.QueueDeviceLow, ring + 0x200),
+        ):
+            write(register, at & 0xFFFF_FFFF)
+            write(register + 4, at >> 32)
+        write(Mmio.QueueReady, 1)
+        write(Mmio.Status, 15)
+
+    def request(self, kind: int, sector: int, size: int, address: int = DATA | S) -> int:
+        """Put one request on the ring and notify; returns its status byte."""
+        memory = self.memory
+        memory.write(DATA - 0x1000, struct.pack("<IIQ", kind, 0, sector))
+        memory.write(DATA - 0x800, b"\xff")
+        flags = 3 if kind == 0 else 1
+        for i, d in enumerate(
+            (
+                ((DATA - 0x1000) | S, 16, 1, 1),
+                (address, size, flags, 2),
+                ((DATA - 0x800) | S, 1, 2, 0),
+            )
+        ):
+            memory.write(RING + 16 * i, struct.pack("<QIHH", *d))
+        memory.write(RING + 0x100, struct.pack("<HHH", 0, 1, 0))
+        self.mmio.write_register(Mmio.QueueNotify, 0)
+        return memory.read(DATA - 0x800, 1)[0]
+
+
+def test_read_through_the_alias() -> None:
+    bench = Bench()
+    bench.start()
+    assert bench.request(kind=0, sector=1, size=512) == 0
+    assert bench.memory.read(DATA, 512) == bytes(bench.disk.image[512:1024])
+    assert bench.mmio.read_register(Mmio.InterruptStatus) == 1
+    assert bench.levels[-1] is True
+    assert all(e.address == (e.phys or 0) | S for e in bench.events)
+
+
+def test_write_through_the_alias() -> None:
+    bench = Bench()
+    bench.start()
+    bench.memory.write(DATA, b"x" * 512)
+    assert bench.request(kind=1, sector=2, size=512) == 0
+    assert bench.disk.image[1024:1536] == b"x" * 512
+
+
+def test_a_vmm_that_does_not_mask_finds_no_memory() -> None:
+    bench = Bench(VmmPolicy(shared_bit=SharedBit.KEEP))
+    bench.start()
+    bench.request(kind=0, sector=0, size=512)
+    assert bench.mmio.read_register(Mmio.Status) & Status.NEEDS_RESET
+    assert bench.events[-1].status == "unmapped"
+
+
+def test_a_private_page_is_refused() -> None:
+    bench = Bench()
+    bench.slot.shared[bench.slot.page(DATA)] = False
+    bench.start()
+    assert bench.request(kind=0, sector=0, size=512) == 0xFF
+    assert bench.events[-1].status == "private"
+    assert bench.memory.read(DATA, 512) == bytes(512)
+
+
+def test_a_buffer_that_ends_in_a_private_page_is_refused() -> None:
+    bench = Bench()
+    bench.slot.shared[bench.slot.page(DATA + 0x1000)] = False
+    with pytest.raises(DmaError, match="private"):
+        bench.dma.read((DATA | S) + 0xFFF, 2)
+
+
+def test_sectors_beyond_the_disk_are_an_error_of_the_request_only() -> None:
+    bench = Bench()
+    bench.start()
+    assert bench.request(kind=0, sector=1 << 60, size=512) == 1
+    assert not bench.mmio.read_register(Mmio.Status) & Status.NEEDS_RESET
+
+
+def test_features_without_access_platform_are_refused() -> None:
+    bench = Bench()
+    bench.mmio.write_register(Mmio.DriverFeaturesSel, 1)
+    bench.mmio.write_register(Mmio.DriverFeatures, 1)
+    bench.mmio.write_register(Mmio.Status, 11)
+    assert not bench.mmio.read_register(Mmio.Status) & Status.FEATURES_OK
+
+
+def test_a_chain_that_loops_needs_a_reset() -> None:
+    bench = Bench()
+    bench.start()
+    bench.memory.write(RING, struct.pack("<QIHH", DATA | S, 16, 1, 0))
+    bench.memory.write(RING + 0x100, struct.pack("<HHH", 0, 1, 0))
+    bench.mmio.write_register(Mmio.QueueNotify, 0)
+    assert bench.mmio.read_register(Mmio.Status) & Status.NEEDS_RESET
+    assert "loops" in bench.mmio.error
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.binary(min_size=0x220, max_size=0x220),
+    st.lists(st.tuples(st.integers(0, 0x200), st.integers(0, (1 << 64) - 1)), max_size=12),
+)
+def test_any_ring_and_any_register_write_is_survived(
+    ring: bytes, writes: list[tuple[int, int]]
+) -> None:
+    bench = Bench()
+    bench.start()
+    bench.memory.write(RING, ring)
+    before = bytes(bench.memory.bytes[: RING - RAM])
+    bench.mmio.write_register(Mmio.QueueNotify, 0)
+    for offset, value in writes:
+        bench.mmio.write_register(offset, value)
+        bench.mmio.read_register(offset)
+        bench.mmio.write_register(Mmio.QueueNotify, 0)
+    assert len(before) == RING - RAM
