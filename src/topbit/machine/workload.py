@@ -16,7 +16,6 @@ from topbit.events import Emit, Event
 from topbit.linux.block import BlockDriver
 from topbit.scenario.scenario import WorkloadSpec
 
-
 PRIVATE = b"nobody but the Realm may see or change this"
 
 
