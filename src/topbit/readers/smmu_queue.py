@@ -18,6 +18,8 @@ _WITH_ADDRESS = (
     EventType.F_ACCESS,
     EventType.F_PERMISSION,
 )
+IMPLEMENTATION_DEFINED = set(range(0xE0, 0xF0))
+"""Event types that each SMMU may use as it likes (IHI0070 7.3)."""
 
 
 def event_of(record: EventRecord) -> Event:
@@ -45,7 +47,7 @@ def parse(name: str, data: bytes) -> list[Event]:
             where=name,
             mend="dump the queue again, or give a text log",
         )
-    known = {int(kind) for kind in EventType}
+    known = {int(kind) for kind in EventType} | IMPLEMENTATION_DEFINED
     events: list[Event] = []
     for number in range(len(data) // EVENT_BYTES):
         raw = data[number * EVENT_BYTES : (number + 1) * EVENT_BYTES]
