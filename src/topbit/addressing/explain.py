@@ -1,7 +1,8 @@
 """What does one address mean to each agent of a Realm?
 
 Sources: DEN0137 1.0 (protected and unprotected IPA); Linux 7.2
-arch/arm64/include/asm/mem_encrypt.h, KVM kvm_gpa_from_fault; cover letter of "arm64: realm: Fix DMA address for devices".
+arch/arm64/include/asm/mem_encrypt.h, KVM kvm_gpa_from_fault; cover letter
+of "arm64: realm: Fix DMA address for devices".
 """
 
 from __future__ import annotations
