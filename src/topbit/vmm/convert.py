@@ -49,10 +49,10 @@ class PageConverter:
             return self._done(slot, base, top, "shared", refused=True)
         self.realm.set_ripas(rec, base, top)
         pages = slot.pages(base, top)
-        for start, end in _runs(fresh & slot.populated[pages], base):
+        for start, end in runs(fresh & slot.populated[pages], base):
             self.realm.destroy_range(start, end, slot.to_private_pa(start))
         slot.populated[pages] &= ~fresh
-        for start, end in _runs(fresh, base):
+        for start, end in runs(fresh, base):
             pa = slot.to_shared_pa(start)
             self.realm.memory.fill(pa, end - start)
             self.realm.map_unprotected_range(start | self.shared_bit, end | self.shared_bit, pa)
@@ -64,7 +64,7 @@ class PageConverter:
         was = slot.shared[slot.pages(base, top)].copy()
         if not self._vfio(slot, base, top, was, share=False):
             return self._done(slot, base, top, "private", refused=True)
-        for start, end in _runs(was, base):
+        for start, end in runs(was, base):
             self.realm.unmap_unprotected_range(start | self.shared_bit, end | self.shared_bit)
         slot.shared[slot.pages(base, top)] = False
         self.realm.set_ripas(rec, base, top)
@@ -74,7 +74,7 @@ class PageConverter:
         self, slot: MemorySlot, base: int, top: int, changes: NDArray[np.bool_], *, share: bool
     ) -> bool:
         """Change the device mappings of the pages that change. False: the conversion must fail."""
-        for start, end in _runs(changes, base):
+        for start, end in runs(changes, base):
             try:
                 if share:
                     self.vfio.map(start, end - start, slot.to_shared_pa(start))
@@ -104,7 +104,7 @@ class PageConverter:
         return not refused
 
 
-def _runs(changes: NDArray[np.bool_], base: int) -> list[tuple[int, int]]:
+def runs(changes: NDArray[np.bool_], base: int) -> list[tuple[int, int]]:
     """Which address ranges have the runs of true pages, the first page at `base`?"""
     flags = np.concatenate(([False], changes, [False]))
     edges = np.flatnonzero(flags[1:] != flags[:-1]).tolist()

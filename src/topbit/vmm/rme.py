@@ -7,6 +7,7 @@ Calls and structures: DEN0137 1.0.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -102,13 +103,21 @@ class RealmHost:
         self.pages.free.append(params)
         return self.rd
 
-    def rec_create(self, mpidr: int, pc: int) -> int:
-        """Create a REC, runnable. Returns its address; `run_pages` holds its run page."""
+    def rec_create(
+        self, mpidr: int, pc: int, regs: Sequence[int] = (), *, runnable: bool = True
+    ) -> int:
+        """Create a REC that starts at `pc` with X0.. = `regs` (8 at most).
+
+        Returns:
+            its address; `run_pages` holds its run page.
+        """
         params = self.pages.page()
         self.memory.fill(params, PAGE)
-        self.memory.write_u64(params + RecParams.FLAGS, RecParams.FLAG_RUNNABLE)
+        self.memory.write_u64(params + RecParams.FLAGS, RecParams.FLAG_RUNNABLE if runnable else 0)
         self.memory.write_u64(params + RecParams.MPIDR, mpidr)
         self.memory.write_u64(params + RecParams.PC, pc)
+        for n, value in enumerate(regs):
+            self.memory.write_u64(params + RecParams.GPRS + 8 * n, value)
         count = self.call(Rmi.REC_AUX_COUNT, self.rd)[1]
         self.memory.write_u64(params + RecParams.NUM_AUX, count)
         for i in range(count):

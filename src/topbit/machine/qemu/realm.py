@@ -35,6 +35,8 @@ class RealmCpus:
         entry: load address of the EL2 program, where PSCI starts a vCPU.
         at_el2: is called at each trap before it is handled, `current` set: what waited for a
             vCPU at EL2 can be done now.
+        changed: is called after a change of RIPAS, still at EL2: other users of the Realm's table
+            must forget what they know of it.
 
     Attributes:
         ended: why the Realm has powered off; None while it runs.
@@ -48,6 +50,7 @@ class RealmCpus:
         recs: list[int],
         entry: int,
         at_el2: Callable[[], None],
+        changed: Callable[[], None],
     ) -> None:
         self.rmm = rmm
         self.vmm = vmm
@@ -56,6 +59,7 @@ class RealmCpus:
         self.current: Mailbox | None = None
         self._entry = entry
         self._at_el2 = at_el2
+        self._changed = changed
         self._spurious: dict[int, tuple[int, int, int]] = {}
         self._handlers: dict[int, Callable[[Mailbox, int], None]] = {
             ExceptionClass.SMC64: self._smc,
@@ -133,6 +137,7 @@ class RealmCpus:
                 # The RMM's TLBI. Until it is done another vCPU may still use the old translation
                 # of a page; both physical pages behind it belong to the guest for ever.
                 ops = [TLBI_ALL]
+                self._changed()
             outcome = self.rmm.rec(rec).resume
         if outcome.sea:
             mailbox.resume(ops + cpu.inject_abort(mailbox, SEA))

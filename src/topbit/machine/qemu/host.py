@@ -1,0 +1,237 @@
+"""Which host runs the Realm: its RMM, its VMM and its SMMU, all on QEMU's memory.
+
+The same `rmm/`, `vmm/` and page-table code as on the model machine; only the SMMU is QEMU's, and
+reads the tables that this code writes. Made while QEMU starts; completed at its first trap, when
+QEMU's own device tree stands in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from topbit.events import Emit
+from topbit.machine.qemu import boot
+from topbit.machine.qemu.devices import PciDevice
+from topbit.machine.qemu.devicetree import VirtioMmio as TreeDevice
+from topbit.machine.qemu.devicetree import realm_tree
+from topbit.machine.qemu.image import Image
+from topbit.machine.qemu.layout import ITS_DOORBELL, MIB, Layout
+from topbit.machine.qemu.process import DOORBELL_UART, RAM_BASE
+from topbit.machine.qemu.realm import RealmCpus
+from topbit.machine.qemu.smmu_port import QemuSmmuPort
+from topbit.machine.trusted import realm_ste
+from topbit.memory import PhysicalMemory
+from topbit.rmm import Granules, Rmm
+from topbit.smmu.io_pgtable import PageRange, Stage2Table
+from topbit.smmu.smmu import _as_event as as_event
+from topbit.vmm.arm_smmu_v3 import ArmSmmuV3
+from topbit.vmm.convert import runs
+from topbit.vmm.policy import VmmPolicy
+from topbit.vmm.rme import start_level
+from topbit.vmm.rme_ranges import RangeRealmHost
+from topbit.vmm.slots import PAGE, MemorySlot, PagePool
+from topbit.vmm.vfio import VfioContainer
+from topbit.vmm.vmm import Vmm
+
+PROGRAM = Path(__file__).with_name("trampoline.bin")
+DEVICE_MEMORY = 0b001  # MemAttr of a stage-2 entry with FWB: Device-nGnRE
+SMMU_BITS = 44  # QEMU's SMMU: IDR5.OAS
+TABLES = 16 * MIB
+TREE_ROOM = 1 * MIB
+TRUSTED_VMID = 0x8001
+
+
+@dataclass(frozen=True, slots=True)
+class GuestImage:
+    """What boots?
+
+    Attributes:
+        kernel: its Image.
+        initrd: initramfs, as the kernel takes it; empty for none.
+        command_line: the kernel's.
+    """
+
+    kernel: Image
+    initrd: bytes
+    command_line: str
+
+
+@dataclass(frozen=True, slots=True)
+class RealmShape:
+    """How wide and how large is the Realm?
+
+    Attributes:
+        ipa_bits: width of the IPA space, 32 to 52.
+        ram: bytes of RAM, a multiple of 2 MiB.
+        cpus: number of vCPUs.
+        policy: how its VMM behaves.
+        pci: assigned devices behind the SMMU.
+        msi_doorbell: devices may write the ITS's doorbell (else: a fault to inject).
+    """
+
+    ipa_bits: int = 41
+    ram: int = 1024 * MIB
+    cpus: int = 1
+    policy: VmmPolicy = field(default_factory=VmmPolicy)
+    pci: tuple[PciDevice, ...] = ()
+    msi_doorbell: bool = True
+
+    @property
+    def smmu(self) -> bool:
+        """Does an SMMU stand before the PCI devices? (QEMU's cannot take wider addresses)"""
+        return self.ipa_bits <= SMMU_BITS
+
+
+class QemuHost:
+    """The host of one Realm on QEMU's memory.
+
+    - `__init__`: memory, RMM, SMMU tables, and a Realm that is NEW with kernel and initramfs in
+      it; needs no QEMU.
+    - `cpus` takes the traps; at the first one the device tree is added, the Realm activated.
+
+    Args:
+        shape: the Realm.
+        layout: where everything stands.
+        memory: QEMU's memory.
+        guest: what boots.
+        emit: takes the events of RMM, VMM and SMMU tables.
+    """
+
+    def __init__(
+        self,
+        shape: RealmShape,
+        layout: Layout,
+        memory: PhysicalMemory,
+        guest: GuestImage,
+        emit: Emit,
+    ) -> None:
+        self.shape = shape
+        self.layout = layout
+        self.memory = memory
+        self.guest = guest
+        self.emit = emit
+        self.emulated: list[TreeDevice] = []
+        self.granules = Granules(memory)
+        self.granules.carve_out(layout.program, layout.pool_start - layout.program)
+        self.rmm = Rmm(memory, self.granules, abi="2.0", emit=emit)
+        self.slot = MemorySlot(layout.ipa, layout.guest_ram, layout.shared, layout.private)
+        tables = PageRange(memory, layout.pool_start, TABLES)
+        bits = min(shape.ipa_bits, SMMU_BITS)
+        self.port = QemuSmmuPort(memory, lambda: self.cpus.current)
+        self.smmu = ArmSmmuV3(self.port, memory, tables)
+        self.table = Stage2Table(
+            memory, tables, bits, start_level=start_level(bits), output_bits=SMMU_BITS, blocks=False
+        )
+        shared_bit = 1 << (shape.ipa_bits - 1)
+        self.vfio = VfioContainer(self.smmu, self.table, shared_bit, shape.policy, emit)
+        pages = PagePool(layout.pool_start + TABLES, layout.end)
+        self.vmm = Vmm(
+            self.rmm, memory, pages, [self.slot], self.vfio, shape.ipa_bits, shape.policy, emit,
+            RangeRealmHost,
+        )  # fmt: skip
+        assert isinstance(self.vmm.realm, RangeRealmHost)
+        self.realm = self.vmm.realm
+        self.cpus = RealmCpus(self.rmm, self.vmm, [], layout.program, self._at_el2, self._changed)
+        self._plan = boot.plan(
+            self.slot, guest.kernel.text_offset, guest.kernel.image_size, len(guest.initrd)
+        )
+        self._create()
+        self._assign(shape.pci)
+
+    @property
+    def shared_bit(self) -> int:
+        """What is 1 << (ipa_bits - 1)?"""
+        return self.vmm.shared_bit
+
+    def _create(self) -> None:
+        """Make the Realm and put into it what is known before QEMU runs."""
+        self.realm.activate_rmm()
+        self.realm.create()
+        self.realm.init_ripas(self.slot.ipa, self.slot.end)
+        plan, guest = self._plan, self.guest
+        boot.load(self.realm, self.slot, plan.kernel, guest.kernel.data)
+        boot.load(self.realm, self.slot, plan.initrd[0], guest.initrd)
+        for window in self.layout.windows():
+            base = window.pa | self.shared_bit
+            self.realm.map_unprotected_blocks(
+                base, base + window.size, window.pa, window.level, DEVICE_MEMORY
+            )
+        missing = ~self.slot.populated
+        missing[self.slot.pages(plan.tree, plan.tree + TREE_ROOM)] = False
+        self._populate(missing)
+
+    def _populate(self, missing: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> None:
+        for base, top in runs(missing, self.slot.ipa):
+            self.realm.populate_range(base, top, self.slot.to_private_pa(base))
+        self.slot.populated |= missing
+
+    def _assign(self, devices: Sequence[PciDevice]) -> None:
+        """Put each device's stream behind its table, and let it reach the MSI doorbell."""
+        if not self.shape.smmu:
+            return
+        self.smmu.enable()
+        if self.shape.msi_doorbell:
+            # MSI addresses are plain: the guest never aliases them.
+            page = ITS_DOORBELL & -PAGE
+            self.table.map(page, page, PAGE)
+        for device in devices:
+            if device.trusted:
+                # QEMU's SMMU has no Realm stream table: the Realm's STE goes into the only one,
+                # under a VMID that the host's own table does not have.
+                ste = realm_ste(self.rmm.realm(self.realm.rd))
+                ste.S2VMID = TRUSTED_VMID
+                self.smmu.attach(device.sid, ste)
+            else:
+                self.vfio.attach(device.sid)
+
+    def _changed(self) -> None:
+        """Make trusted streams forget the Realm's table as it was."""
+        if self.shape.smmu and any(device.trusted for device in self.shape.pci):
+            self.smmu.invalidate(TRUSTED_VMID)
+
+    def _at_el2(self) -> None:
+        """Do at a trap what needs a vCPU at EL2 or QEMU's device tree."""
+        if not self.cpus.recs:
+            self._finish()
+        self.port.flush()
+
+    def collect(self) -> None:
+        """Emit what the SMMU recorded since the last time."""
+        if not self.shape.smmu:
+            return
+        names = {device.sid: device.name for device in self.shape.pci}
+        for record in self.smmu.events():
+            event = as_event(record, "")
+            event.device = names.get(record.StreamID)
+            self.emit(event)
+
+    def _finish(self) -> None:
+        """Add the device tree and the vCPUs, and let the Realm run."""
+        dump = self.memory.read(RAM_BASE, int.from_bytes(self.memory.read(RAM_BASE + 4, 4), "big"))
+        tree = realm_tree(
+            dump,
+            memory=[(self.slot.ipa, self.slot.size)],
+            command_line=self.guest.command_line,
+            initrd=self._plan.initrd if self.guest.initrd else None,
+            virtio_mmio=self.emulated,
+            hidden=[DOORBELL_UART],
+        )
+        boot.load(self.realm, self.slot, self._plan.tree, tree)
+        self._populate(~self.slot.populated)
+        for index in range(self.shape.cpus):
+            mpidr = index & 15 | index >> 4 << 8
+            rec = self.realm.rec_create(
+                mpidr, self._plan.kernel, [self._plan.tree], runnable=index == 0
+            )
+            self.cpus.recs.append(rec)
+        self.realm.activate()
+
+
+def layout_of(shape: RealmShape) -> Layout:
+    """Where does everything stand for this Realm?"""
+    # Tables of 4 KiB pages take 1/512 of what they map, three times: private, shared, SMMU.
+    return Layout(shape.ram, shape.cpus, TABLES + 32 * MIB + (shape.ram >> 27 << 20))

@@ -1,0 +1,216 @@
+"""The QEMU machine: an unmodified kernel on QEMU's CPUs and devices, run as a Realm.
+
+    machine = QemuMachine(shape, guest, log=Path("console.log"))
+    run = machine.run(timeout=120)
+
+One thread (the caller's) serves all traps; the console and QMP have threads of their own. However
+the run ends, what was recorded until then is kept, and QEMU is gone.
+"""
+
+from __future__ import annotations
+
+import re
+import select
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from topbit.errors import GuestDiedError, RunError
+from topbit.events import Event
+from topbit.machine.qemu import debian
+from topbit.machine.qemu.console import Console
+from topbit.machine.qemu.host import PROGRAM, GuestImage, QemuHost, RealmShape, layout_of
+from topbit.machine.qemu.init import ALL_DONE
+from topbit.machine.qemu.mailbox import Mailbox
+from topbit.machine.qemu.process import DOORBELL_UART, RAM_BASE, AnonymousRam, Platform, QemuProcess
+from topbit.machine.qemu.traps import TrapLoop
+from topbit.memory import PhysicalMemory
+
+_TICK = 0.25  # seconds between looks at console and clock
+_GRACE = 2.0  # seconds for the power-off after the guest has said that it is done
+_UPTIME = re.compile(rb"^(?:@@ |\[ *)(\d+\.\d+)[ \]]", re.MULTILINE)
+
+
+@dataclass(slots=True)
+class Run:
+    """What happened in one run?
+
+    Attributes:
+        ending: "power off", "reset", "done" (the guest said so and did not power off),
+            "timeout", "interrupted" or "died: ..." with what QEMU said.
+        events: what RMM, VMM, SMMU and devices did, times on the guest's clock.
+        console: what the guest wrote.
+        seconds: from the start of QEMU to the end.
+        traps: how often the guest came to EL2.
+        shared_pages: how many pages were shared at the end.
+        notes: what did not go as it should outside the guest.
+    """
+
+    ending: str
+    events: list[Event] = field(default_factory=list)
+    console: bytes = b""
+    seconds: float = 0.0
+    traps: int = 0
+    shared_pages: int = 0
+    notes: list[str] = field(default_factory=list)
+
+    def require_end(self) -> None:
+        """Raise GuestDiedError unless the guest came to its own end."""
+        if self.ending not in ("power off", "reset", "done"):
+            raise GuestDiedError(f"the guest did not end its work: {self.ending}")
+
+
+class QemuMachine:
+    """One Realm on one QEMU.
+
+    - `__init__` starts QEMU and builds the Realm in its memory; the vCPU waits at EL2.
+    - `run` serves it to its end; `close` ends it at any time. A context manager.
+
+    Args:
+        shape: the Realm, its VMM's policy and its devices.
+        guest: what boots.
+        log: file that gets the console's output.
+        terminal: file descriptor that gets a copy of it.
+        program: QEMU; found or fetched if not given.
+        options: further options of QEMU.
+        listen: is called with each event as it happens, besides its being kept.
+
+    Raises:
+        MissingToolError: no QEMU, one that is too old, or no qemu.qmp.
+        RunError: no memory, or QEMU ended at once.
+    """
+
+    def __init__(
+        self,
+        shape: RealmShape,
+        guest: GuestImage,
+        *,
+        log: Path | None = None,
+        terminal: int | None = None,
+        program: Path | None = None,
+        options: tuple[str, ...] = (),
+        listen: Callable[[Event], None] | None = None,
+    ) -> None:
+        self.shape = shape
+        self.events: list[Event] = []
+        self._listen = listen
+        self._started = time.monotonic()
+        program = program or debian.find("qemu")
+        layout = layout_of(shape)
+        self._ram = AnonymousRam(layout.ram)
+        self.memory = PhysicalMemory(RAM_BASE, layout.ram, self._ram.buffer)
+        self.memory.write(layout.program, PROGRAM.read_bytes())
+        self.mailboxes = [
+            Mailbox(self.memory, layout.program, index, DOORBELL_UART, self._alive)
+            for index in range(shape.cpus)
+        ]
+        arguments = [word for device in shape.pci for word in device.arguments()]
+        platform = Platform(layout.ram, layout.program, shape.cpus, shape.smmu)
+        self.process = QemuProcess(program, platform, self._ram, [*arguments, *options])
+        try:
+            self.console = Console(self.process.console, log, terminal)
+            self.host = QemuHost(shape, layout, self.memory, guest, self._emit)
+            self.traps = TrapLoop(self.mailboxes, self.process.doorbell, self.host.cpus)
+            self.process.require_version()
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> QemuMachine:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def run(self, timeout: float | None = None) -> Run:
+        """Serve the guest until it ends, QEMU ends, `timeout` seconds have passed, or Ctrl-C."""
+        ending = ""
+        try:
+            ending = self._serve(timeout)
+        except KeyboardInterrupt:
+            ending = "interrupted"
+        except RunError as error:
+            ending = f"died: {error}"
+        self.host.collect()
+        self.process.stop()
+        self.console.finish()
+        run = Run(
+            ending,
+            self.events,
+            self.console.output,
+            time.monotonic() - self._started,
+            self.traps.traps,
+            int(self.host.slot.shared.sum()),
+        )
+        if self.console.error:
+            run.notes.append(f"the console's copy is incomplete: {self.console.error}")
+        self._to_guest_clock()
+        return run
+
+    def close(self) -> None:
+        """End QEMU and release what belonged to the run."""
+        self.process.close()
+        self._ram.close()
+
+    def _alive(self) -> bool:
+        return self.process.running
+
+    def _emit(self, event: Event) -> None:
+        event.time = time.monotonic()
+        self.events.append(event)
+        if self._listen is not None:
+            self._listen(event)
+
+    def _serve(self, timeout: float | None) -> str:
+        end = None if timeout is None else self._started + timeout
+        poll = select.poll()
+        poll.register(self.traps, select.POLLIN)
+        poll.register(self.process.pidfd, select.POLLIN)
+        done_at: float | None = None
+        seen, looked = 0, 0.0
+        while self.host.cpus.ended is None:
+            for descriptor, _ in poll.poll(_TICK * 1000):
+                if descriptor == self.process.pidfd:
+                    return self._qemu_ended()
+                if not self.traps.ready():
+                    poll.unregister(self.traps)  # QEMU is going; the pidfd tells when
+            now = time.monotonic()
+            if now > looked + _TICK:
+                self.host.collect()
+                looked = now
+            if end is not None and now > end:
+                return "timeout"
+            if done_at is None and len(self.console) > seen:
+                start, seen = max(0, seen - len(ALL_DONE)), len(self.console)
+                if self.console.saw(f"\n{ALL_DONE}".encode(), start):
+                    done_at = now
+            if done_at is not None and now > done_at + _GRACE:
+                return "done"
+        return self.host.cpus.ended
+
+    def _qemu_ended(self) -> str:
+        self.process.process.wait()
+        if self.process.process.returncode == 0:
+            return "died: QEMU ended by itself"
+        return f"died: QEMU: {self.process.complaint()}"
+
+    def _to_guest_clock(self) -> None:
+        """Put the events' times on the clock of the guest's kernel log and trace.
+
+        A line of the console carries the guest's time and arrives a little later: the smallest
+        difference over all lines is the offset, right to about a millisecond.
+        """
+        offset = self._started
+        differences = []
+        output, position = self.console.output, 0
+        for arrival, length in self.console.arrivals:
+            for stamp in _UPTIME.findall(output, position, length):
+                if float(stamp) > 0:
+                    differences.append(arrival - float(stamp))
+            position = max(position, output.rfind(b"\n", 0, length) + 1)
+        if differences:
+            offset = min(differences)
+        for event in self.events:
+            if event.time is not None:
+                event.time -= offset
