@@ -18,7 +18,7 @@ from topbit.arch.rmi import Ripas, RttState
 from topbit.rmm import Rmm, State
 from topbit.rmm.granules import GRANULE
 from topbit.rmm.realm import Realm
-from topbit.rmm.rtt import ENTRIES, LAST, SHIFTS
+from topbit.rmm.rtt import ENTRIES, LAST, SHIFTS, UNASSIGNED_NS
 
 
 def check(rmm: Rmm) -> None:
@@ -56,13 +56,16 @@ def _tables(realm: Realm, uses: Counter[tuple[int, State]]) -> None:
     pending = [(rtt.base, rtt.start_level, 0, rtt.roots * ENTRIES)]
     while pending:
         table, level, base, count = pending.pop()
-        for i, word in enumerate(memory.table(table, count).tolist()):
+        words = memory.table(table, count)
+        used = min(count, (top - base) >> SHIFTS[level])
+        split = min(max((rtt.half - base) >> SHIFTS[level], 0), used)
+        assert not words[used:].any(), "an entry beyond the IPA space is not zero"
+        assert (words[:split] != UNASSIGNED_NS).all(), "unassigned, of the wrong half"
+        assert words[split:used].all(), "unassigned, of the wrong half"
+        quiet = (words == 0) | (words == UNASSIGNED_NS)
+        for i in (~quiet).nonzero()[0].tolist():
+            word = int(words[i])
             ipa = base + (i << SHIFTS[level])
-            if ipa >= top:
-                assert word == 0, f"an entry beyond the IPA space holds {word:#x}"
-                continue
-            if not word:
-                continue
             entry = rtt.decode(word, level)
             where = f"entry {word:#x} of IPA {ipa:#x}, level {level}"
             if entry.state == RttState.TABLE:
