@@ -14,12 +14,15 @@ import ctypes
 import os
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "src"))
 
 from topbit.arch.smmuv3 import CR0, Reg
 from topbit.memory import PhysicalMemory

@@ -13,8 +13,11 @@ import argparse
 import random
 import sys
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "src"))
 
 from topbit.arch.smmuv3 import CR0, STE, Config, EventRecord, Opcode, Reg
 from topbit.memory import PhysicalMemory

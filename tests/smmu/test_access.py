@@ -187,7 +187,7 @@ def test_the_smmus_own_fetches_meet_granule_protection(page: int, name: str, cod
     assert (event.name, event.GPCF) == (name, 1)
     far = RootGpfFar.of(machine.smmu.read_root_reg(RootReg.GPF_FAR))
     assert far.REASON == 1
-    assert far.FAULTCODE == code
+    assert far.fields()["FAULTCODE"] == code
 
 
 def trusted(machine: Machine, protection: Protection) -> Stage2Table:
