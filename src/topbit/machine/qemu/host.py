@@ -7,13 +7,14 @@ QEMU's own device tree stands in memory.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from topbit.events import Emit
+from topbit.events import Emit, Event
 from topbit.machine.qemu import boot
 from topbit.machine.qemu.devices import PciDevice
 from topbit.machine.qemu.devicetree import VirtioMmio as TreeDevice
@@ -30,7 +31,7 @@ from topbit.smmu.io_pgtable import PageRange, Stage2Table
 from topbit.smmu.smmu import _as_event as as_event
 from topbit.vmm.arm_smmu_v3 import ArmSmmuV3
 from topbit.vmm.convert import runs
-from topbit.vmm.policy import VmmPolicy
+from topbit.vmm.policy import SmmuMap, VmmPolicy
 from topbit.vmm.rme import start_level
 from topbit.vmm.rme_ranges import RangeRealmHost
 from topbit.vmm.slots import PAGE, MemorySlot, PagePool
@@ -127,7 +128,10 @@ class QemuHost:
             memory, tables, bits, start_level=start_level(bits), output_bits=SMMU_BITS, blocks=False
         )
         shared_bit = 1 << (shape.ipa_bits - 1)
-        self.vfio = VfioContainer(self.smmu, self.table, shared_bit, shape.policy, emit)
+        behind = shape.policy
+        if not shape.smmu:  # nothing is assigned, so nothing is mapped for devices
+            behind = dataclasses.replace(behind, smmu_map=SmmuMap.NONE)
+        self.vfio = VfioContainer(self.smmu, self.table, shared_bit, behind, emit)
         pages = PagePool(layout.pool_start + TABLES, layout.end)
         self.vmm = Vmm(
             self.rmm, memory, pages, [self.slot], self.vfio, shape.ipa_bits, shape.policy, emit,
@@ -153,8 +157,8 @@ class QemuHost:
         self.realm.create()
         self.realm.init_ripas(self.slot.ipa, self.slot.end)
         plan, guest = self._plan, self.guest
-        boot.load(self.realm, self.slot, plan.kernel, guest.kernel.data)
-        boot.load(self.realm, self.slot, plan.initrd[0], guest.initrd)
+        self._load(plan.kernel, guest.kernel.data)
+        self._load(plan.initrd[0], guest.initrd)
         for window in self.layout.windows():
             base = window.pa | self.shared_bit
             self.realm.map_unprotected_blocks(
@@ -163,6 +167,16 @@ class QemuHost:
         missing = ~self.slot.populated
         missing[self.slot.pages(plan.tree, plan.tree + TREE_ROOM)] = False
         self._populate(missing)
+
+    def _load(self, ipa: int, data: bytes) -> None:
+        """Put an image into the Realm, with one event instead of one for each page."""
+        self.rmm.listening = False
+        boot.load(self.realm, self.slot, ipa, data)
+        self.rmm.listening = True
+        pa = self.slot.to_private_pa(ipa)
+        self.emit(
+            Event("rmm", "rtt_map", address=ipa, phys=ipa, pa=pa, size=len(data), attrs="protected")
+        )
 
     def _populate(self, missing: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> None:
         for base, top in runs(missing, self.slot.ipa):
@@ -220,7 +234,7 @@ class QemuHost:
             virtio_mmio=self.emulated,
             hidden=[DOORBELL_UART],
         )
-        boot.load(self.realm, self.slot, self._plan.tree, tree)
+        self._load(self._plan.tree, tree)
         self._populate(~self.slot.populated)
         for index in range(self.shape.cpus):
             mpidr = index & 15 | index >> 4 << 8

@@ -27,6 +27,7 @@ from topbit.machine.qemu.process import DOORBELL_UART, RAM_BASE, AnonymousRam, P
 from topbit.machine.qemu.traps import TrapLoop
 from topbit.memory import PhysicalMemory
 
+MAX_EVENTS = 2_000_000  # a guest can cause any number of them
 _TICK = 0.25  # seconds between looks at console and clock
 _GRACE = 2.0  # seconds for the power-off after the guest has said that it is done
 _UPTIME = re.compile(rb"^(?:@@ |\[ *)(\d+\.\d+)[ \]]", re.MULTILINE)
@@ -145,6 +146,8 @@ class QemuMachine:
         )
         if self.console.error:
             run.notes.append(f"the console's copy is incomplete: {self.console.error}")
+        if len(self.events) == MAX_EVENTS:
+            run.notes.append(f"only the first {MAX_EVENTS} events were kept")
         self._to_guest_clock()
         return run
 
@@ -158,7 +161,8 @@ class QemuMachine:
 
     def _emit(self, event: Event) -> None:
         event.time = time.monotonic()
-        self.events.append(event)
+        if len(self.events) < MAX_EVENTS:
+            self.events.append(event)
         if self._listen is not None:
             self._listen(event)
 
