@@ -168,7 +168,11 @@ class Rmm:
             `Translated`; `Sea` if the RMM injects an external abort; or the `Exit` that was
             written to the run page.
         """
-        return stage2_access.access(self, self.running(rec_pa), ipa, kind, size, value, esr)
+        found = stage2_access.access(self, self.running(rec_pa), ipa, kind, size, value, esr)
+        if self.listening and isinstance(found, Sea):
+            fault = f"stage 2 fault, fsc 0x{found.fsc:02x}"
+            self.emit(Event("rmm", "sea", address=ipa, direction=kind, size=size, detail=fault))
+        return found
 
     def interrupt(self, rec_pa: int, reason: ExitReason = ExitReason.IRQ) -> Exit:
         """Take a running REC back to the host for an interrupt (IRQ, FIQ or SERROR)."""
@@ -202,10 +206,7 @@ class Rmm:
         rec_.running = False
         write_exit(self, rec_.run, exit_)
         if self.listening:
-            ipa = exit_.hpfar << 8 if exit_.reason == ExitReason.SYNC else exit_.ripas_base
-            self.emit(
-                Event("rmm", "rmm_exit", address=ipa, status=exit_.reason.name, detail=str(exit_))
-            )
+            self.emit(exit_event(exit_))
         return exit_
 
     def serve_2_0(self) -> None:
@@ -269,6 +270,19 @@ class Rmm:
             self.say_ripas(realm_, ipa, size, Ripas.DESTROYED)
         elif (words & np.uint64(1)).any():
             self.say_rtt("rtt_unmap", realm_, ipa, None, size)
+
+
+def exit_event(exit_: Exit) -> Event:
+    """Which event tells of an exit? `address`: the IPA as the host sees it, shared bit and all."""
+    event = Event("rmm", "rmm_exit", status=exit_.reason.name)
+    if exit_.reason == ExitReason.SYNC:
+        event.address = exit_.hpfar << 8 | exit_.far
+        event.detail = f"ESR 0x{exit_.esr:08x}"
+    elif exit_.reason in (ExitReason.RIPAS_CHANGE, ExitReason.VDEV_MAP):
+        event.phys = exit_.ripas_base
+        event.size = exit_.ripas_top - exit_.ripas_base
+        event.attrs = Ripas(exit_.ripas_value).name
+    return event
 
 
 def version(rmm: Rmm, requested: int) -> tuple[int, ...]:
