@@ -157,7 +157,8 @@ def test_raw_fields_of_trace_cmd() -> None:
     assert (event.event, event.address) == ("dma_unmap", 0x10078D2B800)
     assert event.attrs == "SKIP_CPU_SYNC|MMIO"
     event = one(
-        "swiotlb_bounced:  dev_name=0000:00:01.0 dma_mask=ffffffff dev_addr=50a71000 size=16 force=1"
+        "swiotlb_bounced:  dev_name=0000:00:01.0 dma_mask=ffffffff dev_addr=50a71000 size=16 "
+        "force=1"
     )
     assert (event.device, event.status) == ("0000:00:01.0", "FORCE")
 

@@ -119,7 +119,8 @@ class Recording:
         try:
             metadata = polars.read_parquet_metadata(where)
             frame = polars.read_parquet(where)
-        except (polars.exceptions.PolarsError, OSError) as error:
+        # A flipped bit in a page can make the Rust side panic, which is no PolarsError.
+        except (polars.exceptions.PolarsError, polars.exceptions.PanicException, OSError) as error:
             why = str(error).partition("\n")[0]
             raise InputError(f"is a damaged recording: {why}", where=where) from error
         if PLATFORM_KEY not in metadata:
