@@ -7,7 +7,7 @@ values come in, the answer is a status, an exit or an abort, never a Python exce
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -16,42 +16,29 @@ from topbit.arch import psci as psci_numbers
 from topbit.arch.rmi import (
     UNKNOWN_FUNCTION,
     ExitReason,
-    Feature0,
     Ripas,
-    Rmi,
-    Rmi2,
     RmiStatus,
 )
-from topbit.arch.rsi import VERSION_1_0, VERSION_1_1, Rsi
+from topbit.arch.rsi import VERSION_1_0, VERSION_1_1
 from topbit.events import Emit, Event, ignore
 from topbit.memory import PhysicalMemory, Words
 from topbit.rmm import (
-    data,
-    delegate,
+    commands,
     devices,
-    map_ranges,
     psci,
-    realm,
-    rec,
-    ripas,
     rsi,
     stage2_access,
-    tables,
-    unmap_ranges,
 )
 from topbit.rmm.attestation import Attestor
 from topbit.rmm.devices import MappingRequest, Vdev
-from topbit.rmm.granules import NS, Granules
-from topbit.rmm.realm import MAX_BREAKPOINTS, Realm
+from topbit.rmm.granules import Granules
+from topbit.rmm.realm import Realm
 from topbit.rmm.rec import Exit, Rec, Resume, write_exit
 from topbit.rmm.rtt import SHIFTS
 from topbit.rmm.stage2_access import Kind, Sea, Translated
 
 Abi: TypeAlias = Literal["1.0", "2.0"]
-RmiHandler: TypeAlias = "Callable[..., tuple[int, ...]]"
 
-RMI_VERSION_1_0 = 0x1_0000
-RMI_VERSION_2_0 = 0x2_0000
 RSI_REGISTERS = 31
 
 
@@ -95,7 +82,7 @@ class Rmm:
         self.pdevs: dict[int, int] = {}
         self.vdevs: dict[int, Vdev] = {}
         self.active = abi == "1.0"
-        self._rmi = dict(RMI_1_0) if abi == "1.0" else dict(BEFORE_ACTIVATE)
+        self._rmi = dict(commands.RMI_1_0) if abi == "1.0" else dict(commands.BEFORE_ACTIVATE)
         self._rsi = dict(rsi.HANDLERS)
 
     def rmi(self, fid: int, args: Sequence[int] = ()) -> tuple[int, ...]:
@@ -111,7 +98,7 @@ class Rmm:
         """
         call = self._rmi.get(fid)
         if call is None:
-            if not self.active and fid in RMI_2_0:
+            if not self.active and fid in commands.RMI_2_0:
                 return (int(RmiStatus.ERROR_GLOBAL),)
             return (UNKNOWN_FUNCTION,)
         handler, count = call
@@ -212,8 +199,8 @@ class Rmm:
     def serve_2_0(self) -> None:
         """Answer all commands of RMI 2.0."""
         self.active = True
-        self._rmi = dict(RMI_2_0)
-        self._rsi |= RSI_1_1
+        self._rmi = dict(commands.RMI_2_0)
+        self._rsi |= commands.RSI_1_1
 
     def attestor(self) -> Attestor:
         """Who signs the tokens of this RMM? Made, with its keys, when first asked for.
@@ -283,103 +270,3 @@ def exit_event(exit_: Exit) -> Event:
         event.size = exit_.ripas_top - exit_.ripas_base
         event.attrs = Ripas(exit_.ripas_value).name
     return event
-
-
-def version(rmm: Rmm, requested: int) -> tuple[int, ...]:
-    """RMI_VERSION(requested) -> lower, higher implemented revision."""
-    own = RMI_VERSION_1_0 if rmm.abi == "1.0" else RMI_VERSION_2_0
-    status = RmiStatus.SUCCESS if requested == own else RmiStatus.ERROR_INPUT
-    return (int(status), own, own)
-
-
-def features(rmm: Rmm, index: int) -> tuple[int, ...]:
-    """RMI_FEATURES(index) -> feature register; all but register 0 are zero."""
-    if index:
-        return (int(RmiStatus.SUCCESS), 0)
-    widest = realm.MAX_IPA_BITS_LPA2 if rmm.lpa2 else realm.MAX_IPA_BITS
-    value = widest << Feature0.S2SZ | int(rmm.lpa2) << Feature0.LPA2
-    value |= MAX_BREAKPOINTS << Feature0.NUM_BPS | MAX_BREAKPOINTS << Feature0.NUM_WPS
-    value |= 1 << Feature0.HASH_SHA_256 | 1 << Feature0.HASH_SHA_512
-    return (int(RmiStatus.SUCCESS), value)
-
-
-def config_set(rmm: Rmm, config_pa: int) -> tuple[int, ...]:
-    """RMI_RMM_CONFIG_SET(config): before activation; this RMM has nothing to configure."""
-    refused = rmm.active or rmm.granules.get(config_pa) != NS
-    return (int(RmiStatus.ERROR_INPUT if refused else RmiStatus.SUCCESS),)
-
-
-def activate(rmm: Rmm) -> tuple[int, ...]:
-    """RMI_RMM_ACTIVATE(): from now on the other commands of 2.0 answer."""
-    if rmm.active:
-        return (int(RmiStatus.ERROR_GLOBAL),)
-    rmm.serve_2_0()
-    return (int(RmiStatus.SUCCESS),)
-
-
-RMI_1_0: dict[int, tuple[RmiHandler, int]] = {
-    Rmi.VERSION: (version, 1),
-    Rmi.FEATURES: (features, 1),
-    Rmi.GRANULE_DELEGATE: (delegate.granule_delegate, 1),
-    Rmi.GRANULE_UNDELEGATE: (delegate.granule_undelegate, 1),
-    Rmi.REALM_CREATE: (realm.realm_create, 2),
-    Rmi.REALM_ACTIVATE: (realm.realm_activate, 1),
-    Rmi.REALM_DESTROY: (realm.realm_destroy, 1),
-    Rmi.REC_CREATE: (rec.rec_create, 3),
-    Rmi.REC_DESTROY: (rec.rec_destroy, 1),
-    Rmi.REC_ENTER: (rec.rec_enter, 2),
-    Rmi.REC_AUX_COUNT: (rec.rec_aux_count, 1),
-    Rmi.PSCI_COMPLETE: (psci.psci_complete, 3),
-    Rmi.DATA_CREATE: (data.data_create, 5),
-    Rmi.DATA_CREATE_UNKNOWN: (data.data_create_unknown, 3),
-    Rmi.DATA_DESTROY: (data.data_destroy, 2),
-    Rmi.RTT_CREATE: (tables.rtt_create, 4),
-    Rmi.RTT_DESTROY: (tables.rtt_destroy, 3),
-    Rmi.RTT_FOLD: (tables.rtt_fold, 3),
-    Rmi.RTT_READ_ENTRY: (tables.rtt_read_entry, 3),
-    Rmi.RTT_MAP_UNPROTECTED: (tables.rtt_map_unprotected, 4),
-    Rmi.RTT_UNMAP_UNPROTECTED: (tables.rtt_unmap_unprotected, 3),
-    Rmi.RTT_INIT_RIPAS: (ripas.rtt_init_ripas, 3),
-    Rmi.RTT_SET_RIPAS: (ripas.rtt_set_ripas, 4),
-}
-
-RSI_1_1: dict[int, Callable[..., Resume | Exit]] = {
-    Rsi.VDEV_GET_INFO: devices.vdev_get_info,
-    Rsi.VDEV_DMA_ENABLE: devices.vdev_dma_enable,
-    Rsi.VDEV_DMA_DISABLE: devices.vdev_dma_disable,
-    Rsi.VDEV_VALIDATE_MAPPING: devices.vdev_validate_mapping,
-}
-_REPLACED = {
-    Rmi.GRANULE_DELEGATE,
-    Rmi.GRANULE_UNDELEGATE,
-    Rmi.DATA_CREATE_UNKNOWN,
-    Rmi.DATA_DESTROY,
-    Rmi.RTT_MAP_UNPROTECTED,
-    Rmi.RTT_UNMAP_UNPROTECTED,
-}
-RMI_2_0: dict[int, tuple[RmiHandler, int]] = {
-    **{fid: call for fid, call in RMI_1_0.items() if fid not in _REPLACED},
-    Rmi2.RMM_CONFIG_SET: (config_set, 1),
-    Rmi2.RMM_ACTIVATE: (activate, 0),
-    Rmi2.GRANULE_RANGE_DELEGATE: (delegate.granule_range_delegate, 2),
-    Rmi2.GRANULE_RANGE_UNDELEGATE: (delegate.granule_range_undelegate, 2),
-    Rmi2.RTT_DATA_MAP: (map_ranges.rtt_data_map, 5),
-    Rmi2.RTT_DATA_UNMAP: (unmap_ranges.rtt_data_unmap, 5),
-    Rmi2.RTT_UNPROT_MAP: (map_ranges.rtt_unprot_map, 5),
-    Rmi2.RTT_UNPROT_UNMAP: (unmap_ranges.rtt_unprot_unmap, 5),
-    Rmi2.RTT_DEV_MAP: (map_ranges.rtt_dev_map, 5),
-    Rmi2.RTT_DEV_UNMAP: (unmap_ranges.rtt_dev_unmap, 5),
-    Rmi2.REALM_TERMINATE: (realm.realm_terminate, 1),
-    Rmi2.PDEV_CREATE: (devices.pdev_create, 2),
-    Rmi2.PDEV_DESTROY: (devices.pdev_destroy, 1),
-    Rmi2.VDEV_CREATE: (devices.vdev_create, 4),
-    Rmi2.VDEV_DESTROY: (devices.vdev_destroy, 3),
-    Rmi2.VDEV_LOCK: (devices.vdev_lock, 3),
-    Rmi2.VDEV_START: (devices.vdev_start, 3),
-    Rmi2.VDEV_UNLOCK: (devices.vdev_unlock, 3),
-    Rmi2.VDEV_GET_STATE: (devices.vdev_get_state, 1),
-    Rmi2.RTT_DEV_VALIDATE: (devices.rtt_dev_validate, 4),
-}
-BEFORE_ACTIVATE: dict[int, tuple[RmiHandler, int]] = {
-    fid: RMI_2_0[fid] for fid in (Rmi.VERSION, Rmi.FEATURES, Rmi2.RMM_CONFIG_SET, Rmi2.RMM_ACTIVATE)
-}
