@@ -116,7 +116,23 @@ KINDS: dict[str, Kind] = {
     ),
     "rmm_exit": Kind(
         "rmm",
-        {"address": "IPA of the exit", "status": "the exit reason", "detail": "the exit record"},
+        {
+            "address": "IPA of a synchronous exit, with the shared bit",
+            "phys": "first IPA of a RIPAS change",
+            "size": "bytes of a RIPAS change",
+            "status": "the exit reason",
+            "attrs": "the RIPAS that is asked for",
+            "detail": "ESR of a synchronous exit",
+        },
+    ),
+    "sea": Kind(
+        "rmm",
+        {
+            "address": "IPA of an access that got an external abort",
+            "direction": "kind of the access",
+            "size": "bytes",
+            "detail": "why",
+        },
     ),
     "granule": Kind(
         "rmm", {"pa": "first granule", "size": "bytes", "status": "its new state or PAS"}
