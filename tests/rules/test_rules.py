@@ -500,6 +500,26 @@ CASES = {
     "P4: stopped by granule protection": Case(
         "P4", "vmm", [access(BUFFER, "GPF")], [access(BUFFER, "F_TRANSLATION")], says="stopped it"
     ),
+    "A1: no invalidation": Case(
+        "A1",
+        "vmm",
+        [*SHARED, iommu_unmap(POOL | S), access(POOL | S, "ok", attrs="shared")],
+        [*SHARED, access(POOL | S, "ok", attrs="shared"), iommu_unmap(POOL | S)],
+        says="CMD_TLBI",
+    ),
+    "A1: no invalidation, and granule protection stops it": Case(
+        "A1",
+        "vmm",
+        [*SHARED, iommu_unmap(POOL | S), access(POOL | S, "GPF")],
+        [*SHARED, iommu_unmap(POOL | S), access(POOL | S, "F_TRANSLATION")],
+    ),
+    "A2: use after unmap that no fault shows": Case(
+        "A2",
+        "device",
+        [dma_map(), dma_unmap(), access(POOL | S, "ok", attrs="shared")],
+        [dma_map(), access(POOL | S, "ok", attrs="shared"), dma_unmap()],
+        says="let it through",
+    ),
     "D1: wrong data": Case(
         "D1",
         "device",

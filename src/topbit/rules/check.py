@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from topbit.recording import Recording
-from topbit.rules import faults, helpers, host, mappings, pages, pool
+from topbit.rules import accesses, faults, helpers, host, mappings, pages, pool
 from topbit.rules.finding import SEVERITIES, Checked, Finding, NotChecked
 from topbit.rules.rule import RULES
 from topbit.rules.tables import usable
 
-FAMILIES = (helpers, mappings, host, faults, pages, pool)
+FAMILIES = (helpers, mappings, host, faults, accesses, pages, pool)
 """The modules that hold rules; importing them registers the rules."""
 
 MAX_EVIDENCE = 8

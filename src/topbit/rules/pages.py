@@ -100,10 +100,10 @@ def private_memory_is_not_reached(recording: Recording) -> Iterator[Finding]:
             "P4",
             "violation",
             "vmm",
-            "the VMM's tables led an untrusted device to private memory; granule protection "
+            "the VMM let an untrusted device through to private memory; granule protection "
             "stopped it"
             if stopped
-            else "an untrusted device reached private memory through the VMM's tables",
+            else "the VMM let an untrusted device reach private memory",
             device=device_name(recording, row["device"], row["sid"]),
             seen=f"{address(row['address'])}{reached}: {row['status']}",
             expected="shared memory, or an SMMU fault",
