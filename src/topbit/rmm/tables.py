@@ -156,14 +156,14 @@ def rtt_fold(rmm: Rmm, rd: int, ipa: int, level: int) -> tuple[int, ...]:
     words = rtt.table(table)
     first = int(words[0])
     if first & (1 | HIPAS_MASK):
-        if level < LAST and first & 3 == 3:
-            return (rtt_error(level), 0)
         pa = rtt.pa_of(first)
         step = 1 << SHIFTS[level]
         rest = first & ~rtt.address(pa)
         held = first & NS or entries.is_held(words, level).all()
         if held and not first & NS and level <= MIN_BLOCK_LEVEL:
             return (rtt_error(at), 0)
+        if level < LAST and first & 3 == 3:
+            return (rtt_error(level), 0)
         if rtt.lpa2:
             run = np.array([rtt.address(pa + i * step) for i in range(ENTRIES)], np.uint64)
         else:
