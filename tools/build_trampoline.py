@@ -18,7 +18,10 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-SOURCES = (ROOT / "src/topbit/machine/qemu/trampoline.S",)
+SOURCES = (
+    ROOT / "src/topbit/machine/qemu/trampoline.S",
+    ROOT / "tests/machine/qemu/payload.S",
+)
 
 
 def build(source: Path) -> bytes:

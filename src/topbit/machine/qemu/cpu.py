@@ -11,15 +11,9 @@ from collections.abc import Mapping
 from enum import IntEnum
 
 from topbit.arch.stage2 import LAST_LEVEL
-from topbit.machine.qemu.mailbox import TLBI_ALL, Mailbox, Op, Ops, execute
+from topbit.machine.qemu.mailbox import SET_EL1, TLBI_ALL, Mailbox, Op, Ops, execute
 
 _SYSTEM_REGISTERS = {  # op0, op1, CRn, CRm, op2
-    "SCTLR_EL1": (3, 0, 1, 0, 0),
-    "ESR_EL1": (3, 0, 5, 2, 0),
-    "FAR_EL1": (3, 0, 6, 0, 0),
-    "SPSR_EL1": (3, 0, 4, 0, 0),
-    "ELR_EL1": (3, 0, 4, 0, 1),
-    "VBAR_EL1": (3, 0, 12, 0, 0),
     "SCTLR_EL2": (3, 4, 1, 0, 0),
     "HCR_EL2": (3, 4, 1, 1, 0),
     "HCRX_EL2": (3, 4, 1, 2, 2),
@@ -152,13 +146,13 @@ def inject_undefined(mailbox: Mailbox) -> Ops:
     """Which operations let the guest take its trapped instruction as undefined, at EL1?"""
     if exception_class(mailbox.esr) == ExceptionClass.HVC64:
         mailbox.elr -= 4  # the return address of an HVC is behind it
-    return _inject(mailbox, 1 << 25, None)
+    return _inject(mailbox, 1 << 25, 0)
 
 
-def _inject(mailbox: Mailbox, esr: int, far: int | None) -> Ops:
+def _inject(mailbox: Mailbox, esr: int, far: int) -> Ops:
     """Take an exception to EL1 (DDI0487 AArch64.TakeException, what EL1 can observe of it)."""
-    vbar, sctlr = mailbox.do([mrs("VBAR_EL1"), mrs("SCTLR_EL1")])
-    spsr, elr = mailbox.spsr, mailbox.elr
+    sctlr, spsr = mailbox.sctlr_el1, mailbox.spsr
+    mailbox.take_exception(mailbox.elr, spsr, esr, far)
     if spsr & 0x10:
         offset = 0x600  # AArch32 EL0
     elif spsr & 0xC == 0:
@@ -168,10 +162,9 @@ def _inject(mailbox: Mailbox, esr: int, far: int | None) -> Ops:
     kept = spsr & (0xF << 28 | 1 << 24 | 1 << 22)  # NZCV, DIT, PAN
     pan = 0 if sctlr & 1 << 23 else 1 << 22  # SCTLR_EL1.SPAN
     ssbs = 1 << 12 if sctlr & 1 << 44 else 0  # SCTLR_EL1.DSSBS
-    mailbox.elr = vbar + offset & 0xFFFF_FFFF_FFFF_FFFF
+    mailbox.elr = mailbox.vbar_el1 + offset & 0xFFFF_FFFF_FFFF_FFFF
     mailbox.spsr = EL1H_MASKED | kept | pan | ssbs | 1 << 25  # TCO
-    ops = [msr("ELR_EL1", elr), msr("SPSR_EL1", spsr), msr("ESR_EL1", esr)]
-    return ops if far is None else [*ops, msr("FAR_EL1", far)]
+    return [SET_EL1]
 
 
 def _encoding(register: str) -> int:

@@ -20,7 +20,9 @@ from topbit.machine.qemu.devices import PciDevice
 from topbit.machine.qemu.devicetree import VirtioMmio as TreeDevice
 from topbit.machine.qemu.devicetree import realm_tree
 from topbit.machine.qemu.image import Image
-from topbit.machine.qemu.layout import ITS_DOORBELL, MIB, Layout
+from topbit.machine.qemu.its import ItsFrame, RedistributorFrame
+from topbit.machine.qemu.layout import GICR, GICR_BYTES, ITS, ITS_DOORBELL, MIB, Layout
+from topbit.machine.qemu.mailbox import Mailbox
 from topbit.machine.qemu.process import DOORBELL_UART, RAM_BASE
 from topbit.machine.qemu.realm import RealmCpus
 from topbit.machine.qemu.smmu_port import QemuSmmuPort
@@ -122,7 +124,7 @@ class QemuHost:
         self.slot = MemorySlot(layout.ipa, layout.guest_ram, layout.shared, layout.private)
         tables = PageRange(memory, layout.pool_start, TABLES)
         bits = min(shape.ipa_bits, SMMU_BITS)
-        self.port = QemuSmmuPort(memory, lambda: self.cpus.current)
+        self.port = QemuSmmuPort(memory, self._mailbox)
         self.smmu = ArmSmmuV3(self.port, memory, tables)
         self.table = Stage2Table(
             memory, tables, bits, start_level=start_level(bits), output_bits=SMMU_BITS, blocks=False
@@ -143,6 +145,11 @@ class QemuHost:
         self._plan = boot.plan(
             self.slot, guest.kernel.text_offset, guest.kernel.image_size, len(guest.initrd)
         )
+        self.its = ItsFrame(memory, self.slot, tables, self._mailbox)
+        self.vmm.mmio[ITS] = self.its
+        for index in range(shape.cpus):
+            frame = RedistributorFrame(index, self.slot, tables, self._mailbox)
+            self.vmm.mmio[GICR + index * GICR_BYTES] = frame
         self._create()
         self._assign(shape.pci)
 
@@ -150,6 +157,9 @@ class QemuHost:
     def shared_bit(self) -> int:
         """What is 1 << (ipa_bits - 1)?"""
         return self.vmm.shared_bit
+
+    def _mailbox(self) -> Mailbox | None:
+        return self.cpus.current
 
     def _create(self) -> None:
         """Make the Realm and put into it what is known before QEMU runs."""

@@ -101,12 +101,17 @@ class Layout:
         """Which device registers may the guest reach without a trap?
 
         Not among them: what makes its own accesses to memory on the guest's word (fw-cfg, QEMU's
-        virtio-mmio transports), the host's SMMU, and the doorbell's UART.
+        virtio-mmio transports; of ITS and redistributors the pages that name tables, see `its`),
+        the host's SMMU, and the doorbell's UART.
         """
+        redistributors = [
+            Window(GICR + index * GICR_BYTES + 4 * KIB, GICR_BYTES - 4 * KIB)
+            for index in range(self.cpus)
+        ]
         return [
             Window(GICD, 64 * KIB),
-            Window(ITS, 64 * KIB),
-            Window(GICR, GICR_BYTES * self.cpus),
+            Window(ITS + 4 * KIB, 60 * KIB),
+            *redistributors,
             Window(CONSOLE_UART, 4 * KIB),
             Window(RTC, 4 * KIB),
             Window(GPIO, 4 * KIB),

@@ -26,6 +26,7 @@ from topbit.machine.qemu.mailbox import Mailbox
 from topbit.machine.qemu.process import DOORBELL_UART, RAM_BASE, AnonymousRam, Platform, QemuProcess
 from topbit.machine.qemu.traps import TrapLoop
 from topbit.memory import PhysicalMemory
+from topbit.vmm.rme import RmiError
 
 MAX_EVENTS = 2_000_000  # a guest can cause any number of them
 _TICK = 0.25  # seconds between looks at console and clock
@@ -131,7 +132,7 @@ class QemuMachine:
             ending = self._serve(timeout)
         except KeyboardInterrupt:
             ending = "interrupted"
-        except RunError as error:
+        except (RunError, RmiError) as error:
             ending = f"died: {error}"
         self.host.collect()
         self.process.stop()

@@ -24,6 +24,7 @@ MAX_VCPUS = 64
 
 _X0, _ELR, _SPSR, _ESR, _FAR, _HPFAR, _MPIDR, _REASON = 0, 31, 32, 33, 34, 35, 36, 37
 _SEQ, _ACK, _BELL_ADDRESS, _BELL_VALUE = 38, 39, 40, 41
+_VBAR_EL1, _SCTLR_EL1, _EL1_STATE = 42, 43, 44
 _OPS = 0x400 // 8
 MAX_OPS = (0x1000 - 0x400) // 24 - 1
 
@@ -56,7 +57,8 @@ class Code(IntEnum):
     TLBI_IPA = 6
     SMC = 7
     EXEC = 8
-    YIELD = 9
+    SET_EL1 = 9
+    YIELD = 10
 
 
 class Op(NamedTuple):
@@ -71,6 +73,7 @@ Ops: TypeAlias = list[Op]
 
 TLBI_ALL = Op(Code.TLBI_ALL)
 SMC = Op(Code.SMC)
+SET_EL1 = Op(Code.SET_EL1)
 
 
 def w32(pa: int, value: int) -> Op:
@@ -181,6 +184,21 @@ class Mailbox:
     @spsr.setter
     def spsr(self, value: int) -> None:
         self._words[_SPSR] = value
+
+    @property
+    def vbar_el1(self) -> int:
+        """VBAR_EL1 at the trap."""
+        return self._words[_VBAR_EL1]
+
+    @property
+    def sctlr_el1(self) -> int:
+        """SCTLR_EL1 at the trap."""
+        return self._words[_SCTLR_EL1]
+
+    def take_exception(self, elr: int, spsr: int, esr: int, far: int) -> None:
+        """Say what the operation SET_EL1 shall leave in ELR_EL1, SPSR_EL1, ESR_EL1, FAR_EL1."""
+        for n, value in enumerate((elr, spsr, esr, far)):
+            self._words[_EL1_STATE + n] = value
 
     def do(self, ops: Ops) -> list[int]:
         """Have `ops` carried out while the guest stays trapped.

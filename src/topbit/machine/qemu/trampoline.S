@@ -28,6 +28,9 @@
         .set    ACK, 0x138
         .set    BELL_ADDRESS, 0x140
         .set    BELL_VALUE, 0x148
+        .set    VBAR_EL1, 0x150         // of the guest, at the trap
+        .set    SCTLR_EL1, 0x158
+        .set    EL1_STATE, 0x160        // ELR, SPSR, ESR, FAR for the operation that sets them
         .set    OPS, 0x400              // {operation, a, b}, 8 bytes each; operation 0 ends
         .set    EXEC_PAGE, 0x1000       // the second page: an instruction and a RET
 
@@ -94,7 +97,9 @@ next:
         b.eq    op_smc
         cmp     x4, #8
         b.eq    op_exec
-        mov     x0, #REASON_YIELD       // 9; an unknown operation is handed back as well
+        cmp     x4, #9
+        b.eq    op_set_el1
+        mov     x0, #REASON_YIELD       // 10; an unknown operation is handed back as well
         b       post
 
 op_w32: str     w6, [x5]
@@ -157,6 +162,16 @@ op_exec:
         isb
         b       next
 
+// What EL1 sees of an exception that it takes.
+op_set_el1:
+        ldp     x0, x1, [sp, #EL1_STATE]
+        ldp     x2, x3, [sp, #EL1_STATE + 16]
+        msr     elr_el1, x0
+        msr     spsr_el1, x1
+        msr     esr_el1, x2
+        msr     far_el1, x3
+        b       next
+
 leave:
         ldr     x0, [sp, #ELR]
         msr     elr_el2, x0
@@ -207,6 +222,10 @@ trap:
         str     x1, [sp, #FAR]
         mrs     x1, hpfar_el2
         str     x1, [sp, #HPFAR]
+        mrs     x1, vbar_el1
+        str     x1, [sp, #VBAR_EL1]
+        mrs     x1, sctlr_el1
+        str     x1, [sp, #SCTLR_EL1]
         b       post
 
         .ltorg
