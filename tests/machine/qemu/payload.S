@@ -22,6 +22,7 @@ shared: .quad   1 << 40
 play:   .quad   0x48000000              // 4 MiB of RAM, far from this program
 from:   .quad   0                       // part 1: first address,
 to:     .quad   0                       // end
+others: .quad   0                       // further vCPUs, which take part in part 2 for ever
 
         .macro  random x
         eor     x19, x19, x19, lsl #13
@@ -43,6 +44,16 @@ begin:
         mov     x22, #0
         mov     x23, #0
 
+        ldr     x9, others
+1:      cbz     x9, 2f
+        ldr     x0, =0xc4000003         // CPU_ON
+        mov     x1, x9
+        adr     x2, another
+        mov     x3, x9
+        smc     #0
+        sub     x9, x9, #1
+        b       1b
+2:
         ldr     x2, from
         ldr     x3, to
 probe:  cmp     x2, x3
@@ -60,6 +71,16 @@ probe:  cmp     x2, x3
         sub     x18, x18, #1
 2:      add     x2, x2, #0x1000
         b       probe
+
+another:
+        adr     x1, vectors
+        msr     vbar_el1, x1
+        isb
+        ldr     x19, seed
+        add     x19, x19, x0
+        mov     x20, #-1
+        ldr     x24, play
+        ldr     x25, shared
 
 storm:
         cbz     x20, done

@@ -32,8 +32,8 @@ class Verdict:
 
 def image(shape: RealmShape, *, rounds: int, seed: int = 1, probe: tuple[int, int] = (0, 0)):
     code = bytearray(Path(__file__).with_name("payload.bin").read_bytes())
-    parameters = (seed, rounds, 1 << (shape.ipa_bits - 1), PLAY, *probe)
-    struct.pack_into("<6Q", code, 8, *parameters)
+    parameters = (seed, rounds, 1 << (shape.ipa_bits - 1), PLAY, *probe, shape.cpus - 1)
+    struct.pack_into("<7Q", code, 8, *parameters)
     return GuestImage(Image(bytes(code), 0, 1 << 16, 4096, "payload", True), b"", "")
 
 

@@ -53,10 +53,10 @@ def test_a_guest_that_never_ends_is_ended() -> None:
 
 
 def test_several_vcpus_trap_at_the_same_time() -> None:
-    """vCPU 0 starts the others somewhere in RAM, where they fetch zeros: undefined for ever."""
+    """Four at once, on the same memory, until the first one has done its rounds."""
     with payload_guest.machine(rounds=20_000, seed=5, cpus=4) as made:
         run = made.run(timeout=120)
     assert run.ending == "power off"
     assert payload_guest.verdict(run).rounds == 20_000
-    started = [event for event in run.events if event.status == "PSCI"]
-    assert len(started) > 1
+    assert sum(event.status == "PSCI" for event in run.events) >= 4  # three CPU_ON, the end
+    assert run.traps > 40_000  # one vCPU alone makes about 18,000
