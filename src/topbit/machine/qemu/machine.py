@@ -76,6 +76,7 @@ class QemuMachine:
         terminal: file descriptor that gets a copy of it.
         program: QEMU; found or fetched if not given.
         options: further options of QEMU.
+        inherited: descriptors that they name.
         listen: is called with each event as it happens, besides its being kept.
 
     Raises:
@@ -92,6 +93,7 @@ class QemuMachine:
         terminal: int | None = None,
         program: Path | None = None,
         options: tuple[str, ...] = (),
+        inherited: tuple[int, ...] = (),
         listen: Callable[[Event], None] | None = None,
     ) -> None:
         self.shape = shape
@@ -109,7 +111,7 @@ class QemuMachine:
         ]
         arguments = [word for device in shape.pci for word in device.arguments()]
         platform = Platform(layout.ram, layout.program, shape.cpus, shape.smmu)
-        self.process = QemuProcess(program, platform, self._ram, [*arguments, *options])
+        self.process = QemuProcess(program, platform, self._ram, [*arguments, *options], inherited)
         try:
             self.console = Console(self.process.console, log, terminal)
             self.host = QemuHost(shape, layout, self.memory, guest, self._emit)

@@ -95,6 +95,8 @@ class QemuProcess:
     - `doorbell` and `console` are this end of the two UARTs; `monitor` is QMP.
     - `pidfd` becomes readable when it has ended; `stop` ends it, kindly first.
 
+    `devices` are further options; `inherited` the descriptors that they name.
+
     It must be started by a thread that lives as long as the run: QEMU is killed when it ends.
 
     Raises:
@@ -102,13 +104,18 @@ class QemuProcess:
     """
 
     def __init__(
-        self, program: Path, platform: Platform, ram: AnonymousRam, devices: Sequence[str] = ()
+        self,
+        program: Path,
+        platform: Platform,
+        ram: AnonymousRam,
+        devices: Sequence[str] = (),
+        inherited: Sequence[int] = (),
     ) -> None:
         self.console, console = socket.socketpair()
         self.doorbell, doorbell = socket.socketpair()
         channel, monitor = socket.socketpair()
         self._said = os.memfd_create("topbit-qemu-stderr")
-        inherited = [end.fileno() for end in (console, doorbell, monitor)] + [ram.fd]
+        ends = [end.fileno() for end in (console, doorbell, monitor)]
         command = [
             str(program), *platform.arguments(), "-nodefaults", "-no-user-config", "-no-reboot",
             "-display", "none", "-sandbox", SANDBOX,
@@ -125,7 +132,7 @@ class QemuProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=self._said,
                 stderr=self._said,
-                pass_fds=inherited,
+                pass_fds=[*ends, ram.fd, *inherited],
                 start_new_session=True,  # Ctrl-C is for this process, which then ends QEMU
                 preexec_fn=_die_with_parent(),
             )
