@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from topbit.events import Emit, Event
-from topbit.machine.qemu import boot
+from topbit.machine.qemu import boot, trusted_stream
 from topbit.machine.qemu.devices import PciDevice
 from topbit.machine.qemu.devicetree import VirtioMmio as TreeDevice
 from topbit.machine.qemu.devicetree import realm_tree
@@ -26,7 +26,7 @@ from topbit.machine.qemu.mailbox import Mailbox
 from topbit.machine.qemu.process import DOORBELL_UART, RAM_BASE
 from topbit.machine.qemu.realm import RealmCpus
 from topbit.machine.qemu.smmu_port import QemuSmmuPort
-from topbit.machine.trusted import realm_ste
+from topbit.machine.qemu.trusted_stream import trusted_ste
 from topbit.memory import PhysicalMemory
 from topbit.rmm import Granules, Rmm
 from topbit.smmu.io_pgtable import PageRange, Stage2Table
@@ -45,7 +45,6 @@ DEVICE_MEMORY = 0b001  # MemAttr of a stage-2 entry with FWB: Device-nGnRE
 SMMU_BITS = 44  # QEMU's SMMU: IDR5.OAS
 TABLES = 16 * MIB
 TREE_ROOM = 1 * MIB
-TRUSTED_VMID = 0x8001
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +121,7 @@ class QemuHost:
         self.granules.carve_out(layout.program, layout.pool_start - layout.program)
         self.rmm = Rmm(memory, self.granules, abi="2.0", emit=emit)
         self.slot = MemorySlot(layout.ipa, layout.guest_ram, layout.shared, layout.private)
-        tables = PageRange(memory, layout.pool_start, TABLES)
+        self._tables = tables = PageRange(memory, layout.pool_start, TABLES)
         bits = min(shape.ipa_bits, SMMU_BITS)
         self.port = QemuSmmuPort(memory, self._mailbox)
         self.smmu = ArmSmmuV3(self.port, memory, tables)
@@ -204,18 +203,15 @@ class QemuHost:
             self.table.map(page, page, PAGE)
         for device in devices:
             if device.trusted:
-                # QEMU's SMMU has no Realm stream table: the Realm's STE goes into the only one,
-                # under a VMID that the host's own table does not have.
-                ste = realm_ste(self.rmm.realm(self.realm.rd))
-                ste.S2VMID = TRUSTED_VMID
-                self.smmu.attach(device.sid, ste)
+                realm = self.rmm.realm(self.realm.rd)
+                self.smmu.attach(device.sid, trusted_ste(self.memory, self._tables, realm))
             else:
                 self.vfio.attach(device.sid)
 
     def _changed(self) -> None:
         """Make trusted streams forget the Realm's table as it was."""
         if self.shape.smmu and any(device.trusted for device in self.shape.pci):
-            self.smmu.invalidate(TRUSTED_VMID)
+            self.smmu.invalidate(trusted_stream.VMID)
 
     def _at_el2(self) -> None:
         """Do at a trap what needs a vCPU at EL2 or QEMU's device tree."""

@@ -40,6 +40,7 @@ class RealmCpus:
 
     Attributes:
         ended: why the Realm has powered off; None while it runs.
+        at_resume: operations that the vCPU carries out before its guest goes on.
         current: the mailbox of the vCPU whose trap is being handled; None between traps.
     """
 
@@ -56,6 +57,7 @@ class RealmCpus:
         self.vmm = vmm
         self.recs = recs
         self.ended: str | None = None
+        self.at_resume: Ops = []
         self.current: Mailbox | None = None
         self._entry = entry
         self._at_el2 = at_el2
@@ -139,6 +141,9 @@ class RealmCpus:
                 ops = [TLBI_ALL]
                 self._changed()
             outcome = self.rmm.rec(rec).resume
+        if self.at_resume:
+            ops = [*ops, *self.at_resume]
+            self.at_resume.clear()
         if outcome.sea:
             mailbox.resume(ops + cpu.inject_abort(mailbox, SEA))
             return
