@@ -15,6 +15,7 @@ AVAIL_HEADER = 4  # le16 flags, le16 idx; then le16 ring[]
 USED_HEADER = 4  # le16 flags, le16 idx; then {le32 id, le32 len} ring[]
 USED_ELEM_SIZE = 8
 
+VIRTIO_BLK_F_SEG_MAX = 2
 VIRTIO_F_VERSION_1 = 32
 VIRTIO_F_ACCESS_PLATFORM = 33
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import struct
 
 from topbit.arch import virtio
@@ -10,6 +11,7 @@ from topbit.vmm.dma import DmaError
 from topbit.vmm.virtqueue import Buffer, Virtqueue, VirtqueueError
 
 MAX_REQUEST = 16 << 20
+SEG_MAX = 254  # of a queue's 256 descriptors, less header and status
 
 
 class VirtioBlk:
@@ -21,13 +23,14 @@ class VirtioBlk:
 
     device_id = virtio.ID_BLOCK
     queues = 1
+    features = 1 << virtio.VIRTIO_BLK_F_SEG_MAX
 
-    def __init__(self, image: bytearray) -> None:
+    def __init__(self, image: bytearray | mmap.mmap) -> None:
         self.image = image
 
     def config(self) -> bytes:
-        """Which is the capacity, in sectors?"""
-        return struct.pack("<Q", len(self.image) // virtio.SECTOR)
+        """Which are the capacity in sectors, size_max (not offered) and seg_max?"""
+        return struct.pack("<QII", len(self.image) // virtio.SECTOR, 0, SEG_MAX)
 
     def serve(self, index: int, queue: Virtqueue) -> int:
         """Serve all available requests; returns how many.

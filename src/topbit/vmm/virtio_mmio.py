@@ -24,6 +24,7 @@ class Backend(Protocol):
 
     device_id: int
     queues: int
+    features: int  # of the device type, besides the transport's `FEATURES`
 
     def config(self) -> bytes:
         """Which bytes has the device-specific configuration space?"""
@@ -54,6 +55,7 @@ class VirtioMmio:
         self.dma = dma
         self.interrupt = interrupt
         self.error = ""
+        self.offered = FEATURES | backend.features
         self.reset()
 
     def reset(self) -> None:
@@ -78,7 +80,7 @@ class VirtioMmio:
             Mmio.Version: virtio.MMIO_VERSION,
             Mmio.DeviceID: self.backend.device_id,
             Mmio.VendorID: VENDOR,
-            Mmio.DeviceFeatures: (FEATURES >> 32 * half) & 0xFFFF_FFFF if half < 2 else 0,
+            Mmio.DeviceFeatures: (self.offered >> 32 * half) & 0xFFFF_FFFF if half < 2 else 0,
             Mmio.QueueNumMax: QUEUE_NUM_MAX if queue else 0,
             Mmio.QueueReady: int(queue.ready) if queue else 0,
             Mmio.InterruptStatus: self.pending,
@@ -113,7 +115,7 @@ class VirtioMmio:
         if value == 0:
             self.reset()
             return
-        unknown = self.features & ~FEATURES
+        unknown = self.features & ~self.offered
         wanted = 1 << virtio.VIRTIO_F_ACCESS_PLATFORM
         if value & Status.FEATURES_OK and (unknown or not self.features & wanted):
             value &= ~Status.FEATURES_OK

@@ -6,6 +6,7 @@ every access is a trap, and one edge-triggered interrupt of the guest's own GIC.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from topbit.machine.qemu.devicetree import VirtioMmio as TreeDevice
@@ -24,37 +25,48 @@ INTID_OF_SPI_0 = 32
 GICD_ISPENDR = 0x200
 
 
-def mmio_address(number: int) -> int:
-    """At which IPA are the registers of emulated device `number`? (shared bit clear)"""
-    return FIRST_ADDRESS + number * PAGE
+@dataclass(frozen=True, slots=True)
+class EmulatedDevice:
+    """Which device is it?
 
-
-def attach(host: QemuHost, name: str, number: int, backend: Backend) -> VirtioMmio:
-    """Give the guest an emulated device, before it runs.
-
-    Args:
-        host: the guest's host.
-        name: what the guest kernel calls it: ``{mmio_address(number):x}.virtio_mmio``.
-        number: which place and interrupt it takes.
+    Attributes:
+        index: its number, from 0: its place and its interrupt.
         backend: the device proper.
     """
-    intid = INTID_OF_SPI_0 + FIRST_SPI + number
-    pend = w32(GICD + GICD_ISPENDR + intid // 32 * 4, 1 << intid % 32)
 
-    def interrupt(level: bool) -> None:
-        if level:
-            host.cpus.at_resume.append(pend)
+    index: int
+    backend: Backend
 
-    dma = EmulatedDma(
-        name,
-        host.memory,
-        [host.slot],
-        host.shared_bit,
-        host.shape.policy,
-        host.granules.check,
-        host.emit,
-    )
-    device = VirtioMmio(backend, dma, interrupt)
-    host.vmm.mmio[mmio_address(number)] = device
-    host.emulated.append(TreeDevice(mmio_address(number), FIRST_SPI + number))
-    return device
+    @property
+    def address(self) -> int:
+        """At which IPA are its registers? (shared bit clear)"""
+        return FIRST_ADDRESS + self.index * PAGE
+
+    @property
+    def name(self) -> str:
+        """What does the guest kernel call it?"""
+        return f"{self.address:x}.virtio_mmio"
+
+    def described(self) -> TreeDevice:
+        """How does it stand in the device tree?"""
+        return TreeDevice(self.address, FIRST_SPI + self.index)
+
+    def attach(self, host: QemuHost) -> None:
+        """Put it on the VMM's bus."""
+        intid = INTID_OF_SPI_0 + FIRST_SPI + self.index
+        pend = w32(GICD + GICD_ISPENDR + intid // 32 * 4, 1 << intid % 32)
+
+        def interrupt(level: bool) -> None:
+            if level:
+                host.cpus.at_resume.append(pend)
+
+        dma = EmulatedDma(
+            self.name,
+            host.memory,
+            [host.slot],
+            host.shared_bit,
+            host.shape.policy,
+            host.granules.check,
+            host.emit,
+        )
+        host.vmm.mmio[self.address] = VirtioMmio(self.backend, dma, interrupt)

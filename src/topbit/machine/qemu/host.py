@@ -17,8 +17,8 @@ import numpy as np
 from topbit.events import Emit, Event
 from topbit.machine.qemu import boot, trusted_stream
 from topbit.machine.qemu.devices import PciDevice
-from topbit.machine.qemu.devicetree import VirtioMmio as TreeDevice
 from topbit.machine.qemu.devicetree import realm_tree
+from topbit.machine.qemu.emulated import EmulatedDevice
 from topbit.machine.qemu.image import Image
 from topbit.machine.qemu.its import ItsFrame, RedistributorFrame
 from topbit.machine.qemu.layout import GICR, GICR_BYTES, ITS, ITS_DOORBELL, MIB, Layout
@@ -72,6 +72,7 @@ class RealmShape:
         cpus: number of vCPUs.
         policy: how its VMM behaves.
         pci: assigned devices behind the SMMU.
+        emulated: devices of the VMM itself.
         msi_doorbell: devices may write the ITS's doorbell (else: a fault to inject).
     """
 
@@ -80,6 +81,7 @@ class RealmShape:
     cpus: int = 1
     policy: VmmPolicy = field(default_factory=VmmPolicy)
     pci: tuple[PciDevice, ...] = ()
+    emulated: tuple[EmulatedDevice, ...] = ()
     msi_doorbell: bool = True
 
     @property
@@ -116,7 +118,6 @@ class QemuHost:
         self.memory = memory
         self.guest = guest
         self.emit = emit
-        self.emulated: list[TreeDevice] = []
         self.granules = Granules(memory)
         self.granules.carve_out(layout.program, layout.pool_start - layout.program)
         self.rmm = Rmm(memory, self.granules, abi="2.0", emit=emit)
@@ -149,6 +150,8 @@ class QemuHost:
         for index in range(shape.cpus):
             frame = RedistributorFrame(index, self.slot, tables, self._mailbox)
             self.vmm.mmio[GICR + index * GICR_BYTES] = frame
+        for device in shape.emulated:
+            device.attach(self)
         self._create()
         self._assign(shape.pci)
 
@@ -237,7 +240,7 @@ class QemuHost:
             memory=[(self.slot.ipa, self.slot.size)],
             command_line=self.guest.command_line,
             initrd=self._plan.initrd if self.guest.initrd else None,
-            virtio_mmio=self.emulated,
+            virtio_mmio=[device.described() for device in self.shape.emulated],
             hidden=[DOORBELL_UART],
         )
         self._load(self._plan.tree, tree)
