@@ -34,8 +34,8 @@ def output(command: str) -> str:
         text=True,
         check=False,
     )
-    if done.returncode not in (0, 1):
-        raise SystemExit(f"{command}: {done.stderr}")
+    if done.returncode not in (0, 1) or not done.stdout or done.stderr:
+        raise SystemExit(f"{command}: exit status {done.returncode}\n{done.stderr}")
     lines = done.stdout.splitlines()
     if limit and len(lines) > int(limit):
         lines = [*lines[: int(limit)], "..."]
