@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 
 from topbit.recording import Platform
@@ -9,10 +10,18 @@ from topbit.report.report import Report
 from topbit.report.summary import Summary
 from topbit.rules import Finding, NotChecked
 from topbit.rules.wording import address
+from topbit.scenario.scenario import GuestSpec, RealmSpec, VmmSpec
 
 AGENT_NAMES = {"vmm": "VMM", "rmm": "RMM", "smmu": "SMMU"}
 LABEL = 9
 """Width of the first column below a finding."""
+
+DEFAULTS = {
+    f"{table}.{field.name}": str(field.default)
+    for table, spec in (("realm", RealmSpec), ("guest", GuestSpec), ("vmm", VmmSpec))
+    for field in dataclasses.fields(spec)
+}
+"""What a scenario's settings are unless it says otherwise; only the others are worth a line."""
 
 
 def render(reports: Sequence[Report]) -> str:
@@ -70,8 +79,9 @@ def _platform(platform: Platform) -> Iterator[str]:
     for name, ranges in (("RAM", platform.ram), ("swiotlb", platform.pools)):
         for base, size in ranges:
             yield f"{name:<8} {address(base)}-{address(base + size - 1)} ({_amount(size)})"
-    for key, value in platform.policies.items():
-        yield f"policy   {key} = {value}"
+    changed = {k: v for k, v in platform.policies.items() if v != DEFAULTS.get(k)}
+    if changed:
+        yield "settings " + ", ".join(f"{key}={value}" for key, value in changed.items())
     for note in platform.notes:
         yield f"note     {note}"
 
