@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from topbit.recording import Recording
 from topbit.rules.finding import Finding
 from topbit.rules.replay import MAPPING_KINDS, replay
-from topbit.rules.rule import a_realm, any_event, rule
+from topbit.rules.rule import a_realm, any_event, one_clock, rule
 from topbit.rules.tables import devices_where
 from topbit.rules.wording import address, evidence_of
 
@@ -19,18 +19,12 @@ LET_THROUGH = ("ok", "GPF")
 """How an access ended that the SMMU translated."""
 
 
-def _one_clock(recording: Recording) -> str:
-    if recording.platform.one_clock:
-        return ""
-    return "the recording does not tell in which order host and guest acted"
-
-
 @rule(
     "A1",
     "The SMMU uses no translation that the VMM has removed.",
     source="IHI0070 4.4: a translation may be used until it is invalidated (CMD_TLBI_*); DEN0137: "
     "a page must be unreachable before it becomes private",
-    needs=[a_realm, _one_clock, any_event("access"), any_event("iommu_map")],
+    needs=[a_realm, one_clock, any_event("access"), any_event("iommu_map")],
 )
 def removed_translations_are_gone(recording: Recording) -> Iterator[Finding]:
     """Which accesses were translated although the device's stage 2 holds no such mapping?"""
@@ -61,7 +55,7 @@ def removed_translations_are_gone(recording: Recording) -> Iterator[Finding]:
     "A2",
     "A device touches memory only through addresses that the guest has mapped for it.",
     source="Linux 7.2 Documentation/core-api/dma-api.rst: no access after dma_unmap_*()",
-    needs=[a_realm, _one_clock, any_event("access"), any_event("dma_map", "dma_alloc")],
+    needs=[a_realm, one_clock, any_event("access"), any_event("dma_map", "dma_alloc")],
 )
 def reached_memory_is_mapped(recording: Recording) -> Iterator[Finding]:
     """Which accesses reached shared memory through an address that nobody had given out?

@@ -9,7 +9,7 @@ import polars as pl
 from topbit.recording import Recording
 from topbit.rules.finding import Finding
 from topbit.rules.replay import TABLE_KINDS, Row, replay
-from topbit.rules.rule import a_realm, any_event, rule, the_shared_bit
+from topbit.rules.rule import a_realm, any_event, one_clock, rule, the_shared_bit
 from topbit.rules.tables import MAPS, devices_where, input_address
 from topbit.rules.wording import address, device_name, evidence_of, shared_bit
 
@@ -18,12 +18,6 @@ COVER_LETTER = (
     'for VFIO at the "unprotected" alias'
 )
 ALIAS_MEND = "map each shared page at IPA | shared bit (VFIO: iova = gpa | shared bit)"
-
-
-def _one_clock(recording: Recording) -> str:
-    if recording.platform.one_clock:
-        return ""
-    return "the recording does not tell in which order host and guest acted"
 
 
 def _sids(recording: Recording, **facts: object) -> set[int | None]:
@@ -38,7 +32,7 @@ def _sids(recording: Recording, **facts: object) -> set[int | None]:
     needs=[
         a_realm,
         the_shared_bit,
-        _one_clock,
+        one_clock,
         any_event("dma_map", "dma_alloc"),
         any_event("convert", "iommu_map"),
     ],

@@ -69,6 +69,13 @@ def rule(
     return register
 
 
+def one_clock(recording: Recording) -> str:
+    """Do the events of all agents stand in the order in which they happened?"""
+    if recording.platform.one_clock:
+        return ""
+    return "the recording does not tell in which order host and guest acted"
+
+
 def any_event(*kinds: str) -> Need:
     """Is there an event of one of these kinds?"""
 
