@@ -124,7 +124,6 @@ def private_pages_are_unmapped(recording: Recording) -> Iterator[Finding]:
     stale: dict[tuple[int | None, int], Row] = {}
     # A mapping may be removed just after the conversion; stale is what is there at the end.
     watched = ("convert", *TABLE_KINDS)
-    final: list[tuple[int | None, int, Row]] = []
     for row, state in replay(recording, *watched, state_kinds=watched):
         if row["event"] == "convert" and row["status"] == "private":
             for sid, table in state.stage2.items():
@@ -150,11 +149,9 @@ def private_pages_are_unmapped(recording: Recording) -> Iterator[Finding]:
         elif row["event"] == "iommu_map" and row["status"] != "error" and row["sid"] not in trusted:
             ipa = row["address"] & ~bit
             for start, _, page in state.shared.overlapping(ipa, row["size"] or 1):
-                if page == "private":
-                    final.append((row["sid"], row["address"] + max(start - ipa, 0), row))
-                    break
-    final += [(sid, iova, row) for (sid, iova), row in stale.items()]
-    for sid, iova, row in final:
+                if page == "private":  # a VMM may map it just before it becomes shared
+                    stale[(row["sid"], row["address"] + max(start - ipa, 0))] = row
+    for (sid, iova), row in stale.items():
         yield Finding(
             "V3",
             "violation",
