@@ -58,12 +58,25 @@ class ArmSmmuV3:
     - `attach(sid, ste)`, `detach(sid)`;
     - `invalidate(vmid)` after every change of a table;
     - `events()` takes what the SMMU recorded since the last call.
+
+    Args:
+        port: the SMMU's registers.
+        memory: holds stream table and queues.
+        allocate: gives memory for them.
+        sid_bits: width of the StreamIDs: 8 for one PCI bus, 16 for all.
     """
 
-    def __init__(self, port: SmmuPort, memory: PhysicalMemory, allocate: PageAllocator) -> None:
+    def __init__(
+        self,
+        port: SmmuPort,
+        memory: PhysicalMemory,
+        allocate: PageAllocator,
+        sid_bits: int = SID_BITS,
+    ) -> None:
         self.port = port
         self.memory = memory
-        self.stream_table = allocate(STE.size() << SID_BITS)
+        self.sid_bits = sid_bits
+        self.stream_table = allocate(STE.size() << sid_bits)
         self.cmdq = allocate(max(PAGE, Command.size() << CMDQ_LOG2))
         self.eventq = allocate(max(PAGE, EventRecord.size() << EVENTQ_LOG2))
         self._cmd_prod = 0
@@ -75,7 +88,7 @@ class ArmSmmuV3:
         write(Reg.CR1, CR1_CACHEABLE)
         write(Reg.CR2, CR2_RECINVSID)
         write(Reg.STRTAB_BASE, StrtabBase(ADDR=self.stream_table).words[0])
-        write(Reg.STRTAB_BASE_CFG, StrtabBaseCfg(LOG2SIZE=SID_BITS).words[0])
+        write(Reg.STRTAB_BASE_CFG, StrtabBaseCfg(LOG2SIZE=self.sid_bits).words[0])
         write(Reg.CMDQ_BASE, QueueBase(ADDR=self.cmdq, LOG2SIZE=CMDQ_LOG2).words[0])
         write(Reg.EVENTQ_BASE, QueueBase(ADDR=self.eventq, LOG2SIZE=EVENTQ_LOG2).words[0])
         write(Reg.CR0, CR0.CMDQEN)
@@ -97,7 +110,7 @@ class ArmSmmuV3:
         self.command(Command(Opcode=Opcode.CFGI_STE, StreamID=sid, Leaf=1))
 
     def _ste(self, sid: int) -> int:
-        if not 0 <= sid < 1 << SID_BITS:
+        if not 0 <= sid < 1 << self.sid_bits:
             raise ValueError(f"StreamID 0x{sid:x} lies outside the stream table")
         return self.stream_table + STE.size() * sid
 

@@ -1,7 +1,7 @@
 """Which PCI devices of QEMU stand behind the SMMU, and what are they called where?
 
 A device at slot N of the root bus is 0000:00:N.0 for the guest kernel, and its StreamID is its
-PCI requester ID, N << 3 (QEMU: hw/arm/virt.c:create_pcie, one-to-one iommu-map).
+PCI requester ID, bus << 8 | N << 3 (QEMU: hw/arm/virt.c:create_pcie, one-to-one iommu-map).
 """
 
 from __future__ import annotations
@@ -41,6 +41,8 @@ class PciDevice:
         image: the disk's raw image, for disks.
         forward: for network devices: what QEMU's user network connects to further
             (``guestfwd=...``); everything else is cut off from the world.
+        bus: 0, or the device stands behind a root port at `slot`, on this bus: the kernel counts
+            the buses behind root ports from 1, in the order of their slots.
         trusted: accepted into the Realm: its stream walks the Realm's own table.
     """
 
@@ -48,6 +50,7 @@ class PciDevice:
     slot: int
     image: Path | None = None
     forward: str = ""
+    bus: int = 0
     trusted: bool = False
 
     def __post_init__(self) -> None:
@@ -63,12 +66,17 @@ class PciDevice:
     @property
     def name(self) -> str:
         """What does the guest kernel call it?"""
-        return f"0000:00:{self.slot:02x}.0"
+        return f"0000:{self.bus:02x}:{0 if self.bus else self.slot:02x}.0"
 
     @property
     def sid(self) -> int:
         """Which StreamID has it?"""
-        return self.slot << 3
+        return self.bus << 8 if self.bus else self.slot << 3
+
+    @property
+    def port_sid(self) -> int | None:
+        """Which StreamID has the root port before it, which sends interrupts of its own?"""
+        return self.slot << 3 if self.bus else None
 
     def arguments(self) -> list[str]:
         """Which options of QEMU make it?"""
@@ -81,4 +89,7 @@ class PciDevice:
             forward = f",{self.forward}" if self.forward else ""
             arguments = ["-netdev", f"user,id={name},restrict=on{forward}"]
         device = _MODELS[self.model].format(name=name)
-        return [*arguments, "-device", f"{device},addr=0x{self.slot:x}"]
+        if not self.bus:
+            return [*arguments, "-device", f"{device},addr=0x{self.slot:x}"]
+        port = f"pcie-root-port,id=port{self.slot},chassis={self.slot},addr=0x{self.slot:x}"
+        return [*arguments, "-device", port, "-device", f"{device},bus=port{self.slot},addr=0"]

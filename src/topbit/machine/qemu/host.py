@@ -125,7 +125,9 @@ class QemuHost:
         self._tables = tables = PageRange(memory, layout.pool_start, TABLES)
         bits = min(shape.ipa_bits, SMMU_BITS)
         self.port = QemuSmmuPort(memory, self._mailbox)
-        self.smmu = ArmSmmuV3(self.port, memory, tables)
+        self.smmu = ArmSmmuV3(
+            self.port, memory, tables, 16 if any(device.bus for device in shape.pci) else 8
+        )
         self.table = Stage2Table(
             memory, tables, bits, start_level=start_level(bits), output_bits=SMMU_BITS, blocks=False
         )
@@ -205,6 +207,8 @@ class QemuHost:
             page = ITS_DOORBELL & -PAGE
             self.table.map(page, page, PAGE)
         for device in devices:
+            if device.port_sid is not None:
+                self.vfio.attach(device.port_sid)
             if device.trusted:
                 realm = self.rmm.realm(self.realm.rd)
                 self.smmu.attach(device.sid, trusted_ste(self.memory, self._tables, realm))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 import select
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -127,11 +128,14 @@ class QemuMachine:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def run(self, timeout: float | None = None) -> Run:
-        """Serve the guest until it ends, QEMU ends, `timeout` seconds have passed, or Ctrl-C."""
+    def run(self, timeout: float | None = None, stop: threading.Event | None = None) -> Run:
+        """Serve the guest to its end.
+
+        Which is also the end of QEMU, `timeout` seconds from the start of QEMU, Ctrl-C, or `stop`.
+        """
         ending = ""
         try:
-            ending = self._serve(timeout)
+            ending = self._serve(timeout, stop or threading.Event())
         except KeyboardInterrupt:
             ending = "interrupted"
         except (RunError, RmiError) as error:
@@ -169,7 +173,7 @@ class QemuMachine:
         if self._listen is not None:
             self._listen(event)
 
-    def _serve(self, timeout: float | None) -> str:
+    def _serve(self, timeout: float | None, stop: threading.Event) -> str:
         end = None if timeout is None else self._started + timeout
         poll = select.poll()
         poll.register(self.traps, select.POLLIN)
@@ -183,6 +187,8 @@ class QemuMachine:
                 if not self.traps.ready():
                     poll.unregister(self.traps)  # QEMU is going; the pidfd tells when
             now = time.monotonic()
+            if stop.is_set():
+                return "interrupted"
             if now > looked + _TICK:
                 self.host.collect()
                 looked = now
