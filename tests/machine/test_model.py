@@ -50,12 +50,7 @@ VERDICTS: dict[str, set[tuple[str, str, str | None]]] = {
     "narrow-lines": {("device", "F2", "nvme0")},
     "dma-ranges": set(),
     "dma-ranges-old-order": {("guest", "H1", "nvme0"), ("guest", "H2", "nvme0")},
-    "wide-ipa": {
-        ("guest", "H3", "nvme0"),
-        ("guest", "H3", "virtio0"),
-        ("guest", "H7", "nvme0"),
-        ("guest", "H7", "virtio0"),
-    },
+    "wide-ipa": {("guest", "H3", "virtio0"), ("guest", "H7", "virtio0")},
 }
 
 

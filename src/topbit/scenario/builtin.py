@@ -14,8 +14,9 @@ from topbit.errors import ScenarioError, nearest
 from topbit.scenario.scenario import DeviceSpec, GuestSpec, RealmSpec, Scenario, VmmSpec
 
 NVME = DeviceSpec("nvme0")
-TRUSTED = DeviceSpec("accel0", trusted=True)
+TRUSTED = DeviceSpec("accel0", trusted=True, model="virtio-blk")
 EMULATED = DeviceSpec("virtio0", kind="emulated")
+WIRE = DeviceSpec("net0", model="virtio-net")
 THREE = (NVME, TRUSTED, EMULATED)
 
 BEFORE_THE_SERIES = "6.14.0"
@@ -33,7 +34,11 @@ def _builtin(name: str, summary: str, **parts: Any) -> None:
     BUILTIN[name] = lambda: _make(name, summary, **parts)
 
 
-_builtin("seed", "everything right: Linux 6.15, alias mapped, shared bit masked", device=THREE)
+_builtin(
+    "seed",
+    "everything right: Linux 6.15, alias mapped, shared bit masked",
+    device=(*THREE, WIRE),
+)
 _builtin(
     "guest-before-fix",
     "Linux 6.14.0 gives devices the plain address; the VMM maps the alias",
@@ -124,6 +129,7 @@ _builtin(
 _builtin(
     "wide-ipa",
     "52 IPA bits on a kernel that ORs the page-table form of the shared bit into addresses",
+    device=(EMULATED,),
     realm=RealmSpec(ipa_bits=52),
     guest=GuestSpec(kernel="7.3"),
 )

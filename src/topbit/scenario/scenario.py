@@ -107,6 +107,8 @@ class DeviceSpec:
         dma_offset: its bus shows RAM at CPU address minus this (dma-ranges), bytes.
         habit: "good"; "stale" (writes to the last buffer again after it was unmapped);
             "wild" (sets bits above the IPA space).
+        model: which of QEMU's devices an assigned one is, on the QEMU machine. On the model
+            machine every assigned device is one kind of DMA engine.
     """
 
     name: str
@@ -116,6 +118,7 @@ class DeviceSpec:
     address_bits: int = 64
     dma_offset: int = 0
     habit: str = "good"
+    model: str = "nvme"
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +143,7 @@ CHOICES = {
     "vmm.backing": ["separate", "in-place"],
     "device.kind": ["assigned", "emulated"],
     "device.habit": ["good", "stale", "wild"],
+    "device.model": ["nvme", "virtio-blk", "virtio-net", "virtio-rng", "e1000e", "edu"],
 }
 
 

@@ -6,6 +6,7 @@ on the disk image and at the other end of the wire (see `integrity`).
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +20,13 @@ TRACE_EVENTS = ("dma:*", "swiotlb:*")
 PAYLOAD = "/bin/busybox"  # what the network step sends: a file that both sides have
 
 SHELL_HELPERS = r"""
+disk_below() {
+    n=250  # 5 seconds
+    while d=$(ls -d "$1"/nvme/nvme*/nvme*n[0-9] "$1"/virtio*/block/* 2>/dev/null); [ -z "$d" ]; do
+        usleep 20000; n=$((n - 1)); [ $n -gt 0 ] || { echo "no disk below $1"; exit 1; }
+    done
+    d=/dev/$(basename "$d" | sed 's/c[0-9]*n/n/')  # nvme0c0n1 is a path of nvme0n1
+}
 awaited() {
     n=250  # 5 seconds
     while [ ! -e "$1" ]; do
@@ -47,18 +55,22 @@ class Step:
             raise UsageError("a step's name has letters, digits and dashes", where=self.name)
 
 
-def copy_blocks(device: str, *, first: int, second: int, size: int, limit: int = 30) -> Step:
+def copy_blocks(
+    device: str, *, first: int, second: int, size: int, below: str = "", limit: int = 30
+) -> Step:
     """Read `size` bytes at `first` past the page cache, say their hash, write them at `second`.
 
     Args:
-        device: block device's name, such as ``nvme0n1``.
+        device: block device's name, such as ``nvme0n1``; with `below` any name for the step.
         first, second: byte offsets, multiples of 1 MiB.
         size: bytes, a multiple of 1 MiB.
+        below: the folder of its controller in /sys, if its name is to be looked up there.
     """
     mega = 1 << 20
     read, written, count = first // mega, second // mega, size // mega
+    found = f"disk_below {below}" if below else f"d=/dev/{device}"
     script = f"""{SHELL_HELPERS}
-d=/dev/{device}; awaited $d
+{found}; awaited $d
 echo md5 4k $(dd if=$d bs=4k skip={first // 4096} count=64 iflag=direct 2>/dev/null | md5sum)
 echo md5 1M $(dd if=$d bs=1M skip={read} count={count} iflag=direct 2>/dev/null | md5sum)
 dd if=$d of=$d bs=64k skip={read * 16} seek={written * 16} count={count * 16} \
@@ -114,23 +126,28 @@ for i in $(seq {times}); do
     rmmod {module} && insmod /topbit/modules/{module}.ko || exit 1
 done
 """
-    return Step(f"reload-{module.replace('_', '-')}", script, limit)
+    return Step(f"reload-{_words(module)}", script, limit)
 
 
-def rebind(pci: str, times: int = 1, limit: int = 60) -> Step:
-    """Unbind and bind a PCI device's driver `times` times.
+def rebind(
+    device: str, times: int = 1, *, bus: str = "pci", after: str = "", limit: int = 60
+) -> Step:
+    """Unbind and bind a device's driver `times` times.
 
     Each time the driver's coherent memory goes back to private and is shared anew, so that many
-    times are a stress of memory conversion. `pci`: such as ``0000:00:02.0``.
+    times are a stress of memory conversion. `device`: such as ``0000:00:02.0``; `after`: a step
+    that must have gone well, since a driver that waits for its device is never unbound.
     """
+    ready = f"grep -q '^0 ' /topbit/out/{after}.status || {{ echo skipped; exit 0; }}"
     script = f"""{SHELL_HELPERS}
-driver=$(readlink -f /sys/bus/pci/devices/{pci}/driver) || exit 1
+{ready if after else ""}
+driver=$(readlink -f /sys/bus/{bus}/devices/{device}/driver) || exit 1
 for i in $(seq {times}); do
-    echo {pci} >$driver/unbind && echo {pci} >$driver/bind || exit 1
+    echo {device} >$driver/unbind && echo {device} >$driver/bind || exit 1
 done
-awaited $driver/{pci}
+awaited $driver/{device}
 """
-    return Step("rebind-" + pci.replace(":", "-").replace(".", "-"), script, limit)
+    return Step("rebind-" + _words(device), script, limit)
 
 
 def unplug(pci: str, limit: int = 30) -> Step:
@@ -141,7 +158,36 @@ echo 1 >/sys/bus/pci/devices/{pci}/remove
 echo 1 >/sys/bus/pci/rescan
 awaited /sys/bus/pci/devices/{pci}/driver
 """
-    return Step("unplug-" + pci.replace(":", "-").replace(".", "-"), script, limit)
+    return Step("unplug-" + _words(pci), script, limit)
+
+
+def read_random(size: int = 4096, limit: int = 15) -> Step:
+    """Read `size` bytes (a multiple of 1 KiB) from the random number generator."""
+    count = size >> 10
+    script = f"[ $(dd if=/dev/hwrng bs=1k count={count} 2>/dev/null | wc -c) = {size} ]\n"
+    return Step("random", script, limit)
+
+
+def wild_dma(pci: str, shared_bit: int, address: int, limit: int = 15) -> Step:
+    """Have QEMU's `edu` device `pci` read 16 bytes at `address`, whatever is there.
+
+    Registers: QEMU docs/specs/edu.rst. The guest reaches them at the alias (`shared_bit`).
+    """
+    script = f"""
+cd /sys/bus/pci/devices/{pci} || exit 1
+echo 1 >enable
+printf '\\006\\000' | dd of=config bs=1 seek=4 conv=notrunc 2>/dev/null  # memory, bus master
+read -r base rest <resource
+at() {{ printf '0x%x' $((base + {shared_bit} + $1)); }}
+devmem $(at 0x80) 64 0x{address:x} && devmem $(at 0x88) 64 0x40000 &&
+devmem $(at 0x90) 64 16 && devmem $(at 0x98) 64 1 && sleep 1
+"""
+    return Step("wild-" + _words(pci), script, limit)
+
+
+def _words(name: str) -> str:
+    """Which form has a kernel's name in the name of a step?"""
+    return re.sub(r"[:._]", "-", name)
 
 
 def attest(challenge: bytes, limit: int = 30) -> Step:

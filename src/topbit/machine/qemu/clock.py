@@ -1,0 +1,72 @@
+"""When did the host act, on the guest's clock?
+
+The console tells the offset to about 0.1 s. What the guest did right after a host's act tells it
+far better: memory is handed out by dma_alloc() only after it was shared for it, and usually some
+100 microseconds later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from topbit.events import Event
+from topbit.vmm.slots import PAGE
+
+TRUSTED = 0.5  # seconds: a larger correction would mean that something else is wrong
+_NEXT = 1e-6  # the guest's event comes after the host's
+
+
+def lateness(host: Sequence[Event], guest: Sequence[Event], shared_bit: int) -> float:
+    """How many seconds too late are the host's events, at least?
+
+    Subtracted from their times it puts every sharing of a page before the page's first use, as
+    closely as possible, so that no later event of the guest is overtaken.
+
+    The n-th allocation of a page followed the n-th sharing of it.
+
+    Args:
+        host: "convert" events with times near the guest's clock.
+        guest: "dma_alloc" events with the guest's times.
+        shared_bit: 1 << (ipa_bits - 1).
+
+    Returns:
+        seconds; 0.0 if nothing tells.
+    """
+    shared: dict[int, list[float]] = {}
+    for event in host:
+        if event.event == "convert" and event.status == "shared" and event.time is not None:
+            first = event.phys or 0
+            for page in range(first, first + (event.size or PAGE), PAGE):
+                shared.setdefault(page, []).append(event.time)
+    used: dict[int, list[float]] = {}
+    for event in guest:
+        if event.event == "dma_alloc" and event.address is not None and event.time is not None:
+            used.setdefault(event.address & ~shared_bit & -PAGE, []).append(event.time)
+    late = [
+        host_time - guest_time
+        for page, times in used.items()
+        if len(times) == len(shared.get(page, ()))  # else it came out of a pool, or events miss
+        for host_time, guest_time in zip(shared[page], times, strict=True)
+        if abs(host_time - guest_time) < TRUSTED
+    ]
+    return max(late) + _NEXT if late else 0.0
+
+
+def merge(host: Sequence[Event], guest: Sequence[Event], shared_bit: int) -> list[Event]:
+    """Which order have the events of both, on the guest's clock?
+
+    The host's times are corrected by `lateness`. An event without a time stays where it stands
+    among its own.
+    """
+    late = lateness(host, guest, shared_bit)
+    for event in host:
+        if event.time is not None:
+            event.time -= late
+    keyed: list[tuple[float, int, Event]] = []
+    for rank, events in enumerate((host, guest)):
+        latest = float("-inf")
+        for event in events:
+            latest = latest if event.time is None else event.time
+            keyed.append((latest, rank, event))
+    keyed.sort(key=lambda entry: entry[:2])
+    return [event for _, _, event in keyed]

@@ -1,0 +1,58 @@
+"""What did the guest itself record: its DMA trace and its kernel log?
+
+Read as logs from anywhere are, through `readers`. The trace and the log come in the guest's bundle;
+of a guest that never sent it, the console's kernel messages are all there is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from topbit.events import Event
+from topbit.machine.qemu.guest_report import GuestReport
+from topbit.readers.kernel_log import LogFacts
+from topbit.readers.source import Source
+from topbit.readers.text import read_text
+from topbit.recording import Unparsed
+
+TRACE, LOG, CONSOLE = "guest trace", "guest kernel log", "guest console"
+
+
+@dataclass(slots=True)
+class Evidence:
+    """What stands in the guest's own records?
+
+    Attributes:
+        events: in the order of their times, on the guest's clock.
+        facts: what its kernel log says about the platform.
+        unparsed: lines that looked like events and could not be read.
+        lost_events: trace events that its ring buffer lost.
+    """
+
+    events: list[Event] = field(default_factory=list)
+    facts: LogFacts = field(default_factory=LogFacts)
+    unparsed: list[Unparsed] = field(default_factory=list)
+    lost_events: int = 0
+
+
+def read_evidence(report: GuestReport, console: bytes) -> Evidence:
+    """Which events and facts did the guest record?
+
+    Args:
+        report: what it reported.
+        console: all that it wrote to its console.
+    """
+    found = Evidence()
+    log = (LOG, report.dmesg) if report.dmesg else (CONSOLE, console.decode("utf-8", "replace"))
+    for name, text in ((TRACE, report.trace), log):
+        if not text:
+            continue
+        boot = read_text(Source(name, "text", text=text), lambda lines: None)[0]
+        found.events += boot.events
+        found.lost_events += boot.lost_events
+        if boot.unparsed:
+            found.unparsed.append(boot.unparsed)
+        if name != TRACE:
+            found.facts = boot.facts
+    found.events.sort(key=lambda event: event.time or 0.0)
+    return found

@@ -1,0 +1,105 @@
+"""Which scenarios cannot exist on QEMU, and why?
+
+There the guest is a released kernel, the devices are QEMU's and behave, and the SMMU has 44 bits.
+"""
+
+from __future__ import annotations
+
+from topbit.addressing.kernel_policy import policy_for
+from topbit.errors import UsageError
+from topbit.machine.qemu import devices
+from topbit.machine.qemu.host import SMMU_BITS
+from topbit.scenario.scenario import DeviceSpec, GuestSpec, Scenario
+
+MODEL = "run it with --machine model"
+LOWEST_BITS = 41  # QEMU's PCIe window lies at 2^39..2^40
+MOST_DEVICES = 31
+
+
+def refuse_impossible(scenario: Scenario) -> None:
+    """Can QEMU be this platform?
+
+    Raises:
+        UsageError: it cannot; says what stands against it.
+    """
+    guest, vmm, bits = scenario.guest, scenario.vmm, scenario.realm.ipa_bits
+    if bits < LOWEST_BITS:
+        raise UsageError(
+            f"QEMU's PCIe window at 2^39 to 2^40 does not fit {bits} bits",
+            where="realm.ipa_bits",
+            mend=f"give {LOWEST_BITS} or more, or {MODEL}",
+        )
+    for key in ("alias_for_shared", "canonical_before_lookup"):
+        if getattr(guest, key) is not None:
+            raise UsageError(
+                "a real kernel cannot be told its conventions",
+                where=f"guest.{key}",
+                mend=f"give a kernel that has them with --kernel Image, or {MODEL}",
+            )
+    if guest.private_dma_for_trusted:
+        raise UsageError(
+            "no released kernel gives trusted devices private addresses",
+            where="guest.private_dma_for_trusted",
+            mend=MODEL,
+        )
+    if vmm.backing != "separate":
+        raise UsageError(
+            "on QEMU private and shared pages are always different memory",
+            where="vmm.backing",
+            mend=MODEL,
+        )
+    for device in scenario.device:
+        _refuse_device(device, bits)
+    if len(scenario.device) > MOST_DEVICES:
+        raise UsageError(f"QEMU's root bus takes {MOST_DEVICES} devices", where="device")
+    if sum(d.model in devices.WIRES and d.kind == "assigned" for d in scenario.device) > 1:
+        raise UsageError("one network device is as many as a run can check", where="device.model")
+
+
+def _refuse_device(device: DeviceSpec, bits: int) -> None:
+    where = f"device {device.name}"
+    if device.dma_mask_bits != 64 or device.address_bits != 64:
+        raise UsageError("QEMU's devices drive 64 address bits", where=where, mend=MODEL)
+    if device.dma_offset:
+        raise UsageError("QEMU's PCIe bus has no dma-ranges", where=where, mend=MODEL)
+    if device.habit == "stale":
+        raise UsageError("QEMU's devices forget addresses in time", where=where, mend=MODEL)
+    if device.kind == "emulated":
+        if device.habit != "good":
+            raise UsageError("an emulated device here behaves", where=where, mend=MODEL)
+        return
+    if bits > SMMU_BITS:
+        raise UsageError(
+            f"QEMU's SMMU takes {SMMU_BITS} bits, the Realm has {bits}",
+            where=where,
+            mend='give its devices kind = "emulated"',
+        )
+    if device.habit == "wild" and bits >= SMMU_BITS:
+        raise UsageError(
+            "QEMU drops addresses of 45 bits before its SMMU sees them",
+            where=where,
+            mend=f"give realm.ipa_bits {LOWEST_BITS} to {SMMU_BITS - 1}",
+        )
+
+
+def kernel_of(scenario: Scenario, default: str) -> str:
+    """Which kernel does the scenario want, if the user names none?"""
+    wanted = scenario.guest.kernel
+    return default if wanted == GuestSpec().kernel else wanted
+
+
+def refuse_other_conventions(scenario: Scenario, release: str) -> None:
+    """Does the kernel that is to boot keep the conventions of the scenario's one?
+
+    Raises:
+        UsageError: it does not, so that the run would show something else.
+    """
+    wanted, got = scenario.guest.policy(), policy_for(release)
+    if wanted.alias_for_shared != got.alias_for_shared:
+        before = "before" if not wanted.alias_for_shared else "after"
+        raise UsageError(
+            f"the scenario is about a kernel {before} the series (Linux {wanted}); "
+            f"this one is {release}",
+            where="--kernel",
+            mend=f"build one and give its Image with --kernel, or {MODEL}",
+        )

@@ -1,0 +1,296 @@
+"""How does a scenario become a run on QEMU, and the run a recording?
+
+    with ScenarioRun(scenario, kernel) as run:
+        outcome = run.run(timeout=300)
+
+What the host's side did (RMM, VMM, SMMU), what the guest recorded itself, and whether the data
+arrived, are put together on the guest's clock.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from topbit.errors import InputError, MissingToolError, UsageError
+from topbit.events import Event
+from topbit.machine.model import policies
+from topbit.machine.qemu import clock, initramfs, kernels, workload
+from topbit.machine.qemu.evidence import Evidence, read_evidence
+from topbit.machine.qemu.feasible import refuse_impossible, refuse_other_conventions
+from topbit.machine.qemu.guest_report import GuestReport, read_report
+from topbit.machine.qemu.host import GuestImage, RealmShape
+from topbit.machine.qemu.init import INIT, plan_files
+from topbit.machine.qemu.kernels import Kernel
+from topbit.machine.qemu.machine import QemuMachine, Run
+from topbit.machine.qemu.parts import SENT, Part, part_of
+from topbit.machine.qemu.workload import Step
+from topbit.recording import Platform, Recording
+from topbit.scenario.scenario import MIB, RAM_BASE, GuestSpec, Scenario
+
+LEAST_RAM_MIB = 1024
+SLOT = 2048  # bytes: IO_TLB_SIZE
+# NVMe with SGLs corrupts bounced reads before a54afbc8a213 (6.18.15 lacks it, 7.2 has it).
+SGL_FIXED = (7, 0)
+DEATH = re.compile(
+    r"Kernel panic - not syncing.*|Internal error: .*|Unable to handle kernel .*|"
+    r"Synchronous External Abort.*"
+)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of the run?
+
+    Attributes:
+        recording: everything, on the guest's clock; what there was until then, if it was ended.
+        ending: as `Run.ending`.
+        complete: the guest did all its work and reported it.
+        command_status: exit status of the user's command; None without one, or if it did not end.
+        last_words: the kernel's line about its death; empty if there is none.
+        guest: what the guest reported.
+    """
+
+    recording: Recording
+    ending: str
+    complete: bool
+    command_status: int | None
+    last_words: str
+    guest: GuestReport
+
+
+class ScenarioRun:
+    """One scenario on one QEMU.
+
+    - `__init__` checks that QEMU can be this platform, makes the media and the initramfs.
+    - `run` starts QEMU, serves the guest to its end and makes the recording; once.
+    - `close` gives up the media. A context manager.
+
+    Args:
+        scenario: what the platform is and what each agent does.
+        kernel: the guest's kernel.
+        cpus: number of vCPUs.
+        command: the user's own command in the guest, besides the workload.
+        interactive: give the console to a shell after the workload.
+        append: further words of the kernel's command line.
+
+    Raises:
+        UsageError: QEMU cannot be this platform.
+        InputError: the kernel cannot be a Realm or lacks a driver.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        kernel: Kernel,
+        *,
+        cpus: int = 1,
+        command: str = "",
+        interactive: bool = False,
+        append: str = "",
+    ) -> None:
+        refuse_impossible(scenario)
+        refuse_other_conventions(scenario, kernel.release)
+        self.scenario = scenario
+        self.kernel = kernel
+        self.command = command
+        self.append = append
+        self.notes: list[str] = []
+        image = kernel.read()
+        busybox = kernels.busybox()
+        sent = busybox.read_bytes()[:SENT]
+        self.parts: list[Part] = []
+        try:
+            for number, spec in enumerate(scenario.device, 1):
+                self.parts.append(part_of(spec, number, scenario, sent))
+            steps = [step for part in self.parts for step in part.steps]
+            if command:
+                steps.append(workload.run_command(command))
+            if interactive:
+                steps.append(workload.shell())
+            self.guest = GuestImage(image, self._initramfs(busybox, steps), self._command_line())
+        except BaseException:
+            self.close()
+            raise
+        self.shape = RealmShape(
+            ipa_bits=scenario.realm.ipa_bits,
+            ram=max(scenario.realm.ram_mib, LEAST_RAM_MIB) * MIB,
+            cpus=cpus,
+            policy=scenario.vmm.policy(),
+            pci=tuple(part.pci for part in self.parts if part.pci),
+            emulated=tuple(part.emulated for part in self.parts if part.emulated),
+        )
+
+    def __enter__(self) -> ScenarioRun:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give up what belongs to the outside ends."""
+        for part in self.parts:
+            part.close()
+
+    def run(
+        self,
+        *,
+        timeout: float | None = None,
+        log: Path | None = None,
+        terminal: int | None = None,
+        started: Callable[[QemuMachine], None] = lambda machine: None,
+    ) -> Outcome:
+        """Boot the guest, let it work, and return what everyone did.
+
+        Args:
+            timeout: seconds after which the run is ended.
+            log: file that gets the console's output.
+            terminal: file descriptor that gets a copy of it.
+            started: is given the machine before its guest runs.
+
+        Raises:
+            MissingToolError, RunError: QEMU is missing or could not be started.
+        """
+        options = tuple(word for part in self.parts for word in part.options)
+        inherited = tuple(end.fileno() for part in self.parts for end in part.inherited)
+        with QemuMachine(
+            self.shape,
+            self.guest,
+            log=log,
+            terminal=terminal,
+            options=options,
+            inherited=inherited,
+        ) as machine:
+            started(machine)
+            run = machine.run(timeout)
+        return self._outcome(run)
+
+    def _initramfs(self, busybox: Path, steps: list[Step]) -> bytes:
+        tree = self.kernel.tree()
+        drivers = [name for part in self.parts for name in part.drivers]
+        missing = [name for name in drivers if not tree.has(name)]
+        if missing:
+            raise InputError(
+                f"Linux {self.kernel.release} has no driver {missing[0]}",
+                where=str(self.kernel.modules or self.kernel.image),
+                mend="--modules DIR names the modules of one's own kernel; Debian's full kernel "
+                "(--flavour full) has more drivers than its cloud kernel",
+            )
+        return initramfs.build(busybox, tree.closure(drivers), INIT, plan_files(steps))
+
+    def _command_line(self) -> str:
+        words = []
+        scenario = self.scenario
+        if scenario.guest.swiotlb_mib != GuestSpec().swiotlb_mib:
+            words.append(f"swiotlb={scenario.guest.swiotlb_mib * MIB // SLOT}")
+        nvme = any(part.pci and part.pci.model == "nvme" for part in self.parts)
+        if nvme and kernels.version_of(self.kernel.release) < SGL_FIXED:
+            words.append("nvme.sgl_threshold=0")
+            self.notes.append(
+                "NVMe runs without SGLs (nvme.sgl_threshold=0): before commit a54afbc8a213 the "
+                "driver leaves bounced reads unmapped; --append nvme.sgl_threshold=32768 shows it"
+            )
+        return workload.command_line(extra=[*words, *self.append.split()])
+
+    def _outcome(self, run: Run) -> Outcome:
+        report = read_report(run.console)
+        found = read_evidence(report, run.console)
+        traced = clock.merge(run.events, found.events, 1 << (self.shape.ipa_bits - 1))
+        steps = [*self._steps(report), *(e for part in self.parts for e in part.payload(report))]
+        recording = Recording.of_events(self._platform(run, report, found), [*traced, *steps])
+        step = report.steps.get("run")
+        text = run.console.decode("utf-8", "replace")
+        return Outcome(
+            recording,
+            run.ending,
+            report.complete,
+            step.status if step and self.command else None,
+            next((match[0].strip() for match in DEATH.finditer(text)), ""),
+            report,
+        )
+
+    def _steps(self, report: GuestReport) -> list[Event]:
+        return [
+            Event(
+                "guest",
+                "state",
+                status="hung" if step.status is None else str(step.status),
+                detail=f"step {step.name}",
+                time=step.end if step.end is not None else step.start,
+            )
+            for step in report.steps.values()
+        ]
+
+    def _platform(self, run: Run, report: GuestReport, found: Evidence) -> Platform:
+        notes = [*self.notes, *run.notes, *_troubles(run, report)]
+        step = report.steps.get("run")
+        if self.command and step is not None and step.status is not None:
+            notes.append(f"the guest's command ended with exit status {step.status}")
+        devices = {part.name: part.facts() for part in self.parts}
+        for name, facts in devices.items():
+            if name in found.facts.devices:
+                facts.driver = found.facts.devices[name].driver
+        told = policies(self.scenario)
+        told = {key: value for key, value in told.items() if not key.startswith("guest.")}
+        told["realm.ram_mib"] = str(self.shape.ram // MIB)
+        for part in self.parts:
+            told[f"device.{part.spec.name}"] = part.described
+        return Platform(
+            realm=True,
+            ipa_bits=self.shape.ipa_bits,
+            ipa_bits_from="scenario",
+            kernel=report.release or self.kernel.release,
+            pools=found.facts.pools,
+            ram=[(RAM_BASE, self.shape.ram)],
+            devices=devices,
+            machine="qemu",
+            policies=told,
+            notes=notes,
+            unparsed=found.unparsed,
+            lost_events=found.lost_events,
+        )
+
+
+def _troubles(run: Run, report: GuestReport) -> list[str]:
+    """What did not go as it should in the guest, for people?"""
+    notes = []
+    if report.damage:
+        notes.append(f"of the guest's report only the console is left: {report.damage}")
+    elif not report.complete:
+        notes.append(f"the guest did not come to the end of its work: {run.ending}")
+    for module, why in report.failed_modules.items():
+        notes.append(f"the guest could not load {module}: {why}")
+    for step in report.steps.values():
+        if step.name in ("run", "shell"):
+            continue
+        if step.status is None:
+            notes.append(f"the guest's step {step.name} did not end")
+        elif step.status:
+            last = step.log.strip().splitlines()[-1:] or [""]
+            notes.append(f"the guest's step {step.name} failed ({step.status}) {last[0]}".strip())
+    return notes
+
+
+def choose_kernel(
+    name: str, modules: Path | None, *, flavour: str, note: Callable[[str], None]
+) -> Kernel:
+    """Which kernel does the user mean? `name`: a series of Debian's (fetched if need be) or a path.
+
+    Raises:
+        UsageError: `modules` for a kernel that has its own.
+        InputError: there is no such kernel.
+        RunError: it cannot be fetched.
+    """
+    path = Path(name)
+    if path.is_file():
+        return kernels.own_kernel(path, modules)
+    if modules is not None:
+        raise UsageError(
+            "goes with a kernel of one's own", where="--modules", mend="--kernel path/to/Image"
+        )
+    try:
+        return kernels.kernel(name, flavour=flavour, note=note)
+    except MissingToolError as error:
+        raise MissingToolError(error.what, where=f"kernel {name}", mend=error.mend) from error
