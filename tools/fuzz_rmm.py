@@ -5,8 +5,10 @@
 
 Makes random RMI and RSI calls and Realm accesses, half of them near to valid, half arbitrary,
 with random bytes in parameter pages, lists and run pages, on both ABIs. Every answer must be a
-defined status, and the invariants of `rmm_invariants` must hold all the time. Ends with the
-number of calls and of kinds of answers; an exception or a broken invariant ends it with 1.
+defined status, and the invariants of `rmm_invariants` must hold all the time. In every other life
+of the RMM its translation tables get random words and bit flips too: then ownership is lost, but
+answers stay defined and nothing beyond the granules in use is written. Ends with the number of
+calls and of kinds of answers; an exception or a broken invariant ends it with 1.
 """
 
 from __future__ import annotations
@@ -26,8 +28,10 @@ from rmm_invariants import check
 from topbit.arch.rmi import AddrRange, MapFlags, Rmi, Rmi2, RmiStatus
 from topbit.arch.rsi import Rsi
 from topbit.memory import PhysicalMemory
-from topbit.rmm import Exit, Resume, Rmm, Sea, Translated
+from topbit.rmm import Exit, Resume, Rmm, Sea, State, Translated
 from topbit.rmm.psci import FUNCTIONS
+from topbit.rmm.realm import Realm
+from topbit.rmm.rec import Rec
 
 U64 = (1 << 64) - 1
 BASE, SIZE = 0x8000_0000, 8 << 20
@@ -35,8 +39,9 @@ DEVICE, DEVICE_SIZE = 0x1000_0000, 0x20_0000
 GRANULES = 96  # calls keep to few granules and IPAs, so that they meet
 NS_PAGES = 8
 VDEV_CALLS = (Rmi2.VDEV_LOCK, Rmi2.VDEV_START, Rmi2.VDEV_UNLOCK, Rmi2.VDEV_DESTROY)
+UNTOUCHED = BASE + SIZE // 2  # from here on no call is about any granule
 CHECK_EVERY = 500
-RESTART_EVERY = 4_000
+RESTART_EVERY = 400
 
 
 class Fuzz:
@@ -45,9 +50,11 @@ class Fuzz:
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
         self.answers: Counter[str] = Counter()
+        self.corrupted = True
         self.restart()
 
     def restart(self) -> None:
+        self.corrupted = not self.corrupted
         self.memory = PhysicalMemory(BASE, SIZE)
         self.rmm = Rmm(self.memory, abi=self.random.choice(("1.0", "2.0")))
         self.rmm.granules.add_device_memory(DEVICE, DEVICE_SIZE)
@@ -81,8 +88,27 @@ class Fuzz:
                     table += 4096 if done == (0,) else 0
             if r.random() < 0.7:
                 self.rmm.rmi(Rmi.RTT_INIT_RIPAS, [BASE + rd * 4096, 0, 4096 * r.randrange(9)])
+            if realm:
+                self.populate(realm)
             if r.random() < 0.7:
                 self.rmm.rmi(Rmi.REALM_ACTIVATE, [BASE + rd * 4096])
+
+    def populate(self, realm: Realm) -> None:
+        """A few pages of data and of unprotected memory, so that calls find something."""
+        for page in range(self.random.randrange(5)):
+            ipa, alias = page * 4096, page * 4096 + realm.half
+            data, shared = BASE + (GRANULES - 17 - page) * 4096, BASE
+            if self.rmm.granules.get(data) != State.DELEGATED:
+                continue
+            if self.rmm.abi == "1.0":
+                self.rmm.rmi(Rmi.DATA_CREATE_UNKNOWN, [realm.rd, data, ipa])
+                self.rmm.rmi(Rmi.RTT_MAP_UNPROTECTED, [realm.rd, alias, 3, shared | 0xD4])
+                continue
+            one = MapFlags(OADDR_TYPE=MapFlags.SINGLE, MEMATTR=5).words[0]
+            described = AddrRange(COUNT=1, ADDR=data).words[0]
+            self.rmm.rmi(Rmi2.RTT_DATA_MAP, [realm.rd, ipa, ipa + 4096, one & 3, described])
+            described = AddrRange(COUNT=1, ADDR=shared, STATE=1).words[0]
+            self.rmm.rmi(Rmi2.RTT_UNPROT_MAP, [realm.rd, alias, alias + 4096, one, described])
 
     def realm_page(self, page: int, root: int | None = None) -> None:
         m, r, at = self.memory, self.random, BASE + page * 4096
@@ -124,6 +150,34 @@ class Fuzz:
             self.memory.table(BASE + page * 4096, 16)[:] = words
         else:
             self.memory.write(BASE + page * 4096, r.randbytes(4096))
+
+    def corrupt(self) -> None:
+        """Another word, or other bits of a word, somewhere in a translation table."""
+        r = self.random
+        tables = (self.rmm.granules.state == State.RTT).nonzero()[0].tolist()
+        if not tables:
+            return
+        entry = r.choice((0, 0, 1, 2, 3, 4, 511, r.randrange(512)))
+        at = BASE + r.choice(tables) * 4096 + 8 * entry
+        word = self.memory.read_u64(at)
+        for _ in range(r.randrange(1, 4)):
+            word ^= 1 << r.randrange(64)
+        kind = r.random()
+        if kind < 0.4:
+            table = BASE + r.choice(tables) * 4096
+            word = r.choice((self.pa(), table, BASE - 4096, BASE + SIZE))
+            word |= r.choice((3, 3, 1, 8, 10, 24, r.randrange(4096))) | r.randrange(2) << 55
+        elif kind < 0.7:
+            word = r.getrandbits(64) if r.random() < 0.5 else r.getrandbits(48) | r.randrange(64)
+        self.memory.write_u64(at, word)
+
+    def check(self) -> None:
+        """What must be true now?"""
+        if not self.corrupted:
+            check(self.rmm)
+        known = {State(state) for state in set(self.rmm.granules.state.tolist())}
+        assert State.UNTRACKED not in known
+        assert not any(self.memory.read(UNTOUCHED, BASE + SIZE - UNTOUCHED)), "stray write"
 
     def descriptor(self) -> int:
         r = self.random
@@ -276,14 +330,28 @@ class Fuzz:
         else:
             got = self.rmm.interrupt(rec)
         self.answers[type(got).__name__] += 1
+        if r.random() < 0.7:
+            self.answer_request(self.rmm.recs[rec])
         return None
+
+    def answer_request(self, rec: Rec) -> None:
+        """What a host would do next, where a Realm asked for something."""
+        for pending, fid in (
+            (rec.ripas_change, Rmi.RTT_SET_RIPAS),
+            (rec.mapping, Rmi2.RTT_DEV_VALIDATE),
+        ):
+            if pending:
+                out = self.rmm.rmi(fid, [rec.realm.rd, rec.pa, pending.progress, pending.top])
+                self.answers[fid.name if out[0] == 0 else RmiStatus(out[0] & 0xFF).name] += 1
 
     def run(self, calls: int) -> None:
         for i in range(calls):
             if i % RESTART_EVERY == RESTART_EVERY - 1:
-                check(self.rmm)
+                self.check()
                 self.restart()
             kind = self.random.random()
+            if self.corrupted and kind < 0.1:
+                self.corrupt()
             if kind < 0.05:
                 self.noise()
             if kind < 0.75:
@@ -291,8 +359,8 @@ class Fuzz:
             else:
                 self.realm()
             if i % CHECK_EVERY == 0:
-                check(self.rmm)
-        check(self.rmm)
+                self.check()
+        self.check()
 
 
 def main() -> int:

@@ -90,7 +90,9 @@ class ModelCpu:
             found = self.rmm.access(self.rec, ipa, "w" if kind == "w" else "r", size)
             if isinstance(found, Translated):
                 pas = PAS.NS if found.ns else PAS.REALM
-                if self.granules.check("guest", found.pa, size, pas) is not None:
+                # The host chooses what stands at an unprotected address: maybe nothing.
+                there = self.memory.contains(found.pa, size)
+                if not there or self.granules.check("guest", found.pa, size, pas) is not None:
                     raise SynchronousExternalAbort(ipa)
                 return found.pa
             if isinstance(found, Sea):

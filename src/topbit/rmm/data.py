@@ -73,9 +73,9 @@ def data_destroy(rmm: Rmm, rd: int, ipa: int) -> tuple[int, ...]:
         return (ERROR_INPUT, 0, 0)
     walk = rtt.walk(ipa, LAST)
     entry = walk.entry
-    # A device mapping is not this call's to destroy.
     found = rtt.decode(entry, LAST) if walk.level == LAST and entry & NOT_UNASSIGNED else None
-    if found is None or found.state != 1:
+    # A device mapping is not this call's to destroy, nor is a granule that holds no data.
+    if found is None or found.state != 1 or rmm.granules.get(found.oa) != DATA:
         return (rtt_error(walk.level), 0, next_live(rtt, ipa, walk))
     ripas = found.ripas
     pa = found.oa

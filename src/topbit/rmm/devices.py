@@ -212,6 +212,8 @@ def rtt_dev_validate(rmm: Rmm, rd: int, rec_pa: int, base: int, top: int) -> tup
             break
         if found.ripas not in (Ripas.EMPTY, Ripas.DEV):
             break
+        if rmm.granules.device_run(found.oa, size, State.DEV_MAPPED) != size:
+            break
         words[i] = rtt.assigned(found.oa, Ripas.DEV, level, dev=True)
         reached += size
     if reached == base:

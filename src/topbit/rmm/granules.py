@@ -86,6 +86,7 @@ class Granules:
 
     Attributes:
         state: uint8 array, one `State` per granule of the memory.
+        scalar: the same bytes, for single reads.
     """
 
     def __init__(self, memory: PhysicalMemory) -> None:
@@ -94,7 +95,7 @@ class Granules:
         self.end = memory.end
         self.state: NDArray[np.uint8] = np.zeros(memory.size >> SHIFT, np.uint8)
         # Scalar accesses through a memoryview cost a third of NumPy indexing.
-        self._scalar = self.state.data
+        self.scalar = self.state.data
         self._device_ranges: list[tuple[int, int]] = []
         self._device: dict[int, State] = {}
 
@@ -102,11 +103,11 @@ class Granules:
         """Which `State` is the granule at `pa` in? UNTRACKED if it is none, or not aligned."""
         if pa & 0xFFF or not self.base <= pa < self.end:
             return self._device.get(pa, UNTRACKED)
-        return self._scalar[(pa - self.base) >> SHIFT]
+        return self.scalar[(pa - self.base) >> SHIFT]
 
     def set(self, pa: int, state: int) -> None:
         """Put the tracked granule at `pa` into `state`."""
-        self._scalar[(pa - self.base) >> SHIFT] = state
+        self.scalar[(pa - self.base) >> SHIFT] = state
 
     def span(self, pa: int, size: int) -> NDArray[np.uint8]:
         """Which live view shows the states of [pa, pa + size)? Both aligned, all tracked."""
@@ -133,12 +134,34 @@ class Granules:
 
     def move_device(self, pa: int, size: int, before: State, after: State) -> bool:
         """Put delegated device memory into another state, if all of it is in `before`."""
-        pages = range(pa, pa + size, GRANULE)
-        if any(self._device.get(page) != before for page in pages):
+        if self.device_run(pa, size, before) != size:
             return False
-        for page in pages:
+        for page in range(pa, pa + size, GRANULE):
             self._device[page] = after
         return True
+
+    def device_run(self, pa: int, size: int, state: State) -> int:
+        """How many bytes from `pa` on, up to `size`, are delegated device memory in `state`?"""
+        pages = range(pa, pa + size, GRANULE)
+        other = next((page for page in pages if self._device.get(page) != state), pa + size)
+        return other - pa
+
+    def run(self, pa: int, size: int, state: int) -> int:
+        """How many bytes from `pa` on, up to `size`, are tracked memory in `state`?"""
+        if pa & (GRANULE - 1) or not self.base <= pa < self.end:
+            return 0
+        found = self.span(pa, min(size, self.end - pa)).tobytes()
+        return (len(found) - len(found.lstrip(bytes((state,))))) << SHIFT
+
+    def are(self, pa: NDArray[np.uint64], size: int, state: int) -> NDArray[np.bool_]:
+        """Which of the blocks of `size` bytes at `pa` (uint64 array) are memory all in `state`?"""
+        if size > GRANULE:
+            return np.array([self.run(int(at), size, state) == size for at in pa], np.bool_)
+        page = (pa - np.uint64(self.base)) >> np.uint64(SHIFT)  # wraps below the base
+        inside = page < np.uint64(len(self.state))
+        found: NDArray[np.bool_] = inside.copy()
+        found[inside] = self.state[page[inside]] == state
+        return found
 
     def all_delegated(self, pa: int, size: int) -> bool:
         """Are all granules of [pa, pa + size) tracked and DELEGATED?"""

@@ -14,7 +14,7 @@ from topbit.arch.rmi import AddrRange, MapFlags, Ripas, RmiStatus
 from topbit.arch.stage2 import S2AP_READ, S2AP_WRITE
 from topbit.memory import Words
 from topbit.rmm import rtt as entries
-from topbit.rmm.granules import DATA, DELEGATED, Granules, State
+from topbit.rmm.granules import DATA, DELEGATED, State
 from topbit.rmm.ranges import (
     Chunk,
     address_bits,
@@ -39,13 +39,6 @@ if TYPE_CHECKING:
     from topbit.rmm.monitor import Rmm
 
 SUCCESS, ERROR_INPUT = int(RmiStatus.SUCCESS), int(RmiStatus.ERROR_INPUT)
-
-
-def _tracked(granules: Granules, pa: int, size: int) -> int:
-    """How many bytes from `pa` on, up to `size`, are tracked memory?"""
-    if not granules.base <= pa < granules.end:
-        return 0
-    return min(size, granules.end - pa)
 
 
 def rtt_data_map(rmm: Rmm, rd: int, base: int, top: int, flags: int, oaddr: int) -> tuple[int, ...]:
@@ -85,12 +78,12 @@ def _data_map(rmm: Rmm, rtt: Rtt, chunk: Chunk, level: int) -> tuple[int, int, i
     leaf = rtt.assigned(0, Ripas.RAM, level)
     ram = entries.unassigned(Ripas.RAM)
     first, size = int(words[0]), len(words) << shift
-    if first <= RIPAS_MASK and uniform(words) and granules.all_delegated(chunk.pa, size):
+    if not first & ~RIPAS_MASK and uniform(words) and granules.all_delegated(chunk.pa, size):
         granules.span(chunk.pa, size)[:] = DATA
         write_run(rtt, words, chunk.pa, level, leaf if first == ram else HIPAS_ASSIGNED | first)
         return len(words), len(words), SUCCESS
     oa = address_bits(rtt, chunk.pa, len(words), level)
-    free = words <= np.uint64(RIPAS_MASK)  # unassigned protected: nothing but a RIPAS
+    free = words & ~np.uint64(RIPAS_MASK) == 0  # unassigned protected: nothing but a RIPAS
     if not free.all():
         same = _same_data(rtt, words, oa, level)
         count = leading(free | same)
@@ -100,13 +93,11 @@ def _data_map(rmm: Rmm, rtt: Rtt, chunk: Chunk, level: int) -> tuple[int, int, i
             # Mapped before, to the same page: nothing to do for those.
             return leading(same[:count]), 0, SUCCESS
         words, oa = words[: leading(free)], oa[: leading(free)]
-    tracked = _tracked(granules, chunk.pa, len(words) << shift)
-    states = granules.span(chunk.pa, tracked) if tracked else np.zeros(0, np.uint8)
-    count = leading(states == DELEGATED) >> (shift - 12)
+    count = granules.run(chunk.pa, len(words) << shift, DELEGATED) >> shift
     if not count:
         return 0, 0, ERROR_INPUT
     words, oa = words[:count], oa[:count]
-    states[: count << (shift - 12)] = DATA
+    granules.span(chunk.pa, count << shift)[:] = DATA
     assigned = np.where(words == ram, np.uint64(leaf), np.uint64(HIPAS_ASSIGNED) | words)
     words[:] = oa | assigned
     return count, count, ERROR_INPUT
@@ -181,7 +172,7 @@ def rtt_dev_map(rmm: Rmm, rd: int, base: int, top: int, flags: int, oaddr: int) 
         for i, word in enumerate(chunk.words):
             pa = chunk.pa + (i << shift)
             ripas = int(word) >> 1
-            if word > RIPAS_MASK or ripas not in (Ripas.EMPTY, Ripas.DESTROYED):
+            if int(word) & ~RIPAS_MASK or ripas not in (Ripas.EMPTY, Ripas.DESTROYED):
                 status = rtt_error(level)
                 break
             size = 1 << shift

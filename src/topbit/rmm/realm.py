@@ -156,7 +156,7 @@ def realm_create(rmm: Rmm, rd: int, params_pa: int) -> tuple[int, ...]:
 
     roots[:] = RTT
     granules.set(rd, RD)
-    rtt = Rtt(memory, base, start_level, ipa_bits, lpa2)
+    rtt = Rtt(granules, base, start_level, ipa_bits, lpa2)
     words = memory.table(base, root_tables * ENTRIES)
     words[:] = tables.unassigned(Ripas.EMPTY)
     # With one entry over both halves there is no half to split: the least geometry resolves one

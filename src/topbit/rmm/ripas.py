@@ -16,6 +16,7 @@ from topbit.arch.rmi import ExitReason, Ripas, RmiStatus
 from topbit.arch.rsi import CHANGE_DESTROYED, RsiStatus
 from topbit.memory import Words
 from topbit.rmm import rtt as entries
+from topbit.rmm.granules import DATA
 from topbit.rmm.ranges import leading
 from topbit.rmm.realm import RealmState
 from topbit.rmm.rec import Exit, Rec, Resume, RipasChange
@@ -94,8 +95,8 @@ def rtt_set_ripas(rmm: Rmm, rd: int, rec_pa: int, base: int, top: int) -> tuple[
 def change_words(rtt: Rtt, words: Words, level: int, ripas: int, change_destroyed: bool) -> int:
     """Give the first words of a table another RIPAS; how many took it before one refused?
 
-    A table refuses, memory of a device refuses RAM, and DESTROYED refuses RAM unless the Realm
-    said CHANGE_DESTROYED.
+    A table refuses, memory of a device (and what is no memory of a Realm) refuses RAM, and
+    DESTROYED refuses RAM unless the Realm said CHANGE_DESTROYED.
     """
     if len(words) == 1:  # the usual call of a host: one page
         return _change_word(rtt, words, level, ripas, change_destroyed)
@@ -109,10 +110,13 @@ def change_words(rtt: Rtt, words: Words, level: int, ripas: int, change_destroye
             refused |= now == Ripas.DESTROYED
     else:
         refused = now == 4
+    assigned = valid | (hipas != np.uint64(0))
+    if ripas == Ripas.RAM and assigned.any():
+        held = rtt.granules.are(entries.addresses(rtt, words), 1 << SHIFTS[level], DATA)
+        refused |= assigned & ~held
     count = leading(~refused)
     part = words[:count]
-    valid, device = valid[:count], device[:count]
-    assigned = valid | (hipas[:count] != np.uint64(0))
+    device, assigned = device[:count], assigned[:count]
     # What stays of a word is its output address; with LPA2 part of that is in [9:8].
     address = np.uint64(rtt.address(0x000F_FFFF_FFFF_F000))
     oa = part & address
@@ -120,8 +124,8 @@ def change_words(rtt: Rtt, words: Words, level: int, ripas: int, change_destroye
         leaf = np.uint64(rtt.assigned(0, Ripas.RAM, level))
         part[:] = np.where(assigned, oa | leaf, np.uint64(entries.unassigned(Ripas.RAM)))
     else:
-        held = np.where(device, np.uint64(HIPAS_ASSIGNED_DEV), np.uint64(HIPAS_ASSIGNED))
-        part[:] = np.where(assigned, oa | held, np.uint64(entries.unassigned(Ripas.EMPTY)))
+        hipas = np.where(device, np.uint64(HIPAS_ASSIGNED_DEV), np.uint64(HIPAS_ASSIGNED))
+        part[:] = np.where(assigned, oa | hipas, np.uint64(entries.unassigned(Ripas.EMPTY)))
     return count
 
 
@@ -131,6 +135,9 @@ def _change_word(rtt: Rtt, words: Words, level: int, ripas: int, change_destroye
     if found.state == 2 or (ripas == Ripas.RAM and device):
         return 0
     if ripas == Ripas.RAM and found.ripas == Ripas.DESTROYED and not change_destroyed:
+        return 0
+    size = 1 << SHIFTS[level]
+    if found.state and ripas == Ripas.RAM and rtt.granules.run(found.oa, size, DATA) != size:
         return 0
     if found.state == 0:
         words[0] = entries.unassigned(ripas)
@@ -161,6 +168,7 @@ def ipa_state_get(rmm: Rmm, rec: Rec, base: int, top: int) -> Resume:
     shift = SHIFTS[level]
     ripas = rtt.decode(entry, level).ripas
     words = rtt.rest_of_table(index)[: ((top - 1) >> shift) - (base >> shift) + 1]
-    count = leading(entries.ripas_of(words, level) == np.uint64(ripas))
+    # The first entry is the one that the walk has read, whatever its word says.
+    count = 1 + leading(entries.ripas_of(words[1:], level) == np.uint64(ripas))
     reached = min(((base >> shift) + count) << shift, top)
     return Resume({0: int(RsiStatus.SUCCESS), 1: reached, 2: int(ripas)}, advance=True)

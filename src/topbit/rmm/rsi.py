@@ -19,11 +19,11 @@ from topbit.arch.rsi import (
     Rsi,
     RsiStatus,
 )
-from topbit.rmm import ripas
+from topbit.rmm import ripas, stage2_access
 from topbit.rmm.attestation import MAX_TOKEN_SIZE
-from topbit.rmm.granules import GRANULE
+from topbit.rmm.granules import DATA, GRANULE
 from topbit.rmm.rec import Exit, Rec, Resume, unassigned_exit
-from topbit.rmm.rtt import LAST, SHIFTS
+from topbit.rmm.rtt import LAST
 
 if TYPE_CHECKING:
     from topbit.rmm.monitor import Rmm
@@ -45,7 +45,8 @@ def realm_page(rmm: Rmm, rec: Rec, ipa: int) -> int | Resume | Exit:
     level, _, entry = rtt.walk(ipa, LAST)
     found = rtt.decode(entry, level)
     if found.valid and found.ripas == Ripas.RAM:
-        return found.oa + (ipa & ((1 << SHIFTS[level]) - 1))
+        pa = stage2_access.output(rtt, entry, level, ipa)
+        return pa if rmm.granules.get(pa & -GRANULE) == DATA else answer(RsiStatus.ERROR_INPUT)
     if found.ripas in (Ripas.EMPTY, Ripas.DEV):
         return answer(RsiStatus.ERROR_INPUT)
     return rmm.leave(rec, unassigned_exit(ipa, level & 3))
@@ -99,9 +100,10 @@ def finish_host_call(rmm: Rmm, rec: Rec, ipa: int, gprs: bytes) -> int | None:
     rtt = rec.realm.rtt
     level, _, entry = rtt.walk(ipa, LAST)
     found = rtt.decode(entry, level)
-    if not found.valid or found.ripas != Ripas.RAM:
+    pa = stage2_access.output(rtt, entry, level, ipa)
+    is_ram = found.valid and found.ripas == Ripas.RAM
+    if not is_ram or rmm.granules.get(pa & -GRANULE) != DATA:
         return level & 3
-    pa = found.oa + (ipa & ((1 << SHIFTS[level]) - 1))
     rmm.memory.write(pa + HostCall.GPRS, gprs)
     return None
 

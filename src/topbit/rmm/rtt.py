@@ -3,7 +3,9 @@
 RTTs are VMSAv8-64 stage-2 tables with 4 KiB granules in memory bytes. A valid word is what the
 hardware walks. An invalid word holds the RMM's own state, out of the hardware's sight: HIPAS in
 [5:3], RIPAS in [2:1], the output address of an assigned but inaccessible page, and bit 55 for an
-unprotected entry. Sources: DDI0487 D8.3; DEN0137, "Realm Translation Table".
+unprotected entry. No word is trusted: one that does not lead to a granule in state RTT is no
+table, and what an entry says of a granule is held against the granule's state before it counts.
+Sources: DDI0487 D8.3; DEN0137, "Realm Translation Table".
 """
 
 from __future__ import annotations
@@ -16,7 +18,8 @@ from numpy.typing import NDArray
 from topbit.arch import stage2
 from topbit.arch.rmi import Ripas, RttState
 from topbit.arch.stage2 import OA_MASK_48, Granule
-from topbit.memory import PhysicalMemory, Words
+from topbit.memory import Words
+from topbit.rmm.granules import DATA, RTT, SHIFT, Granules, State
 
 LAST = stage2.LAST_LEVEL
 NS = stage2.NS
@@ -53,13 +56,17 @@ def unassigned(ripas: int) -> int:
     return ripas << RIPAS_SHIFT
 
 
+_LOST = unassigned(Ripas.DESTROYED)
+
+
 class Walk(NamedTuple):
     """Where did a walk end?
 
     Attributes:
         level: level of the entry.
         word: index of the entry among the 64-bit words of the memory.
-        entry: the word there.
+        entry: the word there; for a table descriptor that leads to no table, the unassigned
+            entry that it reads as (DESTROYED, or unprotected).
     """
 
     level: int
@@ -81,7 +88,7 @@ class Rtt:
     """Which tables translate the IPAs of one Realm?
 
     Args:
-        memory: where the tables stand.
+        granules: the states of the memory in which the tables stand.
         base: PA of the first root table (they are concatenated).
         start_level: level of the root, -1 to 2.
         ipa_bits: width of the IPA space; its top bit is the shared bit.
@@ -89,11 +96,14 @@ class Rtt:
     """
 
     __slots__ = (
+        "_count",
         "_mask",
+        "_states",
         "_u64",
         "base",
         "first",
         "granule",
+        "granules",
         "half",
         "ipa_bits",
         "lpa2",
@@ -103,9 +113,10 @@ class Rtt:
     )
 
     def __init__(
-        self, memory: PhysicalMemory, base: int, start_level: int, ipa_bits: int, lpa2: bool
+        self, granules: Granules, base: int, start_level: int, ipa_bits: int, lpa2: bool
     ) -> None:
-        self.memory = memory
+        self.granules = granules
+        self.memory = memory = granules.memory
         self.base = base
         self.start_level = start_level
         self.ipa_bits = ipa_bits
@@ -115,6 +126,8 @@ class Rtt:
         self.memory_base = memory.base
         self.first = (base - memory.base) >> 3
         self._u64 = memory.scalar_words
+        self._states = granules.scalar
+        self._count = len(granules.state)
         self._mask = 0x0003_FFFF_FFFF_F000 if lpa2 else OA_MASK_48
 
     @property
@@ -122,16 +135,29 @@ class Rtt:
         """How many concatenated root tables are there?"""
         return self.granule.root_tables(self.ipa_bits, self.start_level)
 
+    def is_root(self, pa: int) -> bool:
+        """Is the granule at `pa` one of the root tables?"""
+        return self.base <= pa < self.base + (self.roots << SHIFT)
+
+    def reaches(self, pa: int) -> bool:
+        """Is `pa` memory or a mapped device of a Realm, as a protected entry must say?"""
+        return self.granules.get(pa & -1 << SHIFT) in (DATA, State.DEV_MAPPED)
+
     def walk(self, ipa: int, level: int) -> Walk:
         """Where does the walk for `ipa` end that goes no deeper than `level`?"""
         words = self._u64
         at = self.start_level
         index = self.first + (ipa >> SHIFTS[at])
         entry = words[index]
-        while at < level and entry & 3 == 3:
-            at += 1
+        while entry & 3 == 3 and at < LAST:
             pa = self.pa_of(entry) if self.lpa2 else entry & OA_MASK_48
-            index = ((pa - self.memory_base) >> 3) + (ipa >> SHIFTS[at] & 511)
+            page = (pa - self.memory_base) >> SHIFT
+            if not 0 <= page < self._count or self._states[page] != RTT:
+                return Walk(at, index, UNASSIGNED_NS if ipa >= self.half else _LOST)
+            if at == level:
+                break
+            at += 1
+            index = (page << 9) + (ipa >> SHIFTS[at] & 511)
             entry = words[index]
         return Walk(at, index, entry)
 
@@ -199,6 +225,16 @@ class Rtt:
             return Entry(RttState.UNASSIGNED, ripas, 0, False, False)
         state = RttState.ASSIGNED if hipas == HIPAS_ASSIGNED else RttState.ASSIGNED_DEV
         return Entry(state, ripas, self.pa_of(entry), False, False)
+
+
+def addresses(rtt: Rtt, words: Words) -> Words:
+    """Which output addresses do live words of an RTT hold?"""
+    if rtt.lpa2:
+        high = words >> np.uint64(8) & np.uint64(3)
+        wide: Words = words & np.uint64(0x0003_FFFF_FFFF_F000) | high << np.uint64(50)
+        return wide
+    low: Words = words & np.uint64(OA_MASK_48)
+    return low
 
 
 def is_table(words: NDArray[np.uint64], level: int) -> NDArray[np.bool_]:

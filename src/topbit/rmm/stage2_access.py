@@ -22,13 +22,14 @@ from topbit.rmm.rec import (
     Exit,
     Rec,
 )
-from topbit.rmm.rtt import LAST, NS, S2AP_RW, SHIFTS, XN
+from topbit.rmm.rtt import LAST, NS, S2AP_RW, SHIFTS, XN, Rtt
 
 if TYPE_CHECKING:
     from topbit.rmm.monitor import Rmm
 
 Kind: TypeAlias = Literal["r", "w", "x"]
 
+FSC_EXTERNAL_ABORT = 0x10
 FSC_TRANSLATION = 0x04
 FSC_PERMISSION = 0x0C
 
@@ -61,19 +62,28 @@ def translate(rec: Rec, ipa: int, kind: Kind) -> Translated | int:
     """Where does `ipa` lead through the Realm's table, as the CPU walks it?
 
     Returns:
-        the translation, or the fault status code of the stage-2 fault.
+        the translation, or the fault status code of the stage-2 fault. A protected leaf that
+        leads to anything but memory of a Realm aborts the access, wherever it leads.
     """
     rtt = rec.realm.rtt
     if ipa >> rtt.ipa_bits:
         return FSC_TRANSLATION
     level, _, entry = rtt.walk(ipa, LAST)
-    if not entry & 1:
+    if entry & 3 != (3 if level == LAST else 1):
         return FSC_TRANSLATION | (level & 3)
     needed = S2AP_RW & (0x40 if kind != "w" else 0x80)
     if not entry & needed or (kind == "x" and entry & XN):
         return FSC_PERMISSION | (level & 3)
-    offset = ipa & ((1 << SHIFTS[level]) - 1)
-    return Translated(rtt.pa_of(entry) & ~((1 << SHIFTS[level]) - 1) | offset, bool(entry & NS))
+    pa = output(rtt, entry, level, ipa)
+    if entry & NS:
+        return Translated(pa, ns=True)
+    return Translated(pa, ns=False) if rtt.reaches(pa) else FSC_EXTERNAL_ABORT
+
+
+def output(rtt: Rtt, entry: int, level: int, ipa: int) -> int:
+    """Which PA does a valid leaf give for `ipa`? Low bits that a block ignores are ignored."""
+    offset = (1 << SHIFTS[level]) - 1
+    return rtt.pa_of(entry) & ~offset | ipa & offset
 
 
 def access(
@@ -84,7 +94,7 @@ def access(
     if isinstance(found, Translated):
         return found
     rtt = rec.realm.rtt
-    if ipa >> rtt.ipa_bits:
+    if ipa >> rtt.ipa_bits or found == FSC_EXTERNAL_ABORT:
         return Sea(found)
     hpfar = ipa >> 12 << 4
     if ipa >= rtt.half:

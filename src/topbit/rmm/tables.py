@@ -119,6 +119,11 @@ def _attributes(rtt: Rtt, entry: int) -> int:
     return entry & ~rtt.address(rtt.pa_of(entry)) & ~3
 
 
+def _is_root(rmm: Rmm, table: int) -> bool:
+    """Is it a root table, which goes only with its Realm? (no intact entry leads to one)"""
+    return any(realm.rtt.is_root(table) for realm in rmm.realms.values())
+
+
 def rtt_destroy(rmm: Rmm, rd: int, ipa: int, level: int) -> tuple[int, ...]:
     """RMI_RTT_DESTROY(rd, ipa, level) -> rtt, top: an empty table goes, and with it what its
     entries said: DESTROYED below the half, unassigned above."""
@@ -132,7 +137,7 @@ def rtt_destroy(rmm: Rmm, rd: int, ipa: int, level: int) -> tuple[int, ...]:
         return (rtt_error(walk.level), 0, next_live(rtt, ipa, walk))
     table = rtt.pa_of(walk.entry)
     words = rtt.table(table)
-    if entries.is_held(words, level).any():
+    if entries.is_held(words, level).any() or _is_root(rmm, table):
         return (rtt_error(level), 0, ipa)
     entry = unassigned(Ripas.DESTROYED) if ipa < rtt.half else UNASSIGNED_NS
     if rmm.listening:
@@ -153,6 +158,8 @@ def rtt_fold(rmm: Rmm, rd: int, ipa: int, level: int) -> tuple[int, ...]:
     if at < level - 1 or entry & 3 != 3:
         return (rtt_error(at), 0)
     table = rtt.pa_of(entry)
+    if _is_root(rmm, table):
+        return (rtt_error(level), 0)
     words = rtt.table(table)
     first = int(words[0])
     if first & (1 | HIPAS_MASK):
@@ -229,7 +236,7 @@ def rtt_unmap_unprotected(rmm: Rmm, rd: int, ipa: int, level: int) -> tuple[int,
         return (ERROR_INPUT, 0)
     rtt = realm.rtt
     walk = rtt.walk(ipa, level)
-    mapped = walk.entry & 1 and walk.entry & NS
+    mapped = walk.entry & 3 == (3 if level == LAST else 1) and walk.entry & NS
     if walk.level != level or not mapped:
         return (rtt_error(walk.level), next_live(rtt, ipa, walk))
     rtt.write(walk.word, UNASSIGNED_NS)

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from topbit.arch.rmi import AddrRange, MapFlags, Ripas, RmiStatus
-from topbit.arch.stage2 import OA_MASK_48
 from topbit.memory import Words
 from topbit.rmm import rtt as entries
-from topbit.rmm.granules import DELEGATED, GRANULE, NS, State
+from topbit.rmm.granules import DATA, DELEGATED, GRANULE, NS, State
 from topbit.rmm.ranges import Run, leading
 from topbit.rmm.realm import Realm
 from topbit.rmm.rtt import (
@@ -24,7 +23,6 @@ from topbit.rmm.rtt import (
     RIPAS_MASK,
     SHIFTS,
     UNASSIGNED_NS,
-    Rtt,
 )
 from topbit.rmm.tables import is_aligned, rtt_error
 
@@ -159,13 +157,13 @@ def _unmap_words(
             break
         run = words[at : at + leading(live[at:])]
         owned = _owned(run, level, flavor)
-        oa = _addresses(rtt, run)
+        oa = entries.addresses(rtt, run)
         step = np.uint64(1 << shift)
         contiguous = np.concatenate(([True], oa[1:] == oa[:-1] + step))
-        count = leading(owned & contiguous)
+        pa = int(oa[0])
+        count = _backed(rmm, pa, leading(owned & contiguous), level, flavor)
         if not count:
             return at, rtt_error(level)
-        pa = int(oa[0])
         room = freed.room(pa, level, count)
         if not room:
             return at, _FULL
@@ -178,6 +176,8 @@ def _unmap_words(
 
 def _owned(words: Words, level: int, flavor: str) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     """Which live words may a call of this flavor unmap?"""
+    if level < entries.MIN_BLOCK_LEVEL:
+        return np.zeros(words.shape, np.bool_)
     if flavor == "unprotected":
         unprotected: np.ndarray[tuple[int], np.dtype[np.bool_]] = ~entries.is_table(words, level)
         return unprotected
@@ -191,14 +191,14 @@ def _owned(words: Words, level: int, flavor: str) -> np.ndarray[tuple[int], np.d
     return right & ~entries.is_table(words, level)
 
 
-def _addresses(rtt: Rtt, words: Words) -> Words:
-    """Which output addresses do live words hold?"""
-    if rtt.lpa2:
-        high = words >> np.uint64(8) & np.uint64(3)
-        wide: Words = words & np.uint64(0x0003_FFFF_FFFF_F000) | high << np.uint64(50)
-        return wide
-    low: Words = words & np.uint64(OA_MASK_48)
-    return low
+def _backed(rmm: Rmm, pa: int, count: int, level: int, flavor: str) -> int:
+    """How many of `count` contiguous blocks are in the state that a mapping of them implies?"""
+    size = count << SHIFTS[level]
+    if flavor == "data":
+        return rmm.granules.run(pa, size, DATA) >> SHIFTS[level]
+    if flavor == "device":
+        return rmm.granules.device_run(pa, size, State.DEV_MAPPED) >> SHIFTS[level]
+    return count
 
 
 def _free(rmm: Rmm, realm: Realm, words: Words, ipa: int, pa: int, level: int, flavor: str) -> None:
