@@ -43,7 +43,6 @@ from topbit.vmm.vmm import Vmm
 PROGRAM = Path(__file__).with_name("trampoline.bin")
 DEVICE_MEMORY = 0b001  # MemAttr of a stage-2 entry with FWB: Device-nGnRE
 SMMU_BITS = 44  # QEMU's SMMU: IDR5.OAS
-TABLES = 16 * MIB
 TREE_ROOM = 1 * MIB
 
 
@@ -122,7 +121,7 @@ class QemuHost:
         self.granules.carve_out(layout.program, layout.pool_start - layout.program)
         self.rmm = Rmm(memory, self.granules, abi="2.0", emit=emit)
         self.slot = MemorySlot(layout.ipa, layout.guest_ram, layout.shared, layout.private)
-        self._tables = tables = PageRange(memory, layout.pool_start, TABLES)
+        self._tables = tables = PageRange(memory, layout.pool_start, _tables_bytes(shape))
         bits = min(shape.ipa_bits, SMMU_BITS)
         self.port = QemuSmmuPort(memory, self._mailbox)
         self.smmu = ArmSmmuV3(
@@ -136,7 +135,7 @@ class QemuHost:
         if not shape.smmu:  # nothing is assigned, so nothing is mapped for devices
             behind = dataclasses.replace(behind, smmu_map=SmmuMap.NONE)
         self.vfio = VfioContainer(self.smmu, self.table, shared_bit, behind, emit)
-        pages = PagePool(layout.pool_start + TABLES, layout.end)
+        pages = PagePool(layout.pool_start + _tables_bytes(shape), layout.end)
         self.vmm = Vmm(
             self.rmm, memory, pages, [self.slot], self.vfio, shape.ipa_bits, shape.policy, emit,
             RangeRealmHost,
@@ -260,5 +259,10 @@ class QemuHost:
 
 def layout_of(shape: RealmShape) -> Layout:
     """Where does everything stand for this Realm?"""
-    # Tables of 4 KiB pages take 1/512 of what they map, three times: private, shared, SMMU.
-    return Layout(shape.ram, shape.cpus, TABLES + 32 * MIB + (shape.ram >> 27 << 20))
+    pool = 32 * MIB + (shape.ram >> 27 << 20)  # the Realm's tables, both halves, and its RECs
+    return Layout(shape.ram, shape.cpus, _tables_bytes(shape) + pool)
+
+
+def _tables_bytes(shape: RealmShape) -> int:
+    """How much do the SMMU's tables and queues and the GIC's tables take?"""
+    return 16 * MIB + (shape.ram >> 27 << 20) + -(-shape.cpus // 16) * MIB
