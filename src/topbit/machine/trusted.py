@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from topbit.arch.smmuv3 import STE, Config
 from topbit.rmm.realm import Realm
+from topbit.smmu.smmu import Smmu
 
 
 def realm_ste(realm: Realm) -> STE:
@@ -35,3 +36,22 @@ def realm_ste(realm: Realm) -> STE:
         S2DS=int(wide),
         S2TTB=realm.rtt_base,
     )
+
+
+class RealmStreams:
+    """The Realm side of the modelled SMMU, as the RMM programs it (`rmm.RealmSmmu`)."""
+
+    def __init__(self, smmu: Smmu) -> None:
+        self.smmu = smmu
+
+    def enable(self, sid: int, realm: Realm) -> None:
+        """Make the stream translate through the Realm's table."""
+        self.smmu.install_realm_ste(sid, realm_ste(realm))
+
+    def disable(self, sid: int) -> None:
+        """Take the stream out of the Realm stream table."""
+        self.smmu.remove_realm_ste(sid)
+
+    def invalidate(self, vmid: int, ipa: int, size: int) -> None:
+        """Forget what is remembered of [ipa, ipa + size)."""
+        self.smmu.invalidate_realm(vmid, ipa, size)

@@ -9,6 +9,7 @@ with its addresses is `linux/`; which number names which command is `arch/`.
 
 from topbit.rmm.granules import GranuleProtectionFault, Granules, State
 from topbit.rmm.monitor import Rmm
+from topbit.rmm.realm_smmu import RealmSmmu
 from topbit.rmm.rec import Exit, Resume
 from topbit.rmm.stage2_access import Sea, Translated
 
@@ -16,6 +17,7 @@ __all__ = [
     "Exit",
     "GranuleProtectionFault",
     "Granules",
+    "RealmSmmu",
     "Resume",
     "Rmm",
     "Sea",

@@ -81,6 +81,8 @@ def data_destroy(rmm: Rmm, rd: int, ipa: int) -> tuple[int, ...]:
     pa = found.oa
     left = unassigned(Ripas.EMPTY if ripas == Ripas.EMPTY else Ripas.DESTROYED)
     rtt.write(walk.word, left)
+    if found.valid:
+        rmm.invalidate(realm, ipa, GRANULE)
     rmm.granules.set(pa, DELEGATED)
     if rmm.listening:
         rmm.say_rtt("rtt_unmap", realm, ipa, pa, GRANULE)

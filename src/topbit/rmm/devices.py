@@ -175,8 +175,15 @@ def vdev_unlock(rmm: Rmm, rd: int, pdev: int, vdev: int) -> tuple[int, ...]:
     if found.state == VdevState.UNLOCKED:
         return (ERROR_DEVICE,)
     found.state = VdevState.UNLOCKED
-    found.dma = False
+    _stop(rmm, found)
     return (SUCCESS,)
+
+
+def _stop(rmm: Rmm, vdev: Vdev) -> None:
+    """Make the device's stream invalid (only an unlocked device, without one, is destroyed)."""
+    vdev.dma = False
+    if rmm.smmu is not None:
+        rmm.smmu.disable(vdev.tdi_id)
 
 
 def vdev_get_state(rmm: Rmm, vdev: int) -> tuple[int, ...]:
@@ -250,6 +257,8 @@ def vdev_dma_enable(rmm: Rmm, rec: Rec, x: Sequence[int]) -> Resume:
     if vdev.state != VdevState.STARTED or x[4] != vdev.nonce:
         return answer(RsiStatus.ERROR_DEVICE)
     vdev.dma = True
+    if rmm.smmu is not None:
+        rmm.smmu.enable(vdev.tdi_id, vdev.realm)
     return answer(RsiStatus.SUCCESS)
 
 
@@ -258,7 +267,7 @@ def vdev_dma_disable(rmm: Rmm, rec: Rec, x: Sequence[int]) -> Resume:
     vdev = _of(rec, x[1])
     if vdev is None:
         return answer(RsiStatus.ERROR_INPUT)
-    vdev.dma = False
+    _stop(rmm, vdev)
     return answer(RsiStatus.SUCCESS)
 
 

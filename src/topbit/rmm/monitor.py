@@ -33,6 +33,7 @@ from topbit.rmm.attestation import Attestor
 from topbit.rmm.devices import MappingRequest, Vdev
 from topbit.rmm.granules import Granules
 from topbit.rmm.realm import Realm
+from topbit.rmm.realm_smmu import RealmSmmu
 from topbit.rmm.rec import Exit, Rec, Resume, write_exit
 from topbit.rmm.rtt import SHIFTS
 from topbit.rmm.stage2_access import Kind, Sea, Translated
@@ -53,6 +54,7 @@ class Rmm:
         lpa2: offer FEAT_LPA2 (49 to 52 bit Realms).
         pa_bits: width of the physical address space.
         rec_aux_count: auxiliary granules per REC.
+        smmu: what stands before trusted devices, to be told of changes; None: nothing does.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class Rmm:
         lpa2: bool = True,
         pa_bits: int = 48,
         rec_aux_count: int = 16,
+        smmu: RealmSmmu | None = None,
     ) -> None:
         self.memory = memory
         self.granules = granules if granules is not None else Granules(memory)
@@ -74,6 +77,7 @@ class Rmm:
         self.lpa2 = lpa2
         self.pa_bits = pa_bits
         self.rec_aux_count = rec_aux_count
+        self.smmu = smmu
         self.gicv3_vtr = 0
         self.rsi_version = VERSION_1_0 if abi == "1.0" else VERSION_1_1
         self.realms: dict[int, Realm] = {}
@@ -211,6 +215,11 @@ class Rmm:
         if self._attestor is None:
             self._attestor = Attestor()
         return self._attestor
+
+    def invalidate(self, realm_: Realm, ipa: int, size: int) -> None:
+        """Valid entries of [ipa, ipa + size) were changed or removed: make the SMMU forget."""
+        if self.smmu is not None:
+            self.smmu.invalidate(realm_.vmid, ipa, size)
 
     def trusted_stream(self, sid: int) -> Realm | None:
         """Whose table does the stream of a trusted device translate through?

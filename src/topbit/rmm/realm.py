@@ -207,6 +207,7 @@ def realm_destroy(rmm: Rmm, rd: int) -> tuple[int, ...]:
     words = rmm.memory.table(rtt.base, rtt.roots * ENTRIES)
     if tables.is_held(words, rtt.start_level).any():
         return (ERROR_REALM,)
+    rmm.invalidate(realm, 0, 1 << rtt.ipa_bits)  # another Realm may get the VMID
     rmm.granules.span(rtt.base, rtt.roots * GRANULE)[:] = DELEGATED
     rmm.granules.set(rd, DELEGATED)
     del rmm.realms[rd]

@@ -87,6 +87,8 @@ def rtt_set_ripas(rmm: Rmm, rd: int, rec_pa: int, base: int, top: int) -> tuple[
     if not count:
         return (rtt_error(level), 0)
     change.progress = base + (count << shift)
+    if change.ripas == Ripas.EMPTY:
+        rmm.invalidate(realm, base, count << shift)
     if rmm.listening:
         rmm.say_ripas(realm, base, count << shift, Ripas(change.ripas))
     return (SUCCESS, change.progress)

@@ -90,8 +90,6 @@ def rtt_create(rmm: Rmm, rd: int, table: int, ipa: int, level: int) -> tuple[int
     if at < level - 1 or entry & 3 == 3:
         return (rtt_error(at),)
     words = rtt.table(table)
-    # The parent was broken before it was made: its word is replaced in one store below, and no
-    # translation is cached here.
     if entry & 1:
         kind = 3 if level == LAST else 1
         words[:] = np.arange(ENTRIES, dtype=np.uint64) << np.uint64(SHIFTS[level])
@@ -110,6 +108,8 @@ def rtt_create(rmm: Rmm, rd: int, table: int, ipa: int, level: int) -> tuple[int
     else:
         words[:] = entry
     rtt.write(index, rtt.address(table) | 3)
+    if entry & 1:
+        rmm.invalidate(realm, ipa, ENTRIES << SHIFTS[level])
     rmm.granules.set(table, RTT)
     return (SUCCESS,)
 
@@ -143,6 +143,7 @@ def rtt_destroy(rmm: Rmm, rd: int, ipa: int, level: int) -> tuple[int, ...]:
     if rmm.listening:
         rmm.say_table_gone(realm, ipa, words, level)
     rtt.write(walk.word, entry)
+    rmm.invalidate(realm, ipa, ENTRIES << SHIFTS[level])
     rmm.granules.set(table, DELEGATED)
     return (SUCCESS, table, next_live(rtt, ipa, walk._replace(entry=entry)))
 
@@ -185,6 +186,7 @@ def rtt_fold(rmm: Rmm, rd: int, ipa: int, level: int) -> tuple[int, ...]:
             return (rtt_error(level), 0)
         folded = first
     rtt.write(index, folded)
+    rmm.invalidate(realm, ipa, ENTRIES << SHIFTS[level])
     rmm.granules.set(table, DELEGATED)
     return (SUCCESS, table)
 
@@ -240,6 +242,7 @@ def rtt_unmap_unprotected(rmm: Rmm, rd: int, ipa: int, level: int) -> tuple[int,
     if walk.level != level or not mapped:
         return (rtt_error(walk.level), next_live(rtt, ipa, walk))
     rtt.write(walk.word, UNASSIGNED_NS)
+    rmm.invalidate(realm, ipa, 1 << SHIFTS[level])
     if rmm.listening:
         rmm.say_rtt("rtt_unmap", realm, ipa, rtt.pa_of(walk.entry), 1 << SHIFTS[level])
     return (SUCCESS, next_live(rtt, ipa, walk._replace(entry=UNASSIGNED_NS)))

@@ -216,5 +216,6 @@ def _free(rmm: Rmm, realm: Realm, words: Words, ipa: int, pa: int, level: int, f
             rmm.granules.move_device(pa, size, State.DEV_MAPPED, State.DEV_DELEGATED)
         if rmm.listening and not empty.all():
             rmm.say_ripas(realm, ipa, size, Ripas.DESTROYED)
+    rmm.invalidate(realm, ipa, size)
     if rmm.listening:
         rmm.say_rtt("rtt_unmap", realm, ipa, pa, size)

@@ -1,0 +1,176 @@
+"""What a trusted stream still translates, after each way in which a valid entry can go."""
+
+from collections.abc import Callable
+
+import pytest
+from rmm_host import BASE, PAGE, PARAMS, Host
+
+from topbit.arch.rmi import AddrRange, MapFlags, Rmi, Rmi2
+from topbit.arch.rsi import Rsi
+from topbit.arch.smmuv3 import EventType
+from topbit.machine.trusted import RealmStreams
+from topbit.smmu import Smmu
+from topbit.smmu.outcome import Fault, Ok
+
+SID, VDEV_ID = 0x10, 7
+BAR, BAR_IPA = 0x1000_0000, 0x8000
+HALF = 1 << 32
+BLOCK = 0x20_0000
+SINGLE = MapFlags(OADDR_TYPE=MapFlags.SINGLE).words[0]
+
+
+def one(pa: int, state: int = AddrRange.DELEGATED) -> int:
+    return AddrRange(COUNT=1, ADDR=pa, STATE=state).words[0]
+
+
+def data(host: Host) -> int:
+    if host.rmm.abi == "1.0":
+        host.tables(HALF)
+        host.ram([0, PAGE, 2 * PAGE])
+    else:
+        host.tables(0)
+        host.ok(Rmi.RTT_INIT_RIPAS, host.rd, 0, PAGE)
+        host.ok(Rmi2.RTT_DATA_MAP, host.rd, 0, PAGE, SINGLE, one(host.granule()))
+    return 0
+
+
+def shared(host: Host) -> int:
+    host.tables(HALF)
+    if host.rmm.abi == "1.0":
+        host.ok(Rmi.RTT_MAP_UNPROTECTED, host.rd, HALF, 3, BASE | 0xD4)
+    else:
+        flags = SINGLE | MapFlags(MEMATTR=5, S2AP_READ=1, S2AP_WRITE=1).words[0]
+        described = one(BASE, AddrRange.UNDELEGATED)
+        host.ok(Rmi2.RTT_UNPROT_MAP, host.rd, HALF, HALF + PAGE, flags, described)
+    return HALF
+
+
+def shared_block(host: Host) -> int:
+    host.tables(HALF, 2)
+    host.ok(Rmi.RTT_MAP_UNPROTECTED, host.rd, HALF, 2, BASE + BLOCK | 0xD4)
+    return HALF
+
+
+def shared_pages(host: Host) -> int:
+    shared_block(host)
+    split(host)
+    return HALF
+
+
+def shared_root(host: Host) -> int:
+    host.ok(Rmi.RTT_MAP_UNPROTECTED, host.rd, HALF, 1, BASE | 0xD4)
+    return HALF
+
+
+def registers(host: Host) -> int:
+    host.rmm.granules.add_device_memory(BAR, PAGE)
+    host.tables(0)
+    host.ok(Rmi.REALM_ACTIVATE, host.rd)
+    host.ok(Rmi2.GRANULE_RANGE_DELEGATE, BAR, BAR + PAGE)
+    host.ok(Rmi2.RTT_DEV_MAP, host.rd, BAR_IPA, BAR_IPA + PAGE, SINGLE, one(BAR))
+    device = assign(host)
+    host.ok(Rmi2.VDEV_LOCK, *device)
+    host.enter()
+    host.rsi(Rsi.VDEV_VALIDATE_MAPPING, VDEV_ID, BAR_IPA, BAR_IPA + PAGE, BAR, 0, 1)
+    host.ok(Rmi2.RTT_DEV_VALIDATE, host.rd, host.recs[0], BAR_IPA, BAR_IPA + PAGE)
+    return BAR_IPA
+
+
+def assign(host: Host) -> tuple[int, int, int]:
+    pdev, vdev = host.granule(), host.granule()
+    host.ok(Rmi2.PDEV_CREATE, pdev, PARAMS)
+    host.memory.table(PARAMS, 3)[:] = [0, VDEV_ID, SID]
+    host.ok(Rmi2.VDEV_CREATE, host.rd, pdev, vdev, PARAMS)
+    return host.rd, pdev, vdev
+
+
+def split(host: Host) -> None:
+    host.ok(Rmi.RTT_CREATE, host.rd, host.granule(), HALF, 3)
+
+
+def empty(host: Host, pages: int) -> None:
+    host.enter()
+    host.rsi(Rsi.IPA_STATE_SET, 0, pages * PAGE, 0, 0)
+    host.ok(Rmi.RTT_SET_RIPAS, host.rd, host.recs[0], 0, pages * PAGE)
+
+
+def unmap(call: Rmi2, ipa: int) -> Callable[[Host], object]:
+    return lambda host: host.ok(call, host.rd, ipa, ipa + PAGE, MapFlags.NONE, 0)
+
+
+def destroy_realm(host: Host) -> None:
+    host.ok(Rmi.REC_DESTROY, host.recs[0])
+    host.ok(Rmi.REALM_DESTROY, host.rd)
+
+
+Way = tuple[str, Callable[[Host], int], Callable[[Host], object]]
+WAYS: dict[str, Way] = {
+    "DATA_DESTROY": ("1.0", data, lambda h: h.ok(Rmi.DATA_DESTROY, h.rd, 0)),
+    "SET_RIPAS of a page": ("1.0", data, lambda h: empty(h, 1)),
+    "SET_RIPAS of pages": ("1.0", data, lambda h: empty(h, 3)),
+    "RTT_UNMAP_UNPROTECTED": (
+        "1.0", shared, lambda h: h.ok(Rmi.RTT_UNMAP_UNPROTECTED, h.rd, HALF, 3),
+    ),
+    "RTT_DESTROY": ("1.0", shared, lambda h: h.ok(Rmi.RTT_DESTROY, h.rd, HALF, 3)),
+    "RTT_CREATE below a block": ("1.0", shared_block, split),
+    "RTT_FOLD": ("1.0", shared_pages, lambda h: h.ok(Rmi.RTT_FOLD, h.rd, HALF, 3)),
+    "REALM_DESTROY": ("1.0", shared_root, destroy_realm),
+    "RTT_DATA_UNMAP": ("2.0", data, unmap(Rmi2.RTT_DATA_UNMAP, 0)),
+    "RTT_UNPROT_UNMAP": ("2.0", shared, unmap(Rmi2.RTT_UNPROT_UNMAP, HALF)),
+    "RTT_DEV_UNMAP": ("2.0", registers, unmap(Rmi2.RTT_DEV_UNMAP, BAR_IPA)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WAYS)
+@pytest.mark.parametrize("told", [True, False])
+def test_the_smmu_forgets_what_it_is_told_to_forget(name: str, told: bool) -> None:
+    abi, make, remove = WAYS[name]
+    host = Host(abi=abi)  # type: ignore[arg-type]
+    host.create()
+    host.rec()
+    smmu = Smmu(host.memory)
+    streams = RealmStreams(smmu)
+    ipa = make(host)
+    vmid = host.realm.vmid
+    streams.enable(SID, host.realm)
+    assert isinstance(smmu.access(SID, ipa, realm=True), Ok)
+    host.rmm.smmu = streams if told else None
+    remove(host)
+    remembered = smmu.caches.tlb.lookup(True, vmid, ipa) is not None
+    assert remembered != told
+    if name not in ("RTT_CREATE below a block", "RTT_FOLD", "REALM_DESTROY"):
+        assert isinstance(smmu.access(SID, ipa, realm=True), Fault if told else Ok)
+
+
+def test_a_stream_is_valid_while_the_realm_trusts_the_device() -> None:
+    host = Host(abi="2.0")
+    smmu = Smmu(host.memory)
+    host.rmm.smmu = RealmStreams(smmu)
+    host.create()
+    host.rec()
+    ipa = shared(host)
+    host.ok(Rmi.REALM_ACTIVATE, host.rd)
+    device = assign(host)
+
+    def valid() -> bool:
+        outcome = smmu.access(SID, ipa, realm=True)
+        assert isinstance(outcome, Ok) or outcome.event.Type == EventType.C_BAD_STE  # type: ignore
+        return isinstance(outcome, Ok)
+
+    enable = (Rsi.VDEV_DMA_ENABLE, VDEV_ID, 0, 0)
+    host.ok(Rmi2.VDEV_LOCK, *device)
+    host.ok(Rmi2.VDEV_START, *device)
+    host.enter()
+    assert not valid()
+    assert host.returns(*enable, 2) == (5,)
+    assert not valid(), "refused"
+    assert host.returns(*enable, 1) == (0,)
+    assert valid()
+    assert host.returns(Rsi.VDEV_DMA_DISABLE, VDEV_ID) == (0,)
+    assert not valid()
+    host.returns(*enable, 1)
+    assert valid()
+    host.ok(Rmi2.VDEV_UNLOCK, *device)
+    assert not valid()
+    host.ok(Rmi2.VDEV_DESTROY, *device)
+    assert not valid()
