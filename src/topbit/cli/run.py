@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-HELP = "run a scenario; without one, the matrix of guests, VMMs and devices"
+from topbit.cli import run_qemu
+
+HELP = "run a scenario; without one, the matrix of guests, VMMs and devices (QEMU: the seed)"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,9 +20,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--machine",
-        choices=("model",),
+        choices=("model", "qemu"),
         default="model",
-        help="model: everything in Python (default)",
+        help="model: everything in Python (default); qemu: a real kernel on QEMU's CPU and devices",
     )
     parser.add_argument(
         "--set",
@@ -34,20 +36,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-o", "--output", metavar="FILE", type=Path, help="store the recording (Parquet)"
     )
     parser.add_argument("--format", choices=("text", "json"), default="text", help="default: text")
+    run_qemu.add_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run; returns 1 if a rule was violated, else 0."""
-    if args.scenario is None:
+    qemu = args.machine == "qemu"
+    if not qemu:
+        run_qemu.refuse_for_model(args)
+    if args.scenario is None and not qemu:
         return _matrix(args)
+    from topbit.scenario import find, override
+
+    scenario = find(args.scenario or "seed")
+    for setting in args.settings:
+        scenario = override(scenario, setting)
+    if qemu:
+        return run_qemu.run(args, scenario)
     from topbit.cli.check import show
     from topbit.machine.model import ModelMachine
     from topbit.report import Report
-    from topbit.scenario import find, override
 
-    scenario = find(args.scenario)
-    for setting in args.settings:
-        scenario = override(scenario, setting)
     recording = ModelMachine(scenario).run()
     if args.output:
         recording.write(args.output)

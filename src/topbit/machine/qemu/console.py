@@ -16,6 +16,7 @@ from pathlib import Path
 MAX_KEPT = 512 << 20  # bytes; a guest that writes more is only read from then on
 _GATHER = 0.004  # seconds between two reads: QEMU writes byte by byte
 _PASSED = 1 << 16
+_MARKER = 64  # bytes; a marker may come in two pieces
 
 
 class Console:
@@ -28,6 +29,7 @@ class Console:
         channel: a connected socket whose other end is the console.
         log: file that gets a copy.
         terminal: file descriptor of a terminal that gets a copy.
+        hidden_from: the terminal's copy ends where this stands in the output.
 
     Attributes:
         arrivals: (seconds of `time.monotonic`, length of the output by then), one per read.
@@ -35,12 +37,17 @@ class Console:
     """
 
     def __init__(
-        self, channel: socket.socket, log: Path | None = None, terminal: int | None = None
+        self,
+        channel: socket.socket,
+        log: Path | None = None,
+        terminal: int | None = None,
+        hidden_from: bytes = b"",
     ) -> None:
         self.arrivals: list[tuple[float, int]] = []
         self.error = ""
         self._channel = channel
         self._terminal = terminal
+        self._hidden_from = hidden_from
         self._output = bytearray()
         self._path = log
         self._log: int | None = None
@@ -63,6 +70,10 @@ class Console:
 
     def __len__(self) -> int:
         return len(self._output)
+
+    def tail(self, size: int) -> bytes:
+        """What are the last `size` bytes of the output?"""
+        return bytes(self._output[-size:])
 
     def type(self, data: bytes) -> None:
         """Send input to the guest."""
@@ -94,6 +105,8 @@ class Console:
         if self._terminal is not None:
             with contextlib.suppress(OSError):
                 os.write(self._terminal, data)
+            if self._hidden_from and self._hidden_from in self.tail(len(data) + _MARKER):
+                self._terminal = None
         if self._log is not None and not self.error:
             try:
                 while data:

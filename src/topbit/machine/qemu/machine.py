@@ -13,6 +13,7 @@ import re
 import select
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +23,7 @@ from topbit.events import Event
 from topbit.machine.qemu import debian
 from topbit.machine.qemu.console import Console
 from topbit.machine.qemu.host import PROGRAM, GuestImage, QemuHost, RealmShape, layout_of
-from topbit.machine.qemu.init import ALL_DONE
+from topbit.machine.qemu.init import ALL_DONE, BUNDLE_BEGIN
 from topbit.machine.qemu.mailbox import Mailbox
 from topbit.machine.qemu.process import DOORBELL_UART, RAM_BASE, AnonymousRam, Platform, QemuProcess
 from topbit.machine.qemu.traps import TrapLoop
@@ -114,7 +115,9 @@ class QemuMachine:
         platform = Platform(layout.ram, layout.program, shape.cpus, shape.smmu)
         self.process = QemuProcess(program, platform, self._ram, [*arguments, *options], inherited)
         try:
-            self.console = Console(self.process.console, log, terminal)
+            self.console = Console(
+                self.process.console, log, terminal, f"\n{BUNDLE_BEGIN}".encode()
+            )
             self.host = QemuHost(shape, layout, self.memory, guest, self._emit)
             self.traps = TrapLoop(self.mailboxes, self.process.doorbell, self.host.cpus)
             self.process.require_version()
@@ -133,13 +136,16 @@ class QemuMachine:
 
         Which is also the end of QEMU, `timeout` seconds from the start of QEMU, Ctrl-C, or `stop`.
         """
-        ending = ""
+        ending = trouble = ""
         try:
             ending = self._serve(timeout, stop or threading.Event())
         except KeyboardInterrupt:
             ending = "interrupted"
         except (RunError, RmiError) as error:
             ending = f"died: {error}"
+        except Exception as error:  # a fault of topbit's: what was recorded is kept all the same
+            ending = f"died: internal error: {error!r}"
+            trouble = traceback.format_exc()
         self.host.collect()
         self.process.stop()
         self.console.finish()
@@ -151,6 +157,8 @@ class QemuMachine:
             self.traps.traps,
             int(self.host.slot.shared.sum()),
         )
+        if trouble:
+            run.notes.append(trouble)
         if self.console.error:
             run.notes.append(f"the console's copy is incomplete: {self.console.error}")
         if len(self.events) == MAX_EVENTS:

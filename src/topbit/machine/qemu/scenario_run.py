@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from topbit.errors import InputError, MissingToolError, UsageError
+from topbit.errors import InputError, UsageError
 from topbit.events import Event
 from topbit.machine.model import policies
 from topbit.machine.qemu import clock, initramfs, kernels, workload
@@ -26,6 +26,7 @@ from topbit.machine.qemu.init import INIT, plan_files
 from topbit.machine.qemu.kernels import Kernel
 from topbit.machine.qemu.machine import QemuMachine, Run
 from topbit.machine.qemu.parts import SENT, Part, part_of
+from topbit.machine.qemu.terminal import Terminal
 from topbit.machine.qemu.workload import Step
 from topbit.recording import Platform, Recording
 from topbit.scenario.scenario import MIB, RAM_BASE, GuestSpec, Scenario
@@ -140,6 +141,8 @@ class ScenarioRun:
         timeout: float | None = None,
         log: Path | None = None,
         terminal: int | None = None,
+        keyboard: bool = False,
+        options: tuple[str, ...] = (),
         started: Callable[[QemuMachine], None] = lambda machine: None,
     ) -> Outcome:
         """Boot the guest, let it work, and return what everyone did.
@@ -148,23 +151,29 @@ class ScenarioRun:
             timeout: seconds after which the run is ended.
             log: file that gets the console's output.
             terminal: file descriptor that gets a copy of it.
+            keyboard: what is typed at standard input, a terminal, goes to the guest.
+            options: further options of QEMU.
             started: is given the machine before its guest runs.
 
         Raises:
             MissingToolError, RunError: QEMU is missing or could not be started.
         """
-        options = tuple(word for part in self.parts for word in part.options)
+        words = tuple(word for part in self.parts for word in part.options)
         inherited = tuple(end.fileno() for part in self.parts for end in part.inherited)
         with QemuMachine(
             self.shape,
             self.guest,
             log=log,
             terminal=terminal,
-            options=options,
+            options=(*words, *options),
             inherited=inherited,
         ) as machine:
             started(machine)
-            run = machine.run(timeout)
+            if keyboard:
+                with Terminal(machine.console) as typing:
+                    run = machine.run(timeout, typing.left)
+            else:
+                run = machine.run(timeout)
         return self._outcome(run)
 
     def _initramfs(self, busybox: Path, steps: list[Step]) -> bytes:
@@ -292,5 +301,6 @@ def choose_kernel(
         )
     try:
         return kernels.kernel(name, flavour=flavour, note=note)
-    except MissingToolError as error:
-        raise MissingToolError(error.what, where=f"kernel {name}", mend=error.mend) from error
+    except InputError as error:
+        own = "--kernel path/to/Image boots one's own build"
+        raise InputError(error.what, where="--kernel", mend=f"{error.mend}; {own}") from error
