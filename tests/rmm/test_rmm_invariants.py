@@ -166,13 +166,13 @@ class TwoRealms(RuleBasedStateMachine):
         base, top = page * PAGE, (page + length) * PAGE
         got = self.rmm.rsi(rec, [Rsi.IPA_STATE_SET, base, top, ripas, int(destroyed)])
         assert isinstance(got, Exit)
-        outside = self.rmi(Rmi.RTT_SET_RIPAS, rd, rec, other * PAGE, other * PAGE + PAGE)
-        assert outside != 0 or other == page
         to_ram = ((Ripas.EMPTY, Ripas.RAM), *[(Ripas.DESTROYED, Ripas.RAM)] * destroyed)
         to_empty = ((Ripas.RAM, Ripas.EMPTY), (Ripas.DESTROYED, Ripas.EMPTY))
-        end = base + min(answer, length) * PAGE
-        self.seen = self.ripas()
         allowed = to_ram if ripas else to_empty
+        first, changes = other * PAGE, allowed if other == page else ()
+        outside = self.rmi(Rmi.RTT_SET_RIPAS, rd, rec, first, first + PAGE, changes=changes)
+        assert outside != 0 or other == page
+        end = base + min(answer, length) * PAGE
         self.rmi(Rmi.RTT_SET_RIPAS, rd, rec, base, end, changes=allowed)
         assert self.enter(i)
         self.rmm.interrupt(rec)
