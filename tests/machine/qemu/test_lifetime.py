@@ -83,6 +83,23 @@ def test_a_run_ends_when_qemu_is_killed() -> None:
     assert run.events
 
 
+def test_qemu_is_sandboxed_and_opens_no_host_files_for_the_guest() -> None:
+    with payload_guest.machine(rounds=payload_guest.FOREVER) as made:
+        process = Path(f"/proc/{made.process.process.pid}")
+        assert "Seccomp:\t2\n" in (process / "status").read_text()
+        assert "semihosting" not in (process / "cmdline").read_text()
+
+
+def test_a_fault_of_topbit_ends_the_run_and_keeps_the_recording() -> None:
+    with payload_guest.machine(rounds=payload_guest.FOREVER) as made:
+        made.host.rmm.rsi = lambda *_: 1 // 0  # type: ignore[assignment]
+        run = made.run(timeout=30)
+        assert not made.process.running
+    assert run.ending.startswith("died: internal error: ZeroDivisionError")
+    assert run.events
+    assert "Traceback" in run.notes[0]
+
+
 def test_a_missing_qemu_is_said_to_be_missing() -> None:
     with contextlib.closing(AnonymousRam(16 << 20)) as ram, pytest.raises(MissingToolError):
         QemuProcess(Path("/nowhere/qemu"), Platform(16 << 20, 0x4000_0000), ram)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
 import threading
 from collections.abc import Mapping
@@ -35,6 +36,8 @@ class Monitor:
             raise MissingToolError(
                 "the Python package qemu.qmp is missing", mend="pip install 'topbit[qemu]'"
             ) from error
+        # What it would log reaches the user as an error of ours, if it matters.
+        logging.getLogger("qemu.qmp").addHandler(logging.NullHandler())
         self._client = QMPClient("topbit")
         self._loop = asyncio.new_event_loop()
         self.connected: Future[None] = Future()
