@@ -5,7 +5,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from topbit.machine.model import ModelMachine
+from topbit.linux.cpu import SynchronousExternalAbort
+from topbit.machine.model import FIRST_SID, ModelMachine
 from topbit.recording import Recording
 from topbit.rules import check
 from topbit.scenario import builtin, builtin_names, override
@@ -122,3 +123,31 @@ def test_the_recording_is_one_parquet_file_that_any_tool_reads(tmp_path: Path) -
     again = Recording.read(path)
     assert again.platform == recording.platform
     assert again.frame.equals(recording.frame)
+
+
+def test_a_trusted_device_has_a_stream_only_once_the_guest_has_accepted_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    machine = ModelMachine(builtin("trusted-aliased"))
+    assert machine.rmm.trusted_stream(FIRST_SID) is None
+    accesses = machine.run().of_kind("access")
+    assert set(accesses["status"]) == {"ok"}
+    assert machine.rmm.trusted_stream(FIRST_SID) is machine.rmm.realm(machine.vmm.realm.rd)
+
+    machine = ModelMachine(builtin("trusted-aliased"))
+    monkeypatch.setattr(machine.kernel, "accept", lambda dev, vdev_id: None)
+    assert set(machine.run().of_kind("access")["status"]) == {"C_BAD_STE"}
+
+
+@pytest.mark.parametrize("pa", [0, (1 << 48) - 0x1000])
+def test_an_unprotected_mapping_to_no_memory_aborts_the_access(pa: int) -> None:
+    machine = ModelMachine(builtin("seed"))
+    machine.kernel.boot()
+    alias = machine.kernel.pool.start | machine.shared_bit
+    assert machine.cpu.load(alias, 8) == bytes(8)
+    machine.vmm.realm.unmap_unprotected(alias)
+    machine.rmm.interrupt(machine.cpu.rec)
+    machine.vmm.realm.map_unprotected(alias, pa)
+    machine.vmm.enter(machine.cpu.rec)
+    with pytest.raises(SynchronousExternalAbort):
+        machine.cpu.load(alias, 8)

@@ -20,6 +20,7 @@ from topbit.linux.direct import DmaDirect
 from topbit.linux.mapping import DmaApi
 from topbit.linux.pageattr import PAGE_SHIFT, PAGE_SIZE, LinearMap
 from topbit.linux.rsi import arm64_rsi_setup_memory, rsi_get_realm_config, rsi_version_matches
+from topbit.linux.rsi_da import cca_device_accept
 from topbit.linux.swiotlb import IoTlbPool
 
 
@@ -132,6 +133,16 @@ class Kernel:
             force_unencrypted=self.scheme is not NONE
             and not (trusted and self.config.private_dma_for_trusted),
         )
+
+    def accept(self, dev: Device, vdev_id: int) -> None:
+        """Let the user accept an assigned device; a kernel that is no Realm cannot."""
+        if self.scheme is NONE:
+            return
+        page = self.alloc_pages(1)
+        if page is None or cca_device_accept(self.cpu, vdev_id, page):
+            self.log(f"{dev.name}: failed to accept the device")
+        if page is not None:
+            self.free_pages(page, 1)
 
     def alloc_pages(self, count: int) -> int | None:
         """Which phys_addr_t have `count` fresh contiguous pages? None when out of memory."""

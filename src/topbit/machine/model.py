@@ -23,7 +23,7 @@ from topbit.linux.engine import EngineRing
 from topbit.linux.kernel import GuestConfig, Kernel
 from topbit.linux.rsi import RsiError
 from topbit.linux.virtio_ring import VirtioBlkRing
-from topbit.machine.trusted import realm_ste
+from topbit.machine.trusted import RealmStreams
 from topbit.machine.workload import Disk, exercise
 from topbit.memory import PhysicalMemory
 from topbit.recording import DeviceFacts, Platform, Recording
@@ -31,9 +31,11 @@ from topbit.rmm import Exit, Granules, Resume, Rmm, Sea, Translated
 from topbit.scenario.scenario import MIB, RAM_BASE, DeviceSpec, Scenario
 from topbit.smmu.io_pgtable import PageRange, Stage2Table
 from topbit.smmu.smmu import Smmu
+from topbit.vmm import rmi_da
 from topbit.vmm.arm_smmu_v3 import ArmSmmuV3
 from topbit.vmm.dma import EmulatedDma
 from topbit.vmm.rme import start_level
+from topbit.vmm.rme_ranges import RangeRealmHost
 from topbit.vmm.slots import MemorySlot, PagePool
 from topbit.vmm.vfio import VfioContainer
 from topbit.vmm.virtio_blk import VirtioBlk
@@ -125,7 +127,6 @@ class ModelMachine:
 
         self.memory = PhysicalMemory(RAM_BASE, host - RAM_BASE + TABLES + HOST_PAGES)
         self.granules = Granules(self.memory)
-        self.rmm = Rmm(self.memory, self.granules, emit=emit)
         wide = ipa_bits > 48
         self.smmu = Smmu(
             self.memory,
@@ -134,6 +135,9 @@ class ModelMachine:
             ),
             emit=emit,
             oas_bits=52 if wide else 48,
+        )
+        self.rmm = Rmm(
+            self.memory, self.granules, abi="2.0", emit=emit, smmu=RealmStreams(self.smmu)
         )
         allocate = PageRange(self.memory, host, TABLES)
         table = Stage2Table(
@@ -150,7 +154,12 @@ class ModelMachine:
         self.vfio = VfioContainer(driver, table, self.shared_bit, policy, emit)
         self.slots = [MemorySlot(RAM_BASE, ram, shared_pa=RAM_BASE, private_pa=private)]
         pages = PagePool(host + TABLES, host + TABLES + HOST_PAGES)
-        self.vmm = Vmm(self.rmm, self.memory, pages, self.slots, self.vfio, ipa_bits, policy, emit)
+        self.vmm = Vmm(
+            self.rmm, self.memory, pages, self.slots, self.vfio, ipa_bits, policy, emit,
+            RangeRealmHost,
+        )  # fmt: skip
+        assert isinstance(self.vmm.realm, RangeRealmHost)
+        self.vmm.realm.activate_rmm()
         rec = self.vmm.create(pc=RAM_BASE)
         self.vmm.enter(rec)
         self.cpu = ModelCpu(self.rmm, self.vmm, rec, self.memory, self.granules)
@@ -215,9 +224,6 @@ class ModelMachine:
             policies=policies(scenario),
         )
 
-    def _invalidate_trusted(self, vmid: int, ipa: int, size: int) -> None:
-        self.smmu.invalidate_realm(vmid, ipa, size)
-
     def _disk(self, spec: DeviceSpec, sid: int) -> Disk:
         medium = bytearray(DISK)
         ranges: Sequence[BusDmaRegion] = ()
@@ -257,8 +263,8 @@ class ModelMachine:
         )
         engine = DmaEngine(bus, medium)
         if spec.trusted:
-            realm = self.rmm.realm(self.vmm.realm.rd)
-            self.smmu.install_realm_ste(sid, realm_ste(realm))
+            rmi_da.assign(self.vmm.realm, sid)
+            self.kernel.accept(device, sid)
         else:
             self.vfio.attach(sid)
         driver = BlockDriver(self.kernel, device, EngineRing(self.kernel, device, engine))

@@ -1,0 +1,32 @@
+"""A device that the host gives to a Realm for the Realm to accept."""
+
+import pytest
+
+from topbit.arch.rmi import Rmi2
+from topbit.memory import PhysicalMemory
+from topbit.rmm import Rmm, State
+from topbit.rmm.devices import VdevState
+from topbit.vmm import rmi_da
+from topbit.vmm.rme import RmiError
+from topbit.vmm.rme_ranges import RangeRealmHost
+from topbit.vmm.slots import PagePool
+
+BASE, SIZE, SID = 0x4000_0000, 4 << 20, 0x10
+
+
+def test_an_assigned_device_is_started_and_its_stream_waits_for_the_realm() -> None:
+    memory = PhysicalMemory(BASE, SIZE)
+    rmm = Rmm(memory, abi="2.0")
+    host = RangeRealmHost(rmm, memory, PagePool(BASE, BASE + SIZE), 40)
+    host.activate_rmm()
+    host.create()
+    rmi_da.assign(host, SID)
+    (vdev,) = rmm.vdevs.values()
+    assert (vdev.vdev_id, vdev.tdi_id, vdev.state) == (SID, SID, VdevState.STARTED)
+    assert vdev.realm is rmm.realm(host.rd)
+    assert rmm.trusted_stream(SID) is None
+    assert rmm.granules.get(vdev.pa) == State.VDEV
+    assert rmm.granules.get(vdev.pdev) == State.PDEV
+    with pytest.raises(RmiError) as refused:
+        rmi_da.assign(host, SID)
+    assert refused.value.call is Rmi2.VDEV_CREATE
