@@ -10,7 +10,7 @@ from topbit.arch.gpt import PAS
 from topbit.arch.rmi import AddrRange, MapFlags, Ripas, Rmi, Rmi2
 from topbit.arch.rsi import Rsi
 from topbit.memory import PhysicalMemory
-from topbit.rmm import Exit, Rmm, Translated
+from topbit.rmm import Exit, Rmm, Sea, Translated
 from topbit.rmm.rtt import HIPAS_MASK, RIPAS_MASK
 
 TABLE = Path(__file__).parents[2] / "docs" / "rmm-deviations.md"
@@ -165,3 +165,15 @@ def test_d14() -> None:
     rmm.rmi(Rmi2.RMM_ACTIVATE)
     vdev_communicate = 0xC400_0186
     assert rmm.rmi(vdev_communicate)[0] == (1 << 64) - 1
+
+
+def test_d15(host: Host) -> None:
+    active(host, 0)
+    rtt = host.realm.rtt
+    pa = host.granule(delegate=False)
+    rtt.write(rtt.walk(0, 3).word, rtt.assigned(pa, Ripas.RAM))
+    assert host.rmm.access(host.recs[0], 0, "r") == Sea(0x10)
+    assert host.status(Rmi.DATA_DESTROY, host.rd, 0) == ERROR_RTT | 3 << 8
+    rtt.write(rtt.walk(0, 2).word, pa | 3)
+    assert host.ok(Rmi.RTT_READ_ENTRY, host.rd, 0, 3)[1::3] == (2, Ripas.DESTROYED)
+    host.ok(Rmi.RTT_CREATE, host.rd, host.granule(), 0, 3)
