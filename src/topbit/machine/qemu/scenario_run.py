@@ -195,7 +195,8 @@ class ScenarioRun:
         if scenario.guest.swiotlb_mib != GuestSpec().swiotlb_mib:
             words.append(f"swiotlb={scenario.guest.swiotlb_mib * MIB // SLOT}")
         nvme = any(part.pci and part.pci.model == "nvme" for part in self.parts)
-        if nvme and kernels.version_of(self.kernel.release) < SGL_FIXED:
+        old = kernels.version_of(self.kernel.release) < SGL_FIXED
+        if nvme and old and "nvme.sgl_threshold=" not in self.append:
             words.append("nvme.sgl_threshold=0")
             self.notes.append(
                 "NVMe runs without SGLs (nvme.sgl_threshold=0): before commit a54afbc8a213 the "
