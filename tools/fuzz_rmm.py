@@ -311,7 +311,7 @@ class Fuzz:
             )  # fmt: skip
             assert isinstance(got, Translated | Sea | Exit)
         elif kind < 0.9:
-            fid = r.choice((*Rsi, *FUNCTIONS))
+            fid = r.choice((*Rsi, *FUNCTIONS, *[Rsi.IPA_STATE_SET] * 20))
             if r.random() < 0.5:
                 base = self.ipa()
                 regs = [fid, base, base + r.randrange(4) * 4096, r.randrange(2), r.randrange(2)]

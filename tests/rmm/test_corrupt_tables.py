@@ -131,3 +131,15 @@ def test_a_protected_leaf_leads_only_to_memory_of_a_realm(host: Host) -> None:
     for pa in (*NOWHERE, host.rd, host.realm.rtt.base, rec):
         host.memory.write_u64(word(host, 0), good & 0xFFF | pa)
         assert host.rmm.access(rec, 0, "w") == Sea(0x10)
+
+
+def test_one_table_that_stands_everywhere_does_not_keep_a_call_busy() -> None:
+    host = Host(abi="2.0")
+    host.create(48, 0)
+    host.tables(0)
+    rtt = host.realm.rtt
+    for level in (0, 1, 2):
+        first = rtt.walk(0, level)
+        rtt.rest_of_table(first.word)[: 256 if level == 0 else 512] = first.entry
+    out = host.ok(Rmi2.RTT_DATA_UNMAP, host.rd, 0, 1 << 47, 0, 0)
+    assert 64 << 30 <= out[1] < 1 << 47

@@ -44,7 +44,7 @@ def test_every_row_has_its_test() -> None:
         name.removeprefix("test_").upper() for name in globals() if re.match(r"test_d\d", name)
     ]
     assert sorted(rows) == sorted(tests)
-    assert len(rows) == 14
+    assert len(rows) == 15
 
 
 def test_d1(host: Host) -> None:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from topbit.rmm.monitor import Rmm
 
 SUCCESS, ERROR_INPUT = int(RmiStatus.SUCCESS), int(RmiStatus.ERROR_INPUT)
+# Enough for 128 GiB of pages; one table in many places looks like far more.
+MAX_TABLES = 1 << 16
 
 
 def rtt_data_unmap(
@@ -120,7 +122,9 @@ def _unmap(
     state = AddrRange.UNDELEGATED if unprotected else AddrRange.DELEGATED
     freed = _Freed(kind, limit, state)
     status, out_top = SUCCESS, base
-    while out_top < top and status == SUCCESS:
+    for _ in range(MAX_TABLES):
+        if out_top == top or status != SUCCESS:
+            break
         level, word, _ = rtt.walk(out_top, LAST)
         shift = SHIFTS[level]
         words = rtt.rest_of_table(word)[: (top - out_top) >> shift]
