@@ -41,7 +41,8 @@ class Summary:
 def summarise(recording: Recording) -> Summary:
     """What does the recording hold, in numbers?"""
     platform = recording.platform
-    given = recording.of_kind(*ADDRESSES).filter(pl.col("address").is_not_null() & succeeded)
+    # A driver may free what it never got: dma_free of address 0.
+    given = recording.of_kind(*ADDRESSES).filter((pl.col("address") != 0) & succeeded)
     maps = recording.of_kind("dma_map")
     good = maps.filter(pl.col("address").is_not_null() & succeeded)
     bounced = good.filter(
