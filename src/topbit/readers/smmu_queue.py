@@ -8,30 +8,10 @@ from __future__ import annotations
 from topbit.arch.smmuv3 import EVENT_BYTES, EventRecord, EventType
 from topbit.errors import InputError
 from topbit.events import Event
+from topbit.smmu.recorded import event_of
 
-_CLASSES = {0: "CD", 1: "TT", 2: "IN", 3: "class 3"}
-_WITH_ADDRESS = (
-    EventType.F_UUT,
-    EventType.F_WALK_EABT,
-    EventType.F_TRANSLATION,
-    EventType.F_ADDR_SIZE,
-    EventType.F_ACCESS,
-    EventType.F_PERMISSION,
-)
 IMPLEMENTATION_DEFINED = set(range(0xE0, 0xF0))
 """Event types that each SMMU may use as it likes (IHI0070 7.3)."""
-
-
-def event_of(record: EventRecord) -> Event:
-    """What does one event record say?"""
-    event = Event("smmu", "smmu_event", sid=record.StreamID, status=record.name)
-    if record.Type in _WITH_ADDRESS:
-        event.address = record.InputAddr
-        event.direction = "r" if record.RnW else "w"
-        event.attrs = f"{'s2' if record.S2 else 's1'}|{_CLASSES[record.CLASS]}"
-        if record.S2:
-            event.phys = record.IPA
-    return event
 
 
 def parse(name: str, data: bytes) -> list[Event]:

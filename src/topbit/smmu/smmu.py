@@ -21,7 +21,7 @@ from topbit.arch.smmuv3 import (
     GpfReason,
     RootReg,
 )
-from topbit.events import Emit, Event, ignore
+from topbit.events import Emit, ignore
 from topbit.memory import BusError, PhysicalMemory
 from topbit.smmu import batch
 from topbit.smmu.batch import Addresses, Codes
@@ -29,6 +29,7 @@ from topbit.smmu.bus import Bus, FetchAbort, Gpc
 from topbit.smmu.commands import Caches, IllegalCommand, execute
 from topbit.smmu.flat import FlatTables
 from topbit.smmu.outcome import Fault, Ok, Outcome, Terminated
+from topbit.smmu.recorded import event_of
 from topbit.smmu.registers import Registers
 from topbit.smmu.ste import DISABLED, Illegal, Stage2, StreamConfig, decode
 from topbit.smmu.stream_table import BadStreamId, find_ste
@@ -296,7 +297,9 @@ class Smmu:
         """Record an event; those of Realm streams go to the RMM, not to the host's queue."""
         lost = "" if realm else self._record(event)
         if self._emit is not ignore:
-            self._emit(_as_event(event, "Realm event queue" if realm else lost))
+            said = event_of(event)
+            said.detail = ("Realm event queue" if realm else lost) or None
+            self._emit(said)
         return Fault(event)
 
     def _record(self, event: EventRecord) -> str:
@@ -343,20 +346,3 @@ _PERMISSION = WalkFault(EventType.F_PERMISSION)
 
 def _bad_ste(sid: int) -> EventRecord:
     return EventRecord(Type=EventType.C_BAD_STE, StreamID=sid)
-
-
-def _as_event(record: EventRecord, detail: str) -> Event:
-    """How does an event record look in a recording?"""
-    located = record.Type >= EventType.F_WALK_EABT
-    classes = {FaultClass.CD: "CD", FaultClass.TT: "TT", FaultClass.IN: "IN"}
-    return Event(
-        "smmu",
-        "smmu_event",
-        sid=record.StreamID,
-        address=record.InputAddr if located else None,
-        phys=record.IPA if record.S2 and record.Type != EventType.F_WALK_EABT else None,
-        direction=("r" if record.RnW else "w") if located else None,
-        status=record.name,
-        attrs=f"s{2 if record.S2 else 1}|{classes[FaultClass(record.CLASS)]}" if located else None,
-        detail=detail or None,
-    )

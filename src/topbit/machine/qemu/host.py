@@ -30,7 +30,7 @@ from topbit.machine.qemu.trusted_stream import trusted_ste
 from topbit.memory import PhysicalMemory
 from topbit.rmm import Granules, Rmm
 from topbit.smmu.io_pgtable import PageRange, Stage2Table
-from topbit.smmu.smmu import _as_event as as_event
+from topbit.smmu.recorded import event_of
 from topbit.vmm.arm_smmu_v3 import ArmSmmuV3
 from topbit.vmm.convert import runs
 from topbit.vmm.policy import SmmuMap, VmmPolicy
@@ -231,7 +231,7 @@ class QemuHost:
             return
         names = {device.sid: device.name for device in self.shape.pci}
         for record in self.smmu.events():
-            event = as_event(record, "")
+            event = event_of(record)
             event.device = names.get(record.StreamID)
             self.emit(event)
 
