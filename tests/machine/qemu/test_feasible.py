@@ -1,0 +1,61 @@
+"""Which scenarios QEMU refuses, and which kernel one wants."""
+
+import dataclasses
+
+import pytest
+
+from topbit.errors import UsageError
+from topbit.machine.qemu.feasible import kernel_of, refuse_impossible, refuse_other_conventions
+from topbit.scenario import DeviceSpec, builtin, builtin_names, override
+
+
+@pytest.mark.parametrize(
+    ("name", "setting", "words"),
+    [
+        ("seed", "realm.ipa_bits=40", "PCIe window"),
+        ("seed", "realm.ipa_bits=45", "SMMU takes 44 bits"),
+        ("seed", "guest.alias_for_shared=false", "cannot be told its conventions"),
+        ("seed", "nvme0.dma_mask_bits=32", "64 address bits"),
+        ("seed", "nvme0.model=e1000e", "one network device"),
+        ("seed", "virtio0.habit=wild", "behaves"),
+        ("wild-address", "realm.ipa_bits=44", "45 bits"),
+        ("trusted-private", "realm.ram_mib=64", "private addresses"),
+        ("stale-mapping", "realm.ram_mib=64", "different memory"),
+        ("use-after-unmap", "realm.ram_mib=64", "forget addresses"),
+        ("dma-ranges", "realm.ram_mib=64", "dma-ranges"),
+    ],
+)
+def test_the_reason_is_given(name: str, setting: str, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        refuse_impossible(override(builtin(name), setting))
+
+
+def test_a_bus_has_31_slots() -> None:
+    devices = tuple(DeviceSpec(f"d{n}", kind="emulated") for n in range(32))
+    with pytest.raises(UsageError, match="31"):
+        refuse_impossible(dataclasses.replace(builtin("seed"), device=devices))
+
+
+def test_what_is_possible_is_not_refused() -> None:
+    possible = []
+    for name in builtin_names():
+        try:
+            refuse_impossible(builtin(name))
+        except UsageError as error:
+            assert error.mend, name
+        else:
+            possible.append(name)
+    assert {"seed", "vmm-maps-protected", "wild-address", "wide-ipa"} <= set(possible)
+
+
+def test_a_scenario_about_a_release_wants_that_kernel() -> None:
+    assert kernel_of(builtin("seed"), "6.18") == "6.18"
+    assert kernel_of(builtin("wide-ipa"), "6.18") == "7.3"
+
+
+def test_a_kernel_with_other_conventions_shows_something_else() -> None:
+    refuse_other_conventions(builtin("guest-before-fix"), "6.14.1")
+    with pytest.raises(UsageError, match="before the series"):
+        refuse_other_conventions(builtin("guest-before-fix"), "6.18.15+deb13")
+    with pytest.raises(UsageError, match="after the series"):
+        refuse_other_conventions(builtin("seed"), "6.14.1")
