@@ -105,3 +105,14 @@ def test_scenario_list_and_show(capsys: pytest.CaptureFixture[str], tmp_path: Pa
     assert main(["scenario", "show", "seed"]) == 0
     (tmp_path / "mine.toml").write_text(capsys.readouterr().out, encoding="utf-8")
     assert main(["run", str(tmp_path / "mine.toml")]) == 0
+
+
+def test_a_guest_that_does_not_come_to_its_end_exits_3_with_its_report(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "refused.parquet"
+    assert main(["run", "map-failure", "-o", str(path)]) == 3
+    captured = capsys.readouterr()
+    assert "verdict: no violation" in captured.out
+    assert "Linux asks for ever" in captured.err
+    assert not Recording.read(path).of_kind("convert").is_empty()

@@ -54,14 +54,21 @@ def run(args: argparse.Namespace) -> int:
     if qemu:
         return run_qemu.run(args, scenario)
     from topbit.cli.check import show
+    from topbit.errors import GuestDiedError
     from topbit.machine.model import ModelMachine
     from topbit.report import Report
 
-    recording = ModelMachine(scenario).run()
+    machine = ModelMachine(scenario)
+    recording = machine.run()
     if args.output:
         recording.write(args.output)
     report = Report.of(recording)
     show([report], args.format)
+    if machine.died:
+        raise GuestDiedError(
+            f"the modelled guest ended before its workload: {machine.died}",
+            mend="the report shows what happened until then",
+        )
     return report.checked.exit_status
 
 

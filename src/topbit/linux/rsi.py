@@ -7,14 +7,22 @@ asm/rsi.h:rsi_set_memory_range. Call numbers: DEN0137 1.0.
 from __future__ import annotations
 
 from topbit.arch.rmi import Ripas
-from topbit.arch.rsi import CHANGE_DESTROYED, VERSION_1_0, Rsi, RsiStatus
+from topbit.arch.rsi import ACCEPT, CHANGE_DESTROYED, VERSION_1_0, Rsi, RsiStatus
 from topbit.linux.cpu import RealmCpu
 
 EINVAL = 22
 
 
+STALL_LIMIT = 16
+"""After how many refusals in a row does the model take it that the kernel would ask for ever?"""
+
+
 class RsiError(Exception):
-    """Which RSI call of the guest failed at boot, where the kernel panics?"""
+    """Which RSI call of the guest ended it?"""
+
+
+class RsiLivelock(RsiError):
+    """Which RSI call would the kernel repeat for ever?"""
 
 
 def rsi_version_matches(cpu: RealmCpu) -> tuple[int, int] | None:
@@ -43,17 +51,28 @@ def rsi_get_realm_config(cpu: RealmCpu, page: int) -> int:
 def rsi_set_memory_range(cpu: RealmCpu, start: int, end: int, ripas: int, flags: int) -> int:
     """Change the RIPAS of the protected IPAs [start, end).
 
-    Loops as the RMM makes progress; a call that makes none is an error, whatever its status:
-    a refused RIPAS_EMPTY shows only as no progress.
+    Loops as the RMM makes progress. RSI_REJECT, which only a change to RAM gets, and an address
+    reached outside [start, end] are errors; one that
+    is `start` is not: Linux asks again, and for ever if the host keeps refusing, because a refused
+    RIPAS_EMPTY shows only as no progress (observed with Linux 6.18.15 and 7.3.4).
 
     Returns:
         0, or -EINVAL.
+
+    Raises:
+        RsiLivelock: the kernel would ask for ever.
     """
+    stalled = 0
     while start != end:
         answer = cpu.smc(Rsi.IPA_STATE_SET, start, end, ripas, flags)
-        status, top = answer[0], answer[1]
-        if status != RsiStatus.SUCCESS or not start < top <= end:
+        status, top, response = answer[:3]
+        if status != RsiStatus.SUCCESS or response != ACCEPT or not start <= top <= end:
             return -EINVAL
+        stalled = stalled + 1 if top == start else 0
+        if stalled == STALL_LIMIT:
+            raise RsiLivelock(
+                f"the host refuses RSI_IPA_STATE_SET at 0x{start:016x}, and Linux asks for ever"
+            )
         start = top
     return 0
 

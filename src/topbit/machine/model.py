@@ -116,6 +116,7 @@ class ModelMachine:
     def __init__(self, scenario: Scenario) -> None:
         self.scenario = scenario
         self.events: list[Event] = []
+        self.died = ""
         emit = self.events.append
         ram = scenario.realm.ram_mib * MIB
         policy = scenario.vmm.policy()
@@ -179,7 +180,7 @@ class ModelMachine:
     def run(self) -> Recording:
         """Boot the guest, let its drivers work, and return what everyone did.
 
-        A guest that dies leaves a `state` event and the recording so far.
+        A guest that dies leaves a `state` event, the reason in `died`, and the recording so far.
         """
         emit = self.events.append
         try:
@@ -190,7 +191,8 @@ class ModelMachine:
             ]
             exercise(disks, self.scenario.workload, emit)
         except (SynchronousExternalAbort, RsiError) as died:
-            emit(Event("guest", "state", status="died", detail=str(died)))
+            self.died = str(died)
+            emit(Event("guest", "state", status="died", detail=self.died))
         return Recording.of_events(self.platform(), self.events)
 
     def platform(self) -> Platform:

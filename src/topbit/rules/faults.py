@@ -33,7 +33,8 @@ def _a_fault(*statuses: str) -> Need:
         # Without any fault there is nothing to blame, which is a result and no gap: only say
         # so where no source of faults was there at all.
         rows = recording.of_kind("access", "smmu_event")
-        if rows.is_empty():
+        watched = recording.platform.machine in ("model", "qemu")  # they see every event
+        if rows.is_empty() and not watched:
             return "no device access and no SMMU event was recorded"
         return ""
 

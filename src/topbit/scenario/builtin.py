@@ -86,7 +86,7 @@ _builtin(
 )
 _builtin(
     "map-failure",
-    "VFIO maps fail and the VMM refuses the conversion",
+    "VFIO maps fail and the VMM refuses the conversion: Linux asks for ever",
     vmm=VmmSpec(map_fault="map"),
 )
 _builtin(
