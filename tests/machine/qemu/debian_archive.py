@@ -57,6 +57,7 @@ class Archive:
         (suite / "InRelease").unlink(missing_ok=True)
         if sign:
             self._gpg("--clearsign", "--output", str(suite / "InRelease"), str(suite / "Release"))
+            _run("gpgconf", "--homedir", str(self.home), "--kill", "gpg-agent")
 
     def _stanza(self, deb: Path) -> str:
         data = deb.read_bytes()

@@ -22,14 +22,14 @@ def busybox(tmp_path: Path) -> Path:
 
 def listed(archive: bytes) -> list[str]:
     """Oracle: GNU cpio."""
-    cpio = needs.program("cpio")
+    cpio = needs.tool("cpio")
     done = subprocess.run([cpio, "-it", "--quiet"], input=archive, capture_output=True, check=True)
     return done.stdout.decode().split()
 
 
 def unpacked(archive: bytes, folder: Path) -> None:
     """Oracle: GNU cpio. Devices are left out: making them needs root."""
-    cpio = needs.program("cpio")
+    cpio = needs.tool("cpio")
     command = [cpio, "-id", "--quiet", "--nonmatching", "dev/*"]
     subprocess.run(command, input=archive, cwd=folder, check=True)
 
@@ -50,7 +50,7 @@ def test_cpio_unpacks_what_was_put_in(busybox: Path, tmp_path: Path) -> None:
 
 
 def test_console_is_a_character_device(busybox: Path) -> None:
-    cpio = needs.program("cpio")
+    cpio = needs.tool("cpio")
     archive = build(busybox, [], "")
     command = [cpio, "-itv", "--quiet", "dev/console", "dev/null"]
     lines = subprocess.run(command, input=archive, capture_output=True, check=True).stdout.decode()

@@ -1,6 +1,6 @@
 """Which host programs does the QEMU machine need, and how does a Debian machine get them?
 
-    python -m topbit.machine.qemu.debian fetch qemu trace-cmd dtc binutils
+    python -m topbit.machine.qemu.debian fetch qemu trace-cmd dtc binutils gdb cpio
 
 prints where each program is, after fetching what the machine lacks into topbit's cache: no root,
 nothing installed, signatures checked, and no network the next time. A program that is on PATH
@@ -63,6 +63,7 @@ TOOLS = {
     "dtc": Tool("dtc", "device-tree-compiler"),
     "trace-cmd": Tool("trace-cmd", "trace-cmd"),
     "gdb": Tool("gdb-multiarch", "gdb-multiarch"),
+    "cpio": Tool("cpio", "cpio"),
 }
 
 
@@ -163,11 +164,13 @@ def _write_wrapper(script: Path, unpacked: Path, root: Path, program: str) -> No
         | {library.parent.relative_to(unpacked) for library in unpacked.glob("lib/*/*.so*")}
     )
     search = ":".join(f"{root}/{folder}" for folder in folders)
+    # Debian 12 still has packages that put their programs into /bin.
+    bin_ = "usr/bin" if (unpacked / "usr/bin" / program).exists() else "bin"
     data = f' -L "{root}/usr/share/qemu"' if program.startswith("qemu-system-") else ""
     script.write_text(
         "#!/bin/sh\n"
         f'export LD_LIBRARY_PATH="{search}${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}"\n'
-        f'exec "{root}/usr/bin/{program}"{data} "$@"\n'
+        f'exec "{root}/{bin_}/{program}"{data} "$@"\n'
     )
     script.chmod(0o755)
 
