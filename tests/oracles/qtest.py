@@ -19,6 +19,9 @@ from typing import TextIO
 
 import pytest
 
+from topbit.errors import TopbitError
+from topbit.machine.qemu import debian
+
 RAM_BASE = 0x4000_0000
 RAM_SIZE = 0x2000_0000
 PARKED = RAM_BASE + RAM_SIZE - 0x1000  # not at the start of RAM: the device tree is there
@@ -27,13 +30,13 @@ TIMEOUT = 20
 
 
 def find_qemu() -> str:
-    """Which QEMU? $TOPBIT_QEMU, else from PATH; skips without one, and fails in CI."""
-    qemu = os.environ.get("TOPBIT_QEMU") or shutil.which("qemu-system-aarch64")
-    if qemu is None:
+    """Which QEMU? The one that topbit itself uses; skips without one, and fails in CI."""
+    try:
+        return str(debian.find("qemu"))
+    except TopbitError as error:
         if os.environ.get("CI") == "true":
-            pytest.fail("qemu-system-aarch64 is missing (set TOPBIT_QEMU)")
-        pytest.skip("qemu-system-aarch64 is missing (set TOPBIT_QEMU)")
-    return qemu
+            pytest.fail(str(error))
+        pytest.skip(str(error))
 
 
 class Qtest:

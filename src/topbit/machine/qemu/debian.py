@@ -43,12 +43,14 @@ class Tool:
         package: the Debian package.
         minimum: oldest version that serves; (0,) if any does.
         backports: Debian releases whose own version is too old, but not their backports.
+        also: programs of the same package that are wanted beside it.
     """
 
     program: str
     package: str
     minimum: tuple[int, ...] = (0,)
     backports: frozenset[str] = frozenset()
+    also: tuple[str, ...] = ()
 
     @property
     def described(self) -> str:
@@ -59,7 +61,11 @@ class Tool:
 
 TOOLS = {
     "qemu": Tool("qemu-system-aarch64", "qemu-system-arm", (9, 0), frozenset({"bookworm"})),
-    "binutils": Tool("aarch64-linux-gnu-as", "binutils-aarch64-linux-gnu"),
+    "binutils": Tool(
+        "aarch64-linux-gnu-as",
+        "binutils-aarch64-linux-gnu",
+        also=("aarch64-linux-gnu-ld", "aarch64-linux-gnu-objcopy"),
+    ),
     "dtc": Tool("dtc", "device-tree-compiler"),
     "trace-cmd": Tool("trace-cmd", "trace-cmd"),
     "gdb": Tool("gdb-multiarch", "gdb-multiarch"),
@@ -127,7 +133,8 @@ def fetch(
 
         def fill(folder: Path) -> None:
             extract(debs, folder / "root")
-            _write_wrapper(folder / tool.program, folder / "root", home / "root", tool.program)
+            for program in (tool.program, *tool.also):
+                _write_wrapper(folder / program, folder / "root", home / "root", program)
 
         install_folder(home, fill)
         apt.forget_downloads()
@@ -153,8 +160,9 @@ def _home(name: str) -> Path:
 
 
 def _wrapper(name: str) -> str | None:
-    path = _home(name) / TOOLS[name].program
-    return str(path) if path.is_file() else None
+    home, tool = _home(name), TOOLS[name]
+    whole = all((home / program).is_file() for program in (tool.program, *tool.also))
+    return str(home / tool.program) if whole else None
 
 
 def _write_wrapper(script: Path, unpacked: Path, root: Path, program: str) -> None:
