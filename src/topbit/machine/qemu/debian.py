@@ -60,7 +60,7 @@ class Tool:
 
 
 TOOLS = {
-    "qemu": Tool("qemu-system-aarch64", "qemu-system-arm", (9, 1), frozenset({"bookworm"})),
+    "qemu": Tool("qemu-system-aarch64", "qemu-system-arm", (9, 0), frozenset({"bookworm"})),
     "binutils": Tool(
         "aarch64-linux-gnu-as",
         "binutils-aarch64-linux-gnu",
