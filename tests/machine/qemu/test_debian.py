@@ -66,7 +66,7 @@ def test_own_program_is_named_by_the_environment(
 
 def test_other_distribution_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(debian, "os_release", lambda: {"ID": "fedora"})
-    with pytest.raises(MissingToolError, match=r"qemu-system-aarch64 9\.0 or newer.*TOPBIT_QEMU"):
+    with pytest.raises(MissingToolError, match=r"qemu-system-aarch64 9\.1 or newer.*TOPBIT_QEMU"):
         debian.fetch("qemu")
 
 

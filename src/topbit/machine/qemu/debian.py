@@ -29,6 +29,7 @@ from topbit.machine.qemu.apt import (
     machine_sources,
     os_release,
 )
+from topbit.machine.qemu.process import OLDEST
 from topbit.machine.qemu.store import cache_dir, install_folder, locked
 
 DPKG_STATUS = Path("/var/lib/dpkg/status")
@@ -60,7 +61,7 @@ class Tool:
 
 
 TOOLS = {
-    "qemu": Tool("qemu-system-aarch64", "qemu-system-arm", (9, 0), frozenset({"bookworm"})),
+    "qemu": Tool("qemu-system-aarch64", "qemu-system-arm", OLDEST, frozenset({"bookworm"})),
     "binutils": Tool(
         "aarch64-linux-gnu-as",
         "binutils-aarch64-linux-gnu",
