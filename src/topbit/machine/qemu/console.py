@@ -15,6 +15,8 @@ from pathlib import Path
 
 MAX_KEPT = 512 << 20  # bytes; a guest that writes more is only read from then on
 _GATHER = 0.004  # seconds between two reads: QEMU writes byte by byte
+_HURRY = 0.0005  # the same while the guest writes much: the socket holds only some hundred writes
+_MUCH = 128
 _PASSED = 1 << 16
 _MARKER = 64  # bytes; a marker may come in two pieces
 
@@ -99,7 +101,7 @@ class Console:
                 self._output += data
                 self.arrivals.append((time.monotonic(), len(self._output)))
             self._copy(data)
-            time.sleep(_GATHER)
+            time.sleep(_HURRY if len(data) > _MUCH else _GATHER)
 
     def _copy(self, data: bytes) -> None:
         if self._terminal is not None:

@@ -27,6 +27,7 @@ RAM_BASE = 0x4000_0000
 CONSOLE_UART = 0x0900_0000
 DOORBELL_UART = 0x0904_0000
 SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
+CONSOLE_ROOM = 4 << 20  # bytes of socket buffer, most of it overhead of writes of one byte
 
 _PR_SET_PDEATHSIG = 1
 
@@ -112,6 +113,7 @@ class QemuProcess:
         inherited: Sequence[int] = (),
     ) -> None:
         self.console, console = socket.socketpair()
+        console.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, CONSOLE_ROOM)
         self.doorbell, doorbell = socket.socketpair()
         channel, monitor = socket.socketpair()
         self._said = os.memfd_create("topbit-qemu-stderr")
