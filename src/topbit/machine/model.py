@@ -280,7 +280,7 @@ def policies(scenario: Scenario) -> dict[str, str]:
 
     return {
         f"{table}.{key}": str(value)
-        for table in ("realm", "guest", "vmm")
+        for table in ("realm", "guest", "vmm", "host")
         for key, value in dataclasses.asdict(getattr(scenario, table)).items()
-        if value is not None
+        if value not in (None, "")
     }

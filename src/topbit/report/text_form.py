@@ -10,15 +10,16 @@ from topbit.report.report import Report
 from topbit.report.summary import Summary
 from topbit.rules import Finding, NotChecked
 from topbit.rules.wording import address
-from topbit.scenario.scenario import GuestSpec, RealmSpec, VmmSpec
+from topbit.scenario.scenario import GuestSpec, HostSpec, RealmSpec, VmmSpec
 
 AGENT_NAMES = {"vmm": "VMM", "rmm": "RMM", "smmu": "SMMU"}
 LABEL = 9
 """Width of the first column below a finding."""
 
+SPECS = {"realm": RealmSpec, "guest": GuestSpec, "vmm": VmmSpec, "host": HostSpec}
 DEFAULTS = {
     f"{table}.{field.name}": str(field.default)
-    for table, spec in (("realm", RealmSpec), ("guest", GuestSpec), ("vmm", VmmSpec))
+    for table, spec in SPECS.items()
     for field in dataclasses.fields(spec)
 }
 """What a scenario's settings are unless it says otherwise; only the others are worth a line."""

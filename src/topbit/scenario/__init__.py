@@ -8,6 +8,7 @@ from topbit.scenario.builtin import builtin, builtin_names
 from topbit.scenario.scenario import (
     DeviceSpec,
     GuestSpec,
+    HostSpec,
     RealmSpec,
     Scenario,
     VmmSpec,
@@ -18,6 +19,7 @@ from topbit.scenario.toml import find, load, loads, override
 __all__ = [
     "DeviceSpec",
     "GuestSpec",
+    "HostSpec",
     "RealmSpec",
     "Scenario",
     "VmmSpec",

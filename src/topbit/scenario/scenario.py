@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from topbit.addressing.kernel_policy import KernelPolicy, policy_for
 from topbit.addressing.scheme import check_ipa_bits
-from topbit.errors import ScenarioError
+from topbit.errors import ScenarioError, nearest
 from topbit.vmm.policy import MapFault, SharedBit, SmmuMap, VmmPolicy
 
 MIB = 1 << 20
@@ -24,10 +24,13 @@ class RealmSpec:
     Attributes:
         ipa_bits: 32 to 52; the shared bit is bit ipa_bits-1.
         ram_mib: RAM from IPA 0x40000000, MiB.
+        told_ipa_bits: the width that the RMM answers in RSI_REALM_CONFIG, 32 to 52 (None: the
+            true one).
     """
 
     ipa_bits: int = 41
     ram_mib: int = 32
+    told_ipa_bits: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,7 @@ class VmmSpec:
         fail_closed: a failed VFIO operation fails the page conversion.
         invalidate: SMMU TLB entries are invalidated after an unmap.
         backing: "separate" memory for private and shared pages, or "in-place".
+        msi_doorbell: the ITS's doorbell is mapped for assigned devices.
     """
 
     smmu_map: str = "alias"
@@ -82,6 +86,7 @@ class VmmSpec:
     fail_closed: bool = True
     invalidate: bool = True
     backing: str = "separate"
+    msi_doorbell: bool = True
 
     def policy(self) -> VmmPolicy:
         """Which policy is that?"""
@@ -91,7 +96,30 @@ class VmmSpec:
             MapFault(self.map_fault),
             self.fail_closed,
             self.invalidate,
+            self.msi_doorbell,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class HostSpec:
+    """What does the host do to the guest while it works?
+
+    Attributes:
+        destroy_page: takes a "private" or a "shared" page of the guest away; or "none".
+        disable_stream: name of an assigned device whose stream it makes invalid; "" for none.
+        event_queue: entries of the SMMU's event queue, a power of two, 1 to 1024.
+        reads_events: takes events out of that queue (else it fills, and the SMMU loses events).
+    """
+
+    destroy_page: str = "none"
+    disable_stream: str = ""
+    event_queue: int = 512
+    reads_events: bool = True
+
+    @property
+    def strikes(self) -> bool:
+        """Does it do anything in the middle of the workload?"""
+        return self.destroy_page != "none" or bool(self.disable_stream)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +169,7 @@ CHOICES = {
     "vmm.shared_bit": [m.value for m in SharedBit],
     "vmm.map_fault": [m.value for m in MapFault],
     "vmm.backing": ["separate", "in-place"],
+    "host.destroy_page": ["none", "private", "shared"],
     "device.kind": ["assigned", "emulated"],
     "device.habit": ["good", "stale", "wild"],
     "device.model": ["nvme", "virtio-blk", "virtio-net", "virtio-rng", "e1000e", "edu"],
@@ -156,6 +185,7 @@ class Scenario:
     realm: RealmSpec = RealmSpec()
     guest: GuestSpec = GuestSpec()
     vmm: VmmSpec = VmmSpec()
+    host: HostSpec = HostSpec()
     device: tuple[DeviceSpec, ...] = field(default_factory=tuple)
     workload: WorkloadSpec = WorkloadSpec()
 
@@ -170,6 +200,8 @@ class Scenario:
         """
         realm, guest = self.realm, self.guest
         check_ipa_bits(realm.ipa_bits, "realm.ipa_bits")
+        if realm.told_ipa_bits is not None:
+            check_ipa_bits(realm.told_ipa_bits, "realm.told_ipa_bits")
         policy_for(guest.kernel)
         for key, choices in CHOICES.items():
             table, name = key.split(".")
@@ -185,6 +217,23 @@ class Scenario:
             self._check_device(device)
         if len(set(names)) != len(names):
             raise ScenarioError("two devices have the same name", where="device.name")
+        self._check_host()
+
+    def _check_host(self) -> None:
+        entries, victim = self.host.event_queue, self.host.disable_stream
+        if not 1 <= entries <= 1024 or entries & (entries - 1):
+            raise ScenarioError(
+                f"an event queue of {entries} entries",
+                where="host.event_queue",
+                mend="give a power of two from 1 to 1024",
+            )
+        assigned = [d.name for d in self.device if d.kind == "assigned"]
+        if victim and victim not in assigned:
+            raise ScenarioError(
+                f"{victim!r} is no assigned device",
+                where="host.disable_stream",
+                mend=nearest(victim, assigned) if assigned else "give the scenario one",
+            )
 
     def _check_sizes(self) -> None:
         realm, guest, work = self.realm, self.guest, self.workload

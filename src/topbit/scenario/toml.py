@@ -22,6 +22,7 @@ from topbit.scenario.builtin import BUILTIN, builtin
 from topbit.scenario.scenario import (
     DeviceSpec,
     GuestSpec,
+    HostSpec,
     RealmSpec,
     Scenario,
     VmmSpec,
@@ -32,6 +33,7 @@ TABLES: dict[str, type[Any]] = {
     "realm": RealmSpec,
     "guest": GuestSpec,
     "vmm": VmmSpec,
+    "host": HostSpec,
     "device": DeviceSpec,
     "workload": WorkloadSpec,
 }
@@ -87,7 +89,7 @@ def _table(kind: type[Any], data: object, where: str) -> Any:
 
 def _types(kind: type[Any]) -> dict[str, type[Any]]:
     """Which plain type has each field? (`bool | None` is bool: TOML has no null)"""
-    names = {"int": int, "str": str, "bool": bool, "bool | None": bool}
+    names = {"int": int, "str": str, "bool": bool, "bool | None": bool, "int | None": int}
     return {f.name: names[str(f.type)] for f in dataclasses.fields(kind)}
 
 
@@ -182,7 +184,7 @@ def _parse(text: str, kind: type[Any], where: str) -> Any:
 def dumps(scenario: Scenario) -> str:
     """Which TOML text describes the scenario? `loads` reads it back."""
     lines = [f"name = {_toml(scenario.name)}", f"summary = {_toml(scenario.summary)}"]
-    for table in ("realm", "guest", "vmm", "workload"):
+    for table in ("realm", "guest", "vmm", "host", "workload"):
         lines += ["", f"[{table}]", *_lines(getattr(scenario, table))]
     for device in scenario.device:
         lines += ["", "[[device]]", *_lines(device)]

@@ -45,6 +45,7 @@ class VmmPolicy:
         map_fault: injected failure of VFIO maps or unmaps.
         fail_closed: a failed VFIO operation fails the page conversion (else it is ignored).
         invalidate: SMMU TLB entries are invalidated after an unmap.
+        msi_doorbell: the ITS's doorbell is mapped for assigned devices.
     """
 
     smmu_map: SmmuMap = SmmuMap.ALIAS
@@ -52,3 +53,4 @@ class VmmPolicy:
     map_fault: MapFault = MapFault.NONE
     fail_closed: bool = True
     invalidate: bool = True
+    msi_doorbell: bool = True
