@@ -14,7 +14,7 @@ from topbit.events import Emit
 from topbit.memory import PhysicalMemory
 from topbit.vmm.convert import PageConverter
 from topbit.vmm.policy import VmmPolicy
-from topbit.vmm.rme import RealmHost, RmiPort
+from topbit.vmm.rme import RealmHost, RmiError, RmiPort
 from topbit.vmm.slots import PAGE, MemorySlot, PagePool
 from topbit.vmm.vfio import VfioContainer
 
@@ -50,6 +50,11 @@ class Vmm:
         policy: how this VMM behaves.
         emit: takes its events.
         realm_host: how it calls the RMM: `RealmHost` (RMI 1.0) or `RangeRealmHost` (2.0).
+
+    Attributes:
+        mmio: emulated registers, by the IPA of their page.
+        lost: IPAs of private pages that this host destroyed, and that the Realm has not given up.
+        stopped: why the Realm can run no longer; None while it can.
     """
 
     def __init__(
@@ -70,6 +75,7 @@ class Vmm:
         self.realm = realm_host(port, memory, pages, ipa_bits)
         self.converter = PageConverter(self.realm, vfio, self.shared_bit, policy, emit)
         self.mmio: dict[int, MmioDevice] = {}
+        self.lost: set[int] = set()
         self.stopped: str | None = None
 
     def create(self, pc: int) -> int:
@@ -90,7 +96,9 @@ class Vmm:
     def handle_exit(self, rec: int) -> None:
         """Do what the exit in the REC's run page asks for, and enter the REC again.
 
-        Sets `stopped` instead when the Realm powered off.
+        Sets `stopped` instead when the Realm powered off or cannot go on: it needs a page that
+        was destroyed, or the RMM refuses what keeps it running. What the RMM refuses of a page
+        conversion is the Realm's to deal with (`PageConverter`).
         """
         run = self.realm.run_pages[rec]
         reason = self.memory.read_u64(run + RecExit.REASON)
@@ -101,8 +109,11 @@ class Vmm:
             flags = self._abort(run)
         elif reason == ExitReason.PSCI:
             self.stopped = f"PSCI call 0x{self.memory.read_u64(run + RecExit.GPRS):x}"
-            return
-        self.enter(rec, flags)
+        if self.stopped is None:
+            try:
+                self.enter(rec, flags)
+            except RmiError as refused:
+                self.stopped = f"the RMM does not run the vCPU any more: {refused}"
 
     def _slot(self, base: int, top: int) -> MemorySlot | None:
         return next((s for s in self.slots if s.contains(base, top - base)), None)
@@ -119,8 +130,9 @@ class Vmm:
         elif slot.shared[slot.pages(base, top)].any():
             done = self.converter.unshare(slot, rec, base, top)
         else:
-            self.realm.set_ripas(rec, base, top)
-            done = True
+            done = self.converter.keep_private(slot, rec, base, top)
+        if done and self.lost:
+            self.lost.difference_update(range(base, top, PAGE))
         return 0 if done else RecEnter.RIPAS_RESPONSE
 
     def _abort(self, run: int) -> int:
@@ -133,12 +145,20 @@ class Vmm:
         ipa = fault & ~self.shared_bit
         slot = self._slot(ipa, ipa + PAGE)
         if slot is not None and not fault & self.shared_bit:
-            page = slot.page(ipa)
-            if not slot.populated[page]:
-                self.realm.populate(ipa, slot.to_private_pa(ipa))
-                slot.populated[page] = True
+            self._populate(slot, ipa)
             return 0
         return self._emulate(run, ipa)
+
+    def _populate(self, slot: MemorySlot, ipa: int) -> None:
+        page = slot.page(ipa)
+        if ipa in self.lost:
+            self.stopped = f"the host destroyed the page 0x{ipa:016x}, which the Realm still uses"
+        elif not slot.populated[page]:
+            try:
+                self.realm.populate(ipa, slot.to_private_pa(ipa))
+                slot.populated[page] = True
+            except (RmiError, MemoryError) as failed:
+                self.stopped = f"the host could not give the Realm page 0x{ipa:016x}: {failed}"
 
     def _emulate(self, run: int, page: int) -> int:
         esr = self.memory.read_u64(run + RecExit.ESR)

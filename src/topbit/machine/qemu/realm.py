@@ -135,6 +135,9 @@ class RealmCpus:
                     return
             else:
                 self.vmm.handle_exit(rec)
+                if self.vmm.stopped is not None:
+                    self.ended = f"died: {self.vmm.stopped}"
+                    return
             if outcome.reason == ExitReason.RIPAS_CHANGE:
                 # The RMM's TLBI. Until it is done another vCPU may still use the old translation
                 # of a page; both physical pages behind it belong to the guest for ever.

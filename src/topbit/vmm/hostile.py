@@ -1,0 +1,57 @@
+"""What can a hostile host do to its Realm in the middle of the Realm's work?
+
+All of it is the host's right in DEN0137: it may take any memory back and program its SMMU as it
+likes. A Realm is protected from being read and changed, not from being stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from topbit.events import Emit, Event
+from topbit.vmm.vmm import Vmm
+
+
+class HostileHost:
+    """A host that turns on its guest.
+
+    Args:
+        vmm: the VMM of the Realm.
+        emit: takes a "state" event for each thing done.
+    """
+
+    def __init__(self, vmm: Vmm, emit: Emit) -> None:
+        self.vmm = vmm
+        self.emit = emit
+
+    def destroy_private(self, ipa: int) -> None:
+        """Take the private page at `ipa` back: the Realm's next access to it has no answer.
+
+        Raises:
+            RmiError: the Realm has no page there.
+        """
+        self.vmm.realm.destroy_data(ipa)
+        for slot in self.vmm.slots:
+            if slot.contains(ipa, 1):
+                slot.populated[slot.page(ipa)] = False
+        self.vmm.lost.add(ipa)
+        self._say("the host destroyed a private page", phys=ipa)
+
+    def destroy_shared(self, ipa: int) -> None:
+        """Take the shared page at `ipa` (shared bit clear) from the Realm's CPUs: they abort.
+
+        Raises:
+            RmiError: nothing is shared there.
+        """
+        self.vmm.realm.unmap_unprotected(ipa | self.vmm.shared_bit)
+        self._say("the host unmapped a shared page", phys=ipa)
+
+    def disable_stream(self, device: str, sid: int, disable: Callable[[], None]) -> None:
+        """Make the stream of a device invalid by `disable`: its accesses abort."""
+        disable()
+        self._say("the host made the stream of the device invalid", device=device, sid=sid)
+
+    def _say(
+        self, what: str, phys: int | None = None, device: str | None = None, sid: int | None = None
+    ) -> None:
+        self.emit(Event("host", "state", device, sid, phys=phys, status="injected", detail=what))
