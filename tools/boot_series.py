@@ -1,10 +1,11 @@
-"""Does every kernel boot as a Realm and pass the seed scenario every time?
+"""Does every kernel boot as a Realm and pass the scenario every time?
 
     python tools/boot_series.py [--kernels 6.16 6.18 7.2 7.3] [--cpus 1 4] [--boots 20]
+        [--scenario seed] [OPTION ...]
 
-Each boot is a process of its own: ``topbit run seed --machine qemu``, which exits 0 only when the
-workload's hashes hold outside of the guest and no rule is violated. The output of a boot that
-fails is kept in the folder ``--keep``. Exit status 0: no boot failed; 1: at least one did.
+Each boot is a process of its own: ``topbit run seed --machine qemu OPTION ...``, which exits 0 only
+when the workload's hashes hold outside of the guest and no rule is violated. The output of a boot
+that fails is kept in the folder ``--keep``. Exit status 0: no boot failed; 1: at least one did.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ import time
 from pathlib import Path
 
 
-def boot(kernel: str, cpus: int, rest: list[str]) -> tuple[int, float, str]:
-    """Exit status, wall seconds and output of one run of the seed scenario."""
-    command = [sys.executable, "-m", "topbit", "run", "seed", "--machine", "qemu"]
+def boot(scenario: str, kernel: str, cpus: int, rest: list[str]) -> tuple[int, float, str]:
+    """Exit status, wall seconds and output of one run of the scenario."""
+    command = [sys.executable, "-m", "topbit", "run", scenario, "--machine", "qemu"]
     command += ["--kernel", kernel, "--cpus", str(cpus), *rest]
     start = time.monotonic()
     ran = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -30,6 +31,7 @@ def main() -> int:
     parser.add_argument("--kernels", nargs="+", default=["6.16", "6.18", "7.2", "7.3"])
     parser.add_argument("--cpus", nargs="+", type=int, default=[1, 4])
     parser.add_argument("--boots", type=int, default=20)
+    parser.add_argument("--scenario", default="seed")
     parser.add_argument("--keep", type=Path, default=Path("boot-series"), metavar="FOLDER")
     options, rest = parser.parse_known_args()
     failed = 0
@@ -37,7 +39,7 @@ def main() -> int:
         for cpus in options.cpus:
             passed, seconds = 0, []
             for number in range(1, options.boots + 1):
-                status, wall, output = boot(kernel, cpus, rest)
+                status, wall, output = boot(options.scenario, kernel, cpus, rest)
                 seconds.append(wall)
                 if status == 0:
                     passed += 1
