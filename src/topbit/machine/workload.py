@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from topbit.arch.virtio import SECTOR
+from topbit.errors import UsageError
 from topbit.events import Emit, Event
 from topbit.linux.block import BlockDriver
 from topbit.scenario.scenario import WorkloadSpec
@@ -34,8 +35,23 @@ class Disk:
     misbehave: Callable[[], None] | None = None
 
 
+def refuse_other_work(work: WorkloadSpec) -> None:
+    """Is there work in it that only a real kernel does?
+
+    Raises:
+        UsageError: there is.
+    """
+    for name in ("readers", "network_mib", "reloads", "unplug", "attest"):
+        if getattr(work, name):
+            raise UsageError(
+                "the modelled guest has no processes, modules, network or PCI bus, only drivers",
+                where=f"workload.{name}",
+                mend="run it with --machine qemu",
+            )
+
+
 def exercise(disks: list[Disk], work: WorkloadSpec, emit: Emit) -> None:
-    """Probe every disk, write and read it, and compare; then unbind."""
+    """Probe every disk, write and read it, and compare; then bind it anew, and unbind it."""
     for number, disk in enumerate(disks):
         if not disk.driver.probe():
             emit(_payload(disk, "w", work.size, "none"))
@@ -45,8 +61,11 @@ def exercise(disks: list[Disk], work: WorkloadSpec, emit: Emit) -> None:
             sector = i * work.size // SECTOR % (len(disk.medium) // SECTOR // 2)
             _write(disk, sector, generator.randbytes(work.size), emit)
             _read(disk, sector, generator.randbytes(work.size), emit)
-        if work.unbind:
+        for again in range(work.rebinds, 0, -1):
             disk.driver.transport.remove()
+            if again > 1 and not disk.driver.probe():
+                break
+        if work.rebinds:
             _reuse(disk, emit)
         elif disk.misbehave:
             disk.misbehave()

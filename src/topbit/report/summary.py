@@ -8,6 +8,7 @@ import polars as pl
 
 from topbit.recording import Recording
 from topbit.recording.schema import DMA_MAPPING_ERROR
+from topbit.report.transfers import Transfers, transfers
 from topbit.rules.tables import ADDRESSES, canonical, in_ranges, succeeded
 
 
@@ -25,6 +26,7 @@ class Summary:
         failed_maps: streaming mappings that failed.
         smmu_events: SMMU event records.
         accesses, refused: device accesses, and how many of them were not let through.
+        transfers: which data went between guest and devices, and how it arrived.
     """
 
     events: int
@@ -36,6 +38,7 @@ class Summary:
     smmu_events: int
     accesses: int
     refused: int
+    transfers: tuple[Transfers, ...]
 
 
 def summarise(recording: Recording) -> Summary:
@@ -60,4 +63,5 @@ def summarise(recording: Recording) -> Summary:
         smmu_events=len(recording.of_kind("smmu_event")),
         accesses=len(accesses),
         refused=len(accesses.filter(pl.col("status") != "ok")),
+        transfers=transfers(recording),
     )

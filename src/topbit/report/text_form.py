@@ -8,15 +8,22 @@ from collections.abc import Iterator, Sequence
 from topbit.recording import Platform
 from topbit.report.report import Report
 from topbit.report.summary import Summary
+from topbit.report.transfers import lines as transfer_lines
 from topbit.rules import Finding, NotChecked
 from topbit.rules.wording import address
-from topbit.scenario.scenario import GuestSpec, HostSpec, RealmSpec, VmmSpec
+from topbit.scenario.scenario import GuestSpec, HostSpec, RealmSpec, VmmSpec, WorkloadSpec
 
 AGENT_NAMES = {"vmm": "VMM", "rmm": "RMM", "smmu": "SMMU"}
 LABEL = 9
 """Width of the first column below a finding."""
 
-SPECS = {"realm": RealmSpec, "guest": GuestSpec, "vmm": VmmSpec, "host": HostSpec}
+SPECS = {
+    "realm": RealmSpec,
+    "guest": GuestSpec,
+    "vmm": VmmSpec,
+    "host": HostSpec,
+    "workload": WorkloadSpec,
+}
 DEFAULTS = {
     f"{table}.{field.name}": str(field.default)
     for table, spec in SPECS.items()
@@ -109,6 +116,8 @@ def _summary(platform: Platform, summary: Summary) -> Iterator[str]:
         yield f"seen     {summary.accesses} device accesses, {summary.refused} refused"
     if summary.smmu_events:
         yield f"seen     {summary.smmu_events} SMMU events"
+    for line in transfer_lines(summary.transfers):
+        yield f"data     {line}"
 
 
 def finding_lines(finding: Finding) -> Iterator[str]:

@@ -156,13 +156,37 @@ class WorkloadSpec:
     Attributes:
         transfers: writes to, and as many reads from, each disk.
         size: bytes of each.
-        unbind: unbind the drivers at the end: coherent memory turns private again.
+        rebinds: at the end each driver is unbound, and bound again, this many times: coherent
+            memory turns private, and shared again. (On the model machine it ends unbound.)
+
+    Only a real kernel does these, on the QEMU machine:
+
+    Attributes:
+        readers: processes that read each disk at the same time.
+        network_mib: MiB that are sent over each wire and come back; 0 for 64 KiB.
+        reloads: how often each driver's module is unloaded and loaded.
+        unplug: each PCI device is removed and found again by a rescan of its bus.
+        attest: the guest gets an attestation token (configfs-tsm).
     """
 
     transfers: int = 4
     size: int = 16384
-    unbind: bool = True
+    rebinds: int = 1
+    readers: int = 0
+    network_mib: int = 0
+    reloads: int = 0
+    unplug: bool = False
+    attest: bool = False
 
+
+MOST_WORK = {
+    "transfers": 10000,
+    "rebinds": 1000,
+    "readers": 64,
+    "network_mib": 256,
+    "reloads": 100,
+}
+"""Up to where may each number of the workload go? From 0 on."""
 
 CHOICES = {
     "vmm.smmu_map": [m.value for m in SmmuMap],
@@ -260,10 +284,13 @@ class Scenario:
                 where="workload.size",
                 mend="give a multiple of 512 from 512 to 1048576",
             )
-        if not 0 <= work.transfers <= 10000:
-            raise ScenarioError(
-                f"{work.transfers} transfers", where="workload.transfers", mend="give 0 to 10000"
-            )
+        for name, most in MOST_WORK.items():
+            if not 0 <= getattr(work, name) <= most:
+                raise ScenarioError(
+                    f"{getattr(work, name)} {name}",
+                    where=f"workload.{name}",
+                    mend=f"give 0 to {most}",
+                )
 
     def _check_device(self, device: DeviceSpec) -> None:
         where = f"device {device.name}"

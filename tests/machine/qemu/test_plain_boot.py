@@ -22,7 +22,7 @@ QUIET = ["-display", "none", "-nic", "none", "-no-reboot"]
 STEPS = [
     workload.copy_blocks("nvme0n1", first=0, second=32 * MIB, size=4 * MIB),
     workload.copy_blocks("vda", first=0, second=32 * MIB, size=4 * MIB),
-    workload.read_in_parallel("vda", readers=4, size=MIB),
+    workload.read_in_parallel("vda", readers=4, size=MIB, span=8 * MIB),
     workload.configure_network(),
     workload.send_and_receive(64 << 10),
     workload.reload_module("virtio_rng", times=1),

@@ -10,7 +10,7 @@ from topbit.machine.qemu.workload import Step
 
 STEPS = [
     workload.copy_blocks("nvme0n1", first=0, second=32 << 20, size=8 << 20),
-    workload.read_in_parallel("vda", readers=6, size=2 << 20),
+    workload.read_in_parallel("vda", readers=6, size=2 << 20, span=8 << 20),
     workload.configure_network(),
     workload.send_and_receive(),
     workload.reload_module("virtio_rng"),

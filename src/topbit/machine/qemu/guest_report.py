@@ -38,6 +38,12 @@ class StepReport:
     end: float | None = None
     log: str = ""
 
+    def took(self, what: str) -> float | None:
+        """How many seconds did a part of it take by the guest's clock? (``took WHAT FROM TO``)"""
+        found = re.search(rf"^took {re.escape(what)} (\d{{1,12}}\.\d{{6}}) (\d{{1,12}}\.\d{{6}})$",
+                          self.log, re.MULTILINE)  # fmt: skip
+        return float(found[2]) - float(found[1]) if found else None
+
 
 @dataclass(slots=True)
 class GuestReport:

@@ -28,7 +28,6 @@ export PATH=/bin:/sbin:/usr/bin HOME=/ TERM=linux
 /bin/busybox mount -t devtmpfs dev /dev
 /bin/busybox --install -s /bin
 mount -t tracefs trace /sys/kernel/tracing
-mount -t configfs config /sys/kernel/config 2>/dev/null
 exec </dev/console >/dev/console 2>&1
 
 uptime() {{ read -r now rest </proc/uptime; }}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import select
 import socket
 import threading
 from dataclasses import dataclass
@@ -91,12 +92,18 @@ class EchoPeer:
     """What did the guest send? The other end of its wire: sends every byte back.
 
     - Made with the connected stream socket that QEMU's ``guestfwd`` chardev writes to.
-    - Serves in a thread of its own until the other end closes or `close()` is called.
+    - Serves in a thread of its own until the other end closes or `close()` is called. It always
+      takes what comes, since QEMU's main loop waits for that; what is to go back waits in memory.
     - `received` and `digest()` tell afterwards.
+
+    Args:
+        connection: the socket.
+        most: bytes that are sent back; a guest that sends more gets no more.
     """
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, most: int = 64 * MIB) -> None:
         self.received = 0
+        self._most = most
         self._hash = hashlib.sha256()
         self._connection = connection
         self._thread = threading.Thread(target=self._serve, name="echo peer", daemon=True)
@@ -114,11 +121,23 @@ class EchoPeer:
         self._connection.close()
 
     def _serve(self) -> None:
+        waiting = bytearray()
         try:
-            while data := self._connection.recv(1 << 16):
-                self.received += len(data)
-                self._hash.update(data)
-                self._connection.sendall(data)
+            while True:
+                readable, writable, _ = select.select(
+                    [self._connection], [self._connection] if waiting else [], []
+                )
+                if readable:
+                    data = self._connection.recv(1 << 16)
+                    if not data:
+                        return
+                    waiting += data[: max(0, self._most - self.received)]
+                    self.received += len(data)
+                    self._hash.update(data)
+                if writable:
+                    with contextlib.suppress(BlockingIOError):
+                        sent = self._connection.send(waiting[: 1 << 16], socket.MSG_DONTWAIT)
+                        del waiting[:sent]
         except OSError:
             return
 

@@ -11,21 +11,25 @@ import hashlib
 import mmap
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from topbit.errors import UsageError
 from topbit.events import Event
 from topbit.machine.qemu import devices, workload
 from topbit.machine.qemu.devices import PciDevice
 from topbit.machine.qemu.emulated import EmulatedDevice
 from topbit.machine.qemu.guest_report import GuestReport, StepReport
 from topbit.machine.qemu.integrity import MIB, Disk, EchoPeer
+from topbit.machine.qemu.modules import ModuleTree, kernel_name
 from topbit.machine.qemu.workload import Step
 from topbit.recording import DeviceFacts
 from topbit.scenario.scenario import RAM_BASE, DeviceSpec, Scenario, WorkloadSpec
 from topbit.vmm.virtio_blk import VirtioBlk
 
 DISK_BYTES = 16 * MIB
+HALF = DISK_BYTES // 2
+LAST = DISK_BYTES - MIB  # where the second copy is written
 SMALL_READS = 64 * 4096  # bytes that `copy_blocks` reads 4 KiB at a time
 SENT = 64 << 10
 COPY_LIMIT = 20  # seconds; a copy takes one
@@ -61,6 +65,7 @@ class Part:
         name: what the guest kernel calls it.
         pci, emulated: the device, of QEMU or of the VMM; the other is None.
         steps: the guest's work with it.
+        again: its work after all drivers were reloaded and bound anew.
         options: QEMU's options besides those of `pci`.
         inherited: sockets that QEMU gets.
     """
@@ -71,12 +76,13 @@ class Part:
         self.pci = device if isinstance(device, PciDevice) else None
         self.emulated = device if isinstance(device, EmulatedDevice) else None
         self.steps: list[Step] = []
+        self.again: list[Step] = []
         self.options: tuple[str, ...] = ()
         self.inherited: list[socket.socket] = []
 
     @property
     def drivers(self) -> tuple[str, ...]:
-        """Which modules does the guest need?"""
+        """Which modules does the guest need? The last one is the device's own."""
         return devices.MODULES[self.pci.model] if self.pci else ("virtio_mmio", "virtio_blk")
 
     @property
@@ -99,10 +105,34 @@ class Part:
     def close(self) -> None:
         """Give up what belongs to the outside end."""
 
-    def _event(self, step: StepReport | None, direction: str, size: int, wrong: str) -> Event:
-        """How did a transfer end? "none": the guest did not say that it was done."""
+    def _stress(self, work: WorkloadSpec) -> list[Step]:
+        """What is done to the driver once the device has worked? (if it never did: nothing)"""
+        bus, after = "pci" if self.pci else "platform", self.steps[-1].name if self.steps else ""
+        steps = []
+        if work.rebinds:
+            limit = 20 + 4 * work.rebinds
+            steps.append(
+                workload.rebind(self.name, work.rebinds, bus=bus, after=after, limit=limit)
+            )
+        if work.unplug and self.pci:
+            steps.append(workload.unplug(self.name, after=after))
+        return steps
+
+    def _event(
+        self,
+        step: StepReport | None,
+        direction: str,
+        size: int,
+        wrong: str,
+        took: str = "",
+    ) -> Event:
+        """How did a transfer end? "none": the guest did not say that it was done.
+
+        `took`: the part of the step that the guest took the time of.
+        """
         done = step is not None and step.status == 0
         status = ("wrong" if wrong else "ok") if done else "none"
+        seconds = step.took(took) if step else None
         return Event(
             "device",
             "payload",
@@ -110,6 +140,11 @@ class Part:
             size=size,
             direction=direction,
             status=status,
+            attrs="|".join(
+                ([f"step={step.name}"] if step else [])
+                + ([f"seconds={seconds:.6f}"] if seconds is not None else [])
+            )
+            or None,
             detail=wrong or None,
             time=step.end if step else None,
         )
@@ -126,34 +161,54 @@ class DiskPart(Part):
             device = PciDevice(spec.model, number, image=medium.path, trusted=spec.trusted)
         super().__init__(spec, device)
         self.medium = medium
-        self.copied = min(-(-work.transfers * work.size // MIB) * MIB, DISK_BYTES // 2)
-        bus = "pci" if self.pci else "platform"
-        below = f"/sys/bus/{bus}/devices/{self.name}"
+        self.readers = work.readers
+        self.copied = min(-(-work.transfers * work.size // MIB) * MIB, LAST - HALF)
+        below = f"/sys/bus/{'pci' if self.pci else 'platform'}/devices/{self.name}"
         if self.copied:
-            copy = workload.copy_blocks(
-                spec.name,
-                first=0,
-                second=DISK_BYTES // 2,
-                size=self.copied,
-                below=below,
-                limit=COPY_LIMIT,
+            self.steps.append(self._copy("copy", HALF, self.copied, below))
+        if self.readers:
+            self.steps.append(
+                workload.read_in_parallel(
+                    spec.name,
+                    readers=self.readers,
+                    size=MIB,
+                    span=HALF,
+                    below=below,
+                    limit=COPY_LIMIT + self.readers,
+                )
             )
-            self.steps.append(copy)
-        if work.unbind:
-            after = self.steps[0].name if self.steps else ""
-            self.steps.append(workload.rebind(self.name, bus=bus, after=after))
+        self.steps += self._stress(work)
+        self.again = [self._copy("again", LAST, MIB, below)]
+
+    def _copy(self, step: str, to: int, size: int, below: str) -> Step:
+        return workload.copy_blocks(
+            self.spec.name,
+            first=0,
+            second=to,
+            size=size,
+            below=below,
+            step=step,
+            limit=COPY_LIMIT,
+        )
 
     def payload(self, report: GuestReport) -> Iterator[Event]:
         """Did the guest read what is on the medium, and is what it wrote there now?"""
-        if not self.copied:
-            return
-        step = report.steps.get(self.steps[0].name)
-        parts = {"4k": (0, min(SMALL_READS, self.copied)), "1M": (0, self.copied)}
+        if self.copied:
+            yield from self._copied(report.steps.get(f"copy-{self.spec.name}"), HALF, self.copied)
+        if self.readers:
+            step = report.steps.get(f"parallel-{self.spec.name}")
+            parts = {str(i): (i * MIB % HALF, MIB) for i in range(self.readers)}
+            wrong = self.medium.disk.check_hashes(step, parts) if step else ""
+            yield self._event(step, "w", self.readers * MIB, wrong, "read")
+        if step := report.steps.get(f"again-{self.spec.name}"):
+            yield from self._copied(step, LAST, MIB)
+
+    def _copied(self, step: StepReport | None, to: int, size: int) -> Iterator[Event]:
+        parts = {"4k": (0, min(SMALL_READS, size)), "1M": (0, size)}
         read = self.medium.disk.check_hashes(step, parts) if step else ""
-        yield self._event(step, "w", self.copied, read)
-        half = DISK_BYTES // 2
-        written = self.medium.disk.check_copy(self.medium.path, 0, half, self.copied)
-        yield self._event(step, "r", self.copied, written)
+        yield self._event(step, "w", size, read, "read")
+        written = self.medium.disk.check_copy(self.medium.path, 0, to, size)
+        yield self._event(step, "r", size, written, "write")
 
     def close(self) -> None:
         """Give up the medium."""
@@ -161,47 +216,69 @@ class DiskPart(Part):
 
 
 class WirePart(Part):
-    """A network device: what the guest sends comes back from a peer outside."""
+    """A network device: what the guest sends comes back from a peer outside.
 
-    def __init__(self, spec: DeviceSpec, slot: int, work: WorkloadSpec, sent: bytes) -> None:
-        ours, theirs = socket.socketpair()
-        self._sent = sent
-        self._theirs = theirs
-        self._peer = EchoPeer(ours)
-        address = f"{workload.ECHO_ADDRESS}:{workload.ECHO_PORT}"
-        forward = f"guestfwd=tcp:{address}-chardev:echo"
+    A second peer serves the guest's work after its driver was bound anew.
+    """
+
+    def __init__(self, spec: DeviceSpec, slot: int, work: WorkloadSpec, payload: bytes) -> None:
+        self._wires = [socket.socketpair() for _ in range(2)]
+        self.size = work.network_mib * MIB or SENT
+        self._sent = workload.sent(payload, self.size)
+        self._peers = [EchoPeer(ours, self.size) for ours, _ in self._wires]
+        forward = ",".join(
+            f"guestfwd=tcp:{workload.ECHO_ADDRESS}:{workload.ECHO_PORT + i}-chardev:echo{i}"
+            for i in range(2)
+        )
         pci = PciDevice(spec.model, slot, forward=forward, trusted=spec.trusted)
         super().__init__(spec, pci)
-        self.options = ("-chardev", f"socket,id=echo,fd={theirs.fileno()}")
-        self.inherited = [theirs]
-        self.steps = [workload.configure_network(), workload.send_and_receive(SENT)]
-        if work.unbind:
-            self.steps.append(workload.rebind(pci.name, after="echo"))
+        self.inherited = [theirs for _, theirs in self._wires]
+        self.options = tuple(
+            word
+            for i, theirs in enumerate(self.inherited)
+            for word in ("-chardev", f"socket,id=echo{i},fd={theirs.fileno()}")
+        )
+        self.steps = self._echo("ping", "echo", 0)
+        self.steps += self._stress(work)
+        self.again = self._echo("ping-again", "echo-again", 1)
+
+    def _echo(self, ping: str, echo: str, peer: int) -> list[Step]:
+        port, limit = workload.ECHO_PORT + peer, 30 + 4 * (self.size // MIB)
+        return [
+            workload.configure_network(step=ping),
+            workload.send_and_receive(self.size, port=port, step=echo, limit=limit),
+        ]
 
     def payload(self, report: GuestReport) -> Iterator[Event]:
         """Did the peer get what the guest sent, and did that come back?"""
-        step = report.steps.get("echo")
-        right = self._peer.digest() == hashlib.sha256(self._sent).hexdigest()
-        wrong = "" if right else f"{self._peer.received} bytes came, or wrong ones"
-        yield self._event(step, "r", SENT, wrong)
-        # What came back only the guest sees: its step fails if that differs.
-        back = self._event(step, "w", SENT, "")
-        if right and step is not None and step.status:
-            back.status, back.detail = "wrong", "what came back is not what was sent"
-        yield back
+        for name, peer in zip(("echo", "echo-again"), self._peers, strict=True):
+            step = report.steps.get(name)
+            if step is None and name != "echo":
+                continue
+            right = peer.digest() == hashlib.sha256(self._sent).hexdigest()
+            wrong = "" if right else f"{peer.received} bytes came, or wrong ones"
+            yield self._event(step, "r", self.size, wrong, "both")
+            # What came back only the guest sees: its step fails if that differs.
+            back = self._event(step, "w", self.size, "", "both")
+            if right and step is not None and step.status:
+                back.status, back.detail = "wrong", "what came back is not what was sent"
+            yield back
 
     def close(self) -> None:
-        """End the connection."""
-        self._theirs.close()
-        self._peer.close()
+        """End the connections."""
+        for theirs, peer in zip(self.inherited, self._peers, strict=True):
+            theirs.close()
+            peer.close()
 
 
 class RandomPart(Part):
     """A random number generator: the guest reads it. What comes cannot be compared."""
 
-    def __init__(self, spec: DeviceSpec, pci: PciDevice) -> None:
+    def __init__(self, spec: DeviceSpec, pci: PciDevice, work: WorkloadSpec) -> None:
         super().__init__(spec, pci)
-        self.steps = [workload.read_random()]
+        self.steps = [workload.read_random(f"random-{spec.name}")]
+        self.steps += self._stress(work)
+        self.again = [workload.read_random(f"random-again-{spec.name}")]
 
 
 class WildPart(Part):
@@ -214,19 +291,41 @@ class WildPart(Part):
         self.steps = [workload.wild_dma(pci.name, shared_bit, wild)]
 
 
-def part_of(spec: DeviceSpec, number: int, scenario: Scenario, sent: bytes) -> Part:
+def part_of(spec: DeviceSpec, number: int, scenario: Scenario, payload: bytes) -> Part:
     """Which part does device `number` (from 1) of a scenario play?
 
-    `sent`: what the guest sends over the wire, the beginning of its `workload.PAYLOAD`.
+    `payload`: the content of the guest's `workload.PAYLOAD`.
     """
     work = scenario.workload
     if spec.kind == "emulated":
         return DiskPart(spec, number, Medium(Disk(number, DISK_BYTES)), work)
     if spec.model in devices.WIRES:
-        return WirePart(spec, number, work, sent)
+        return WirePart(spec, number, work, payload)
     if spec.model in devices.DISKS and spec.habit == "good":
         return DiskPart(spec, number, Medium(Disk(number, DISK_BYTES)), work)
     if spec.habit == "wild":
         return WildPart(spec, PciDevice("edu", number), scenario.realm.ipa_bits)
     pci = PciDevice(spec.model, number, trusted=spec.trusted)
-    return RandomPart(spec, pci) if spec.model == "virtio-rng" else Part(spec, pci)
+    return RandomPart(spec, pci, work) if spec.model == "virtio-rng" else Part(spec, pci)
+
+
+def agenda(parts: Sequence[Part], work: WorkloadSpec, tree: ModuleTree) -> list[Step]:
+    """What does the guest do, in this order? Its devices' work, then what disturbs all of them.
+
+    Raises:
+        UsageError: a driver is to be reloaded that is part of the kernel.
+    """
+    steps = [step for part in parts for step in part.steps]
+    if work.reloads:
+        modules = {part.drivers[-1]: None for part in parts if part.drivers and part.again}
+        for name in map(kernel_name, modules):
+            if name not in tree.files:
+                raise UsageError(
+                    f"the driver {name} is part of this kernel, not a module of it",
+                    where="workload.reloads",
+                    mend="set it to 0",
+                )
+            steps.append(workload.reload_module(name, work.reloads, limit=20 + 4 * work.reloads))
+    if work.reloads or work.unplug or work.rebinds > 1:
+        steps += [step for part in parts for step in part.again]
+    return steps

@@ -25,7 +25,7 @@ from topbit.machine.qemu.host import GuestImage, RealmShape
 from topbit.machine.qemu.init import INIT, plan_files
 from topbit.machine.qemu.kernels import Kernel
 from topbit.machine.qemu.machine import QemuMachine, Run
-from topbit.machine.qemu.parts import SENT, Part, part_of
+from topbit.machine.qemu.parts import Part, agenda, part_of
 from topbit.machine.qemu.terminal import Terminal
 from topbit.machine.qemu.workload import Step
 from topbit.recording import Platform, Recording
@@ -101,12 +101,12 @@ class ScenarioRun:
         self.notes: list[str] = []
         image = kernel.read()
         busybox = kernels.busybox()
-        sent = busybox.read_bytes()[:SENT]
+        payload = busybox.read_bytes()
         self.parts: list[Part] = []
         try:
             for number, spec in enumerate(scenario.device, 1):
-                self.parts.append(part_of(spec, number, scenario, sent))
-            steps = [step for part in self.parts for step in part.steps]
+                self.parts.append(part_of(spec, number, scenario, payload))
+            steps = agenda(self.parts, scenario.workload, kernel.tree())
             if command:
                 steps.append(workload.run_command(command))
             if interactive:

@@ -15,9 +15,12 @@ from topbit.errors import UsageError
 
 GUEST_ADDRESS = "10.0.2.15"
 GATEWAY = "10.0.2.2"  # QEMU user networking's own address; answers pings even when restricted
-ECHO_ADDRESS, ECHO_PORT = "10.0.2.100", 7
+ECHO_ADDRESS, ECHO_PORT = "10.0.2.100", 7  # a second peer is on the next port
 TRACE_EVENTS = ("dma:*", "swiotlb:*")
 PAYLOAD = "/bin/busybox"  # what the network step sends: a file that both sides have
+# Its first bytes, again and again: no buffer's size divides it, so stale data is never right.
+PERIOD = 1_000_003
+ATTEST_DRIVERS = ("tsm_report", "arm_cca_guest")
 
 SHELL_HELPERS = r"""
 disk_below() {
@@ -32,6 +35,12 @@ awaited() {
     while [ ! -e "$1" ]; do
         usleep 20000; n=$((n - 1)); [ $n -gt 0 ] || { echo "$1 did not come"; exit 1; }
     done
+}
+took() {
+    what=$1 begun=$EPOCHREALTIME; shift
+    "$@"; status=$?
+    echo took $what $begun $EPOCHREALTIME
+    return $status
 }
 """
 
@@ -56,47 +65,75 @@ class Step:
 
 
 def copy_blocks(
-    device: str, *, first: int, second: int, size: int, below: str = "", limit: int = 30
+    device: str,
+    *,
+    first: int,
+    second: int,
+    size: int,
+    below: str = "",
+    step: str = "copy",
+    limit: int = 30,
 ) -> Step:
     """Read `size` bytes at `first` past the page cache, say their hash, write them at `second`.
+
+    Says as well how long both took: ``took read`` and ``took write``.
 
     Args:
         device: block device's name, such as ``nvme0n1``; with `below` any name for the step.
         first, second: byte offsets, multiples of 1 MiB.
         size: bytes, a multiple of 1 MiB.
         below: the folder of its controller in /sys, if its name is to be looked up there.
+        step: first word of the step's name.
     """
     mega = 1 << 20
     read, written, count = first // mega, second // mega, size // mega
-    found = f"disk_below {below}" if below else f"d=/dev/{device}"
     script = f"""{SHELL_HELPERS}
-{found}; awaited $d
+{_disk(device, below)}
 echo md5 4k $(dd if=$d bs=4k skip={first // 4096} count=64 iflag=direct 2>/dev/null | md5sum)
-echo md5 1M $(dd if=$d bs=1M skip={read} count={count} iflag=direct 2>/dev/null | md5sum)
-dd if=$d of=$d bs=64k skip={read * 16} seek={written * 16} count={count * 16} \
-   iflag=direct oflag=direct conv=notrunc,fsync
+data=/tmp/{device}
+took read dd if=$d of=$data bs=1M skip={read} count={count} iflag=direct || exit 1
+echo md5 1M $(md5sum <$data)
+took write dd if=$data of=$d bs=64k seek={written * 16} oflag=direct conv=notrunc,fsync || exit 1
+rm $data
 """
-    return Step(f"copy-{device}", script, limit)
+    return Step(f"{step}-{device}", script, limit)
 
 
-def read_in_parallel(device: str, *, readers: int, size: int, limit: int = 30) -> Step:
-    """Let `readers` processes read `size` bytes each (multiples of 1 MiB), one after the other's.
+def read_in_parallel(
+    device: str, *, readers: int, size: int, span: int, below: str = "", limit: int = 30
+) -> Step:
+    """Let `readers` processes read `size` bytes each, one after the other's, at the same time.
 
-    Says the hash of each one's part: ``md5 INDEX HASH``.
+    Says the hash of each one's part, ``md5 INDEX HASH``, and how long all took.
+
+    Args:
+        size: bytes, a multiple of 1 MiB.
+        span: they start again from 0 here, a multiple of `size`.
+        device, below: as for `copy_blocks`.
     """
     count = size >> 20
     script = f"""{SHELL_HELPERS}
-d=/dev/{device}; awaited $d
-for i in $(seq 0 {readers - 1}); do
-    ( sum=$(dd if=$d bs=1M skip=$((i * {count})) count={count} iflag=direct 2>/dev/null | md5sum)
-      echo md5 $i $sum ) &
-done
-wait
+{_disk(device, below)}
+all() {{
+    for i in $(seq 0 {readers - 1}); do
+        dd if=$d of=/tmp/part.$i bs=64k skip=$((i % {span // size} * {count * 16})) \
+           count={count * 16} iflag=direct 2>/dev/null &
+    done
+    wait
+}}
+took read all
+for i in $(seq 0 {readers - 1}); do echo md5 $i $(md5sum </tmp/part.$i); done
+rm /tmp/part.*
 """
     return Step(f"parallel-{device}", script, limit)
 
 
-def configure_network(interface: str = "eth0", limit: int = 15) -> Step:
+def _disk(device: str, below: str) -> str:
+    """Which command finds the disk `d`?"""
+    return (f"disk_below {below}" if below else f"d=/dev/{device}") + "; awaited $d"
+
+
+def configure_network(interface: str = "eth0", *, step: str = "ping", limit: int = 15) -> Step:
     """Bring the interface up with QEMU user networking's address and ping its gateway."""
     script = f"""{SHELL_HELPERS}
 awaited /sys/class/net/{interface}
@@ -104,19 +141,33 @@ ip link set {interface} up
 ip addr add {GUEST_ADDRESS}/24 dev {interface}
 ping -c 3 -i 0.2 -W 5 {GATEWAY}
 """
-    return Step(f"ping-{interface}", script, limit)
+    return Step(f"{step}-{interface}", script, limit)
 
 
-def send_and_receive(size: int = 256 << 10, limit: int = 30) -> Step:
-    """Send the first `size` bytes of `PAYLOAD` to the echo peer and compare what comes back."""
-    script = f"""
-head -c {size} {PAYLOAD} >/tmp/sent; : >/tmp/received
-nc {ECHO_ADDRESS} {ECHO_PORT} </tmp/sent >/tmp/received &
-while [ $(stat -c %s /tmp/received) -lt {size} ]; do usleep 20000; done
-kill $!
+def send_and_receive(
+    size: int = 256 << 10, *, port: int = ECHO_PORT, step: str = "echo", limit: int = 30
+) -> Step:
+    """Send `size` bytes (see `sent`) to an echo peer and compare what comes back.
+
+    Says how long it took, both ways at the same time: ``took both``.
+    """
+    script = f"""{SHELL_HELPERS}
+rm -f /tmp/back; mkfifo /tmp/back
+head -c {PERIOD} {PAYLOAD} >/tmp/period
+for i in $(seq {-(-size // PERIOD)}); do cat /tmp/period; done | head -c {size} >/tmp/sent
+nc {ECHO_ADDRESS} {port} </tmp/sent >/tmp/back &
+back() {{ head -c {size} </tmp/back >/tmp/received; }}
+took both back
+kill $! 2>/dev/null
 cmp /tmp/sent /tmp/received
 """
-    return Step("echo", script, limit)
+    return Step(step, script, limit)
+
+
+def sent(payload: bytes, size: int) -> bytes:
+    """Which `size` bytes does `send_and_receive` send? `payload`: the content of `PAYLOAD`."""
+    period = payload[:PERIOD]
+    return (period * -(-size // len(period)))[:size]
 
 
 def reload_module(module: str, times: int = 3, limit: int = 60) -> Step:
@@ -138,9 +189,8 @@ def rebind(
     times are a stress of memory conversion. `device`: such as ``0000:00:02.0``; `after`: a step
     that must have gone well, since a driver that waits for its device is never unbound.
     """
-    ready = f"grep -q '^0 ' /topbit/out/{after}.status || {{ echo skipped; exit 0; }}"
     script = f"""{SHELL_HELPERS}
-{ready if after else ""}
+{_only_after(after)}
 driver=$(readlink -f /sys/bus/{bus}/devices/{device}/driver) || exit 1
 for i in $(seq {times}); do
     echo {device} >$driver/unbind && echo {device} >$driver/bind || exit 1
@@ -150,9 +200,17 @@ awaited $driver/{device}
     return Step("rebind-" + _words(device), script, limit)
 
 
-def unplug(pci: str, limit: int = 30) -> Step:
-    """Remove a PCI device and find it again by a rescan of the bus."""
+def _only_after(step: str) -> str:
+    """Which command ends a step unless another one has gone well?"""
+    if not step:
+        return ""
+    return f"grep -q '^0 ' /topbit/out/{step}.status || {{ echo skipped; exit 0; }}"
+
+
+def unplug(pci: str, *, after: str = "", limit: int = 30) -> Step:
+    """Remove a PCI device and find it again by a rescan of the bus. `after`: as for `rebind`."""
     script = f"""{SHELL_HELPERS}
+{_only_after(after)}
 echo 1 >/sys/bus/pci/devices/{pci}/remove
 [ ! -e /sys/bus/pci/devices/{pci} ] || exit 1
 echo 1 >/sys/bus/pci/rescan
@@ -161,11 +219,11 @@ awaited /sys/bus/pci/devices/{pci}/driver
     return Step("unplug-" + _words(pci), script, limit)
 
 
-def read_random(size: int = 4096, limit: int = 15) -> Step:
+def read_random(step: str = "random", *, size: int = 4096, limit: int = 15) -> Step:
     """Read `size` bytes (a multiple of 1 KiB) from the random number generator."""
     count = size >> 10
     script = f"[ $(dd if=/dev/hwrng bs=1k count={count} 2>/dev/null | wc -c) = {size} ]\n"
-    return Step("random", script, limit)
+    return Step(step, script, limit)
 
 
 def wild_dma(pci: str, shared_bit: int, address: int, limit: int = 15) -> Step:
@@ -197,6 +255,7 @@ def attest(challenge: bytes, limit: int = 30) -> Step:
     """
     octal = "".join(f"\\0{byte:03o}" for byte in challenge)
     script = f"""
+mount -t configfs config /sys/kernel/config
 r=/sys/kernel/config/tsm/report/topbit
 mkdir $r && echo -ne '{octal}' >$r/inblob && cat $r/outblob >/topbit/out/token
 """
