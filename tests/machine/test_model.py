@@ -1,12 +1,14 @@
 """Every built-in scenario on the model machine: the verdict, and who was at fault."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
 import pytest
 
+from topbit.arch.rmi import Rmi, Rmi2, RmiStatus
 from topbit.linux.cpu import SynchronousExternalAbort
-from topbit.machine.model import FIRST_SID, ModelMachine
+from topbit.machine.model import FIRST_SID, ITS_DOORBELL, ModelMachine
 from topbit.recording import Recording
 from topbit.rules import check
 from topbit.scenario import builtin, builtin_names, override
@@ -45,6 +47,13 @@ VERDICTS: dict[str, set[tuple[str, str, str | None]]] = {
         ("vmm", "P4", "nvme0"),
         ("device", "A2", "nvme0"),
     },
+    "stale-translation": {("vmm", "A1", "edu0"), ("device", "A2", "edu0")},
+    "doorbell-unmapped": {("vmm", "F6", "nvme0")},
+    "lying-rmm": {("rmm", "R1", None)},
+    "private-page-destroyed": {("host", "P5", None)},
+    "shared-page-destroyed": {("host", "P6", None)},
+    "stream-disabled": {("host", "F9", "nvme0")},
+    "events-lost": {("vmm", "V1", "nvme0"), ("vmm", "F1", "nvme0")},
     "use-after-unmap": {("device", "F3", "nvme0"), ("device", "A2", "nvme0")},
     "wild-address": {("device", "F4", "nvme0")},
     "narrow-mask": set(),
@@ -151,3 +160,88 @@ def test_an_unprotected_mapping_to_no_memory_aborts_the_access(pa: int) -> None:
     machine.vmm.enter(machine.cpu.rec)
     with pytest.raises(SynchronousExternalAbort):
         machine.cpu.load(alias, 8)
+
+
+@pytest.mark.parametrize("told", [32, 33, 40, 42, 52])
+def test_a_realm_that_is_told_a_wrong_width_ends_and_only_the_rmm_is_blamed(told: int) -> None:
+    scenario = override(builtin("seed"), f"realm.told_ipa_bits={told}")
+    machine = ModelMachine(scenario)
+    checked = check(machine.run())
+    assert "synchronous external abort" in machine.died
+    assert {f.agent for f in checked.findings if f.severity == "violation"} == {"rmm"}
+
+
+def test_a_destroyed_page_ends_the_guest_when_it_uses_it() -> None:
+    machine = ModelMachine(builtin("private-page-destroyed"))
+    recording = machine.run()
+    assert machine.died.startswith("the host destroyed the page 0x")
+    struck = recording.of_kind("state").filter(status="injected")
+    assert struck["detail"].to_list() == ["the host destroyed a private page"]
+
+    machine = ModelMachine(builtin("shared-page-destroyed"))
+    machine.run()
+    assert machine.died.startswith("synchronous external abort at IPA 0x00000100")
+
+
+def test_a_host_may_take_a_trusted_device_away_as_well() -> None:
+    scenario = override(builtin("trusted-aliased"), "host.disable_stream=accel0")
+    machine = ModelMachine(scenario)
+    checked = check(machine.run())
+    assert {(f.agent, f.rule) for f in checked.findings} == {("host", "F9")}
+    assert machine.rmm.trusted_stream(FIRST_SID) is None
+
+
+def test_a_queue_that_is_read_in_time_loses_nothing() -> None:
+    scenario = builtin("events-lost")
+    lost = ModelMachine(scenario).run()
+    assert lost.of_kind("smmu_lost").height == lost.of_kind("smmu_event").height - 4
+    assert "F8" in {f.rule for f in check(lost).findings}
+    read = ModelMachine(override(scenario, "host.reads_events=true")).run()
+    assert not read.has("smmu_lost")
+
+
+def test_an_interrupt_reaches_the_doorbell_and_nothing_else() -> None:
+    writes = ModelMachine(builtin("vmm-maps-both")).run().of_kind("access").filter(size=4)
+    assert set(writes["status"]) == {"ok"}
+    assert set(writes["pa"]) == {ITS_DOORBELL}
+    log = ModelMachine(builtin("doorbell-unmapped")).run().of_kind("log")["detail"].to_list()
+    assert sum("completion polled" in line for line in log) == 8
+
+
+def test_what_the_rmm_refuses_the_vmm_refuses_and_the_guest_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    machine = ModelMachine(builtin("seed"))
+    call = machine.rmm.rmi
+    refused = []
+
+    def rmi(fid: int, args: Sequence[int] = ()) -> tuple[int, ...]:
+        if fid == Rmi2.RTT_UNPROT_MAP and args[2] - args[1] == 4096 and not refused:
+            refused.append(args[1])
+            return (int(RmiStatus.ERROR_INPUT), 0)
+        return call(fid, args)
+
+    monkeypatch.setattr(machine.rmm, "rmi", rmi)
+    recording = machine.run()
+    errors = recording.of_kind("convert").filter(status="error")
+    assert errors["detail"].to_list() == ["refused: RMI_RTT_UNPROT_MAP: ERROR_INPUT, index 0"]
+    assert errors["attrs"].to_list() == ["shared"]
+    assert machine.died.startswith("synchronous external abort")  # RIPAS is EMPTY already
+    mapped = machine.vfio.table.lookup(refused[0])
+    assert mapped is None  # and no device reaches the page
+
+
+def test_a_vcpu_that_the_rmm_does_not_run_any_more_ends_the_run_with_the_reason(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    machine = ModelMachine(builtin("seed"))
+    call = machine.rmm.rmi
+
+    def rmi(fid: int, args: Sequence[int] = ()) -> tuple[int, ...]:
+        return (int(RmiStatus.ERROR_REC),) if fid == Rmi.REC_ENTER else call(fid, args)
+
+    monkeypatch.setattr(machine.rmm, "rmi", rmi)
+    machine.run()
+    assert machine.died == (
+        "the RMM does not run the vCPU any more: RMI_REC_ENTER: ERROR_REC, index 0"
+    )

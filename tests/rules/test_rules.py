@@ -34,6 +34,8 @@ REALM = Platform(
     },
 )
 LOG = dataclasses.replace(REALM, machine="log", one_clock=False)
+DOORBELL = 0x8090040
+INTERRUPTS = dataclasses.replace(REALM, msi_doorbells=[DOORBELL])
 WIDE = dataclasses.replace(REALM, ipa_bits=52)
 UNKNOWN_WIDTH = dataclasses.replace(REALM, ipa_bits=None)
 SME = Platform(scheme="amd-sme", realm=False, policies={"c_bit": "47"})
@@ -64,6 +66,14 @@ def convert(phys: int, status: str, size: int = PAGE, pa: int | None = None) -> 
 
 def iommu_map(iova: int, pa: int, size: int = PAGE, sid: int = 0x10, status: str = "ok") -> Event:
     return Event("vmm", "iommu_map", address=iova, pa=pa, size=size, sid=sid, status=status)
+
+
+def asked(phys: int, ripas: str) -> Event:
+    return Event("rmm", "rmm_exit", phys=phys, size=PAGE, status="RIPAS_CHANGE", attrs=ripas)
+
+
+def unshared(phys: int) -> Event:
+    return Event("rmm", "rtt_unmap", address=phys | S, phys=phys, size=PAGE, attrs="unprotected")
 
 
 def iommu_unmap(iova: int, size: int = PAGE, sid: int = 0x10, status: str = "ok") -> Event:
@@ -471,6 +481,49 @@ CASES = {
         [access(POOL | S, "C_BAD_STE")],
         [access(POOL | S, "F_TRANSLATION")],
     ),
+    "F6: an interrupt that is refused": Case(
+        "F6",
+        "vmm",
+        [dma_map(), access(DOORBELL, direction="w")],
+        [dma_map(), access(DOORBELL, "ok", direction="w", attrs=None)],
+        platform=INTERRUPTS,
+    ),
+    "F6: in a log": Case(
+        "F6",
+        "vmm",
+        [dma_map(), smmu_event(DOORBELL)],
+        [dma_map(), smmu_event(POOL | S)],
+        platform=dataclasses.replace(INTERRUPTS, machine="log", one_clock=False),
+    ),
+    "F8: the queue was full": Case(
+        "F8",
+        "host",
+        [smmu_event(POOL | S), Event("smmu", "smmu_lost", sid=0x10, detail="the queue is full")],
+        [smmu_event(POOL | S)],
+        severity="warning",
+        device=None,
+    ),
+    "R1: another width": Case(
+        "R1",
+        "rmm",
+        [Event("rmm", "realm_config", address=1 << 39)],
+        [Event("rmm", "realm_config", address=S)],
+        device=None,
+    ),
+    "P5: a page of RAM is destroyed": Case(
+        "P5",
+        "host",
+        [Event("rmm", "ripas", phys=BUFFER, size=PAGE, status="ok", attrs="DESTROYED")],
+        [Event("rmm", "ripas", phys=BUFFER, size=PAGE, status="ok", attrs="EMPTY")],
+        device=None,
+    ),
+    "P6: a shared page is unmapped": Case(
+        "P6",
+        "host",
+        [asked(BUFFER, "EMPTY"), unshared(BUFFER)],
+        [asked(BUFFER, "EMPTY"), asked(BUFFER, "RAM"), unshared(BUFFER)],
+        device=None,
+    ),
     "P1: encrypted under a live mapping": Case(
         "P1",
         "guest",
@@ -559,6 +612,23 @@ def test_the_good_recording_is_really_checked(case: Case) -> None:
     lack = RULES[case.rule].lacks(Recording.of_events(case.platform, case.good))
     # Where the good side of a rule is that nothing happened, nothing is there to be checked.
     assert lack == "" or case.rule in ("M7", "D1")
+
+
+def test_what_follows_from_a_lie_of_the_rmm_is_not_the_guests_fault() -> None:
+    told = Event("rmm", "realm_config", address=1 << 39)
+    wrong = [dma_map(POOL | 1 << 39), helper("phys_to_dma", POOL, POOL | 1 << 39, "disk")]
+    platform = dataclasses.replace(REALM, devices={"disk": DeviceFacts(sid=0x10)})
+    assert {f.rule for f in check(Recording.of_events(platform, wrong)).findings} >= {"M1"}
+    checked = check(Recording.of_events(platform, [told, *wrong]))
+    assert {f.rule for f in checked.findings if f.severity == "violation"} == {"R1"}
+
+
+def test_a_refused_interrupt_is_not_the_devices_fault() -> None:
+    events = [dma_map(), access(DOORBELL, direction="w")]
+    blamed = {f.rule: f.agent for f in check(Recording.of_events(INTERRUPTS, events)).findings}
+    assert blamed == {"F6": "vmm"}
+    unknown = check(Recording.of_events(REALM, events)).findings
+    assert {f.rule for f in unknown} == {"F3"}  # which says that it may be a doorbell
 
 
 def test_every_rule_has_its_recordings() -> None:

@@ -1,13 +1,14 @@
 """How are the registers and commands of the model's DMA engine laid out?
 
 A device of topbit's own, as plain as a DMA master can be: the driver stores a command in coherent
-memory and rings the doorbell; the device fetches the command by DMA, moves the data, and stores
-the status by DMA. Nothing else masters the bus, so every access can be told apart.
+memory and rings the doorbell; the device fetches the command by DMA, moves the data, stores the
+status by DMA, and writes an MSI if it was given an address for one. Nothing else masters the bus,
+so every access can be told apart.
 """
 
 from __future__ import annotations
 
-RING_LOW, RING_HIGH, DOORBELL = 0x0, 0x4, 0x8
+RING_LOW, RING_HIGH, DOORBELL, MSI_LOW, MSI_HIGH = 0x0, 0x4, 0x8, 0xC, 0x10
 
 COMMAND_PAGE = 4096
 COMMAND = "<IIQQQ"  # opcode, length, dma_addr, sector, status

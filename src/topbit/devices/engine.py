@@ -7,6 +7,7 @@ addresses that it was given, cut to the address lines it has.
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from topbit.arch import engine
@@ -17,6 +18,7 @@ from topbit.smmu.outcome import Fault, Ok, Outcome
 from topbit.smmu.smmu import Smmu
 
 SECTOR = 512
+MSI_BYTES = 4
 U64 = (1 << 64) - 1
 
 
@@ -60,6 +62,12 @@ class BusPort:
         self._report(address, len(data), "w", outcome)
         return isinstance(outcome, Ok)
 
+    def message(self, address: int) -> int | None:
+        """Which physical address does a message-signalled interrupt reach? None: none."""
+        outcome = self.smmu.access(self.sid, address, MSI_BYTES, True, realm=self.trusted)
+        self._report(address, MSI_BYTES, "w", outcome)
+        return outcome.pa if isinstance(outcome, Ok) else None
+
     def _driven(self, address: int) -> int:
         """Which address arrives at the SMMU for one that the driver gave?"""
         driven = (address | self.wild_bits) & ((1 << self.address_bits) - 1)
@@ -69,7 +77,8 @@ class BusPort:
         status, reached, pa = "ok", None, None
         if isinstance(outcome, Ok):
             pa = outcome.pa
-            reached = "shared" if self.granules.pas(outcome.pa) is PAS.NS else "private"
+            if self.smmu.memory.contains(pa):
+                reached = "shared" if self.granules.pas(pa) is PAS.NS else "private"
         elif isinstance(outcome, Fault):
             status = outcome.event.name
         else:
@@ -99,12 +108,17 @@ class DmaEngine:
     Args:
         bus: how it reaches memory.
         medium: the disk's content; what the outside world sees.
+        interrupt: takes the physical address that each of its interrupts reached.
     """
 
-    def __init__(self, bus: BusPort, medium: bytearray) -> None:
+    def __init__(
+        self, bus: BusPort, medium: bytearray, interrupt: Callable[[int], None] = lambda pa: None
+    ) -> None:
         self.bus = bus
         self.medium = medium
+        self.interrupt = interrupt
         self.ring = 0
+        self.msi = 0
         self.last_buffer: tuple[int, int] | None = None
 
     def read_register(self, offset: int) -> int:
@@ -117,6 +131,10 @@ class DmaEngine:
             self.ring = (self.ring & ~0xFFFF_FFFF) | value
         elif offset == engine.RING_HIGH:
             self.ring = (self.ring & 0xFFFF_FFFF) | value << 32
+        elif offset == engine.MSI_LOW:
+            self.msi = (self.msi & ~0xFFFF_FFFF) | value
+        elif offset == engine.MSI_HIGH:
+            self.msi = (self.msi & 0xFFFF_FFFF) | value << 32
         elif offset == engine.DOORBELL:
             self.run()
 
@@ -139,6 +157,8 @@ class DmaEngine:
                 done = self.bus.write(address, bytes(self.medium[at : at + size]))
         status = engine.DONE if done else engine.FAILED
         self.bus.write(self.ring + engine.STATUS_OFFSET, status.to_bytes(8, "little"))
+        if self.msi and (reached := self.bus.message(self.msi)) is not None:
+            self.interrupt(reached)
 
     def misbehave(self) -> None:
         """Write to the last buffer and to the command page again, whoever owns them now."""

@@ -15,12 +15,21 @@ from topbit.linux.kernel import Kernel
 
 
 class EngineRing:
-    """The command page between an engine and its driver."""
+    """The command page between an engine and its driver.
 
-    def __init__(self, kernel: Kernel, device: Device, port: RegisterPort) -> None:
+    Args:
+        kernel, device: who drives it.
+        port: its registers.
+        msi: where it writes its interrupts (its_irq_compose_msi_msg: the ITS's own address, never
+            aliased); 0 for a driver that polls.
+    """
+
+    def __init__(self, kernel: Kernel, device: Device, port: RegisterPort, msi: int = 0) -> None:
         self.kernel = kernel
         self.device = device
         self.port = port
+        self.msi = msi
+        self.interrupts = 0
         self.phys = 0
         self.dma_addr = 0
 
@@ -32,6 +41,8 @@ class EngineRing:
         self.phys, self.dma_addr = got
         self.port.write_register(engine.RING_LOW, self.dma_addr & 0xFFFF_FFFF)
         self.port.write_register(engine.RING_HIGH, self.dma_addr >> 32)
+        self.port.write_register(engine.MSI_LOW, self.msi & 0xFFFF_FFFF)
+        self.port.write_register(engine.MSI_HIGH, self.msi >> 32)
         return True
 
     def submit(self, dma_addr: int, size: int, sector: int, *, to_device: bool) -> bool:
@@ -39,9 +50,18 @@ class EngineRing:
         opcode = engine.READ_MEMORY if to_device else engine.WRITE_MEMORY
         command = struct.pack(engine.COMMAND, opcode, size, dma_addr, sector, engine.PENDING)
         self.kernel.memory.write(self.phys, command)
+        before = self.interrupts
         self.port.write_register(engine.DOORBELL, 1)
         status = self.kernel.memory.read(self.phys + engine.STATUS_OFFSET, 8)
-        return int.from_bytes(status, "little") == engine.DONE
+        done = int.from_bytes(status, "little") == engine.DONE
+        if done and self.msi and self.interrupts == before:
+            # As nvme_timeout() does: the request is found done when its time is up.
+            self.kernel.log(f"{self.device.name}: I/O timeout, completion polled")
+        return done
+
+    def interrupt(self) -> None:
+        """An interrupt of the device was delivered."""
+        self.interrupts += 1
 
     def remove(self) -> None:
         """Give the command page back, as the driver's remove() does."""

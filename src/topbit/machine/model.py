@@ -17,14 +17,15 @@ from topbit.arch.gpt import PAS
 from topbit.arch.stage2 import Granule
 from topbit.devices.engine import BusPort, DmaEngine
 from topbit.events import Event
-from topbit.linux.block import BlockDriver
+from topbit.linux.block import BlockDriver, Transport
 from topbit.linux.cpu import SynchronousExternalAbort
 from topbit.linux.engine import EngineRing
 from topbit.linux.kernel import GuestConfig, Kernel
 from topbit.linux.rsi import RsiError
 from topbit.linux.virtio_ring import VirtioBlkRing
+from topbit.machine.strikes import WatchedRing
 from topbit.machine.trusted import RealmStreams
-from topbit.machine.workload import Disk, exercise
+from topbit.machine.workload import Disk, exercise, refuse_other_work
 from topbit.memory import PhysicalMemory
 from topbit.recording import DeviceFacts, Platform, Recording
 from topbit.rmm import Exit, Granules, Resume, Rmm, Sea, Translated
@@ -34,19 +35,25 @@ from topbit.smmu.smmu import Smmu
 from topbit.vmm import rmi_da
 from topbit.vmm.arm_smmu_v3 import ArmSmmuV3
 from topbit.vmm.dma import EmulatedDma
+from topbit.vmm.hostile import HostileHost
 from topbit.vmm.rme import start_level
 from topbit.vmm.rme_ranges import RangeRealmHost
-from topbit.vmm.slots import MemorySlot, PagePool
+from topbit.vmm.slots import PAGE, MemorySlot, PagePool
 from topbit.vmm.vfio import VfioContainer
 from topbit.vmm.virtio_blk import VirtioBlk
 from topbit.vmm.virtio_mmio import VirtioMmio
 from topbit.vmm.vmm import Vmm
 
 FIRST_SID = 0x8
+ITS_DOORBELL = 0x0809_0040  # no memory stands there
 SID_STEP = 0x8
 TABLES = 8 * MIB
 HOST_PAGES = 8 * MIB
 DISK = 4 * MIB
+
+
+class StoppedError(Exception):
+    """Why does the vCPU never run again?"""
 
 
 class ModelCpu:
@@ -72,7 +79,7 @@ class ModelCpu:
         while True:
             result = self.rmm.rsi(self.rec, (function, *arguments))
             if isinstance(result, Exit):
-                self.vmm.handle_exit(self.rec)
+                self._to_the_host()
                 if result.retry:
                     continue
                 resumed = self.rmm.rec(self.rec).resume
@@ -99,11 +106,16 @@ class ModelCpu:
                 return found.pa
             if isinstance(found, Sea):
                 raise SynchronousExternalAbort(ipa)
-            self.vmm.handle_exit(self.rec)
+            self._to_the_host()
             resumed = self.rmm.rec(self.rec).resume
             if isinstance(resumed, Resume) and resumed.sea:
                 raise SynchronousExternalAbort(ipa)
         raise SynchronousExternalAbort(ipa)
+
+    def _to_the_host(self) -> None:
+        self.vmm.handle_exit(self.rec)
+        if self.vmm.stopped is not None:
+            raise StoppedError(self.vmm.stopped)
 
 
 class ModelMachine:
@@ -114,9 +126,13 @@ class ModelMachine:
     """
 
     def __init__(self, scenario: Scenario) -> None:
+        refuse_other_work(scenario.workload)
         self.scenario = scenario
         self.events: list[Event] = []
         self.died = ""
+        self.vdevs: dict[int, rmi_da.Assigned] = {}
+        self._strikes = True
+        self._victim = scenario.host.disable_stream
         emit = self.events.append
         ram = scenario.realm.ram_mib * MIB
         policy = scenario.vmm.policy()
@@ -138,7 +154,12 @@ class ModelMachine:
             oas_bits=52 if wide else 48,
         )
         self.rmm = Rmm(
-            self.memory, self.granules, abi="2.0", emit=emit, smmu=RealmStreams(self.smmu)
+            self.memory,
+            self.granules,
+            abi="2.0",
+            emit=emit,
+            smmu=RealmStreams(self.smmu),
+            told_ipa_bits=scenario.realm.told_ipa_bits,
         )
         allocate = PageRange(self.memory, host, TABLES)
         table = Stage2Table(
@@ -150,9 +171,11 @@ class ModelMachine:
             output_bits=52 if wide else 48,
             blocks=False,
         )
-        driver = ArmSmmuV3(self.smmu, self.memory, allocate)
-        driver.enable()
-        self.vfio = VfioContainer(driver, table, self.shared_bit, policy, emit)
+        log2 = scenario.host.event_queue.bit_length() - 1
+        self.driver = ArmSmmuV3(self.smmu, self.memory, allocate, eventq_log2=log2)
+        self.driver.enable()
+        self.vfio = VfioContainer(self.driver, table, self.shared_bit, policy, emit)
+        self.vfio.map_doorbell(ITS_DOORBELL)
         self.slots = [MemorySlot(RAM_BASE, ram, shared_pa=RAM_BASE, private_pa=private)]
         pages = PagePool(host + TABLES, host + TABLES + HOST_PAGES)
         self.vmm = Vmm(
@@ -161,6 +184,7 @@ class ModelMachine:
         )  # fmt: skip
         assert isinstance(self.vmm.realm, RangeRealmHost)
         self.vmm.realm.activate_rmm()
+        self.hostile = HostileHost(self.vmm, emit)
         rec = self.vmm.create(pc=RAM_BASE)
         self.vmm.enter(rec)
         self.cpu = ModelCpu(self.rmm, self.vmm, rec, self.memory, self.granules)
@@ -190,7 +214,7 @@ class ModelMachine:
                 for i, spec in enumerate(self.scenario.device)
             ]
             exercise(disks, self.scenario.workload, emit)
-        except (SynchronousExternalAbort, RsiError) as died:
+        except (SynchronousExternalAbort, RsiError, StoppedError) as died:
             self.died = str(died)
             emit(Event("guest", "state", status="died", detail=self.died))
         return Recording.of_events(self.platform(), self.events)
@@ -221,6 +245,7 @@ class ModelMachine:
                 )
                 for i, spec in enumerate(scenario.device)
             },
+            msi_doorbells=[ITS_DOORBELL],
             dma_ranges=ranges,
             machine="model",
             policies=policies(scenario),
@@ -250,8 +275,8 @@ class ModelMachine:
                 self.events.append,
             )
             port = VirtioMmio(backend, dma, lambda level: None)
-            driver = BlockDriver(self.kernel, device, VirtioBlkRing(self.kernel, device, port))
-            return Disk(driver, medium)
+            virtio = self._watched(spec, sid, VirtioBlkRing(self.kernel, device, port))
+            return Disk(BlockDriver(self.kernel, device, virtio), medium)
         bus = BusPort(
             spec.name,
             sid,
@@ -265,13 +290,47 @@ class ModelMachine:
         )
         engine = DmaEngine(bus, medium)
         if spec.trusted:
-            rmi_da.assign(self.vmm.realm, sid)
+            self.vdevs[sid] = rmi_da.assign(self.vmm.realm, sid)
             self.kernel.accept(device, sid)
         else:
             self.vfio.attach(sid)
-        driver = BlockDriver(self.kernel, device, EngineRing(self.kernel, device, engine))
+        # Which interrupts a trusted device sends with T = 1 is not modelled: its driver polls.
+        ring = EngineRing(self.kernel, device, engine, 0 if spec.trusted else ITS_DOORBELL)
+        engine.interrupt = lambda pa: ring.interrupt() if pa == ITS_DOORBELL else None
+        driver = BlockDriver(self.kernel, device, self._watched(spec, sid, ring))
         misbehave = engine.misbehave if spec.habit == "stale" else None
         return Disk(driver, medium, misbehave)
+
+    def _watched(self, spec: DeviceSpec, sid: int, ring: Transport) -> WatchedRing:
+        """Let the host act while the device's requests are under way."""
+
+        def before(dma_addr: int) -> None:
+            strikes, self._strikes = self._strikes, False
+            if strikes and self.scenario.host.destroy_page != "none":
+                self._destroy_page(spec.name, dma_addr)
+            if spec.name == self._victim:
+                self._victim = ""
+                self.hostile.disable_stream(spec.name, sid, lambda: self._disable(sid))
+
+        def after() -> None:
+            if self.scenario.host.reads_events:
+                self.driver.events()
+
+        return WatchedRing(ring, before, after)
+
+    def _destroy_page(self, device: str, dma_addr: int) -> None:
+        """Take a page of the transfer away: the driver's buffer, or where it was bounced to."""
+        if self.scenario.host.destroy_page == "shared":
+            self.hostile.destroy_shared(dma_addr & ~self.shared_bit & -PAGE)
+            return
+        maps = (e for e in reversed(self.events) if e.event == "dma_map" and e.device == device)
+        self.hostile.destroy_private((next(maps).phys or 0) & -PAGE)
+
+    def _disable(self, sid: int) -> None:
+        if sid in self.vdevs:
+            rmi_da.unlock(self.vmm.realm, self.vdevs[sid])
+        else:
+            self.driver.detach(sid)
 
 
 def policies(scenario: Scenario) -> dict[str, str]:
@@ -280,7 +339,7 @@ def policies(scenario: Scenario) -> dict[str, str]:
 
     return {
         f"{table}.{key}": str(value)
-        for table in ("realm", "guest", "vmm", "host")
+        for table in ("realm", "guest", "vmm", "host", "workload")
         for key, value in dataclasses.asdict(getattr(scenario, table)).items()
         if value not in (None, "")
     }

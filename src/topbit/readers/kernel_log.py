@@ -24,6 +24,9 @@ BOUNCING = "Memory encryption is active and system is using DMA bounce buffers"
 # mm/mm_init.c, "Early memory node ranges"
 RAM = re.compile(r"^\s+node\s+\d+: \[mem (0x[0-9a-f]+)-(0x[0-9a-f]+)\]")
 FAKE_NODE = re.compile(r"NUMA: Faking a node at \[mem (0x[0-9a-f]+)-(0x[0-9a-f]+)\]")
+# drivers/irqchip/irq-gic-v3-its.c: "ITS %pR"; GITS_TRANSLATER in its second 64 KiB frame
+ITS = re.compile(r"^ITS \[mem (0x[0-9a-f]+)-0x[0-9a-f]+\]")
+TRANSLATER = 0x1_0040
 PCI = re.compile(r"^pci ([0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]): ")
 DRIVER = re.compile(r"^([\w-]+) ([0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]): enabling device")
 IOMMU_GROUP = re.compile(r"^\S+ (\S+): Adding to iommu group")
@@ -55,6 +58,7 @@ class LogFacts:
         architecture: "arm64", "x86" or "" while unknown.
         past_rsi: the log covers the place where a Realm names its RSI version.
         bouncing: the kernel said that it bounces DMA because memory is encrypted.
+        doorbells: addresses of the registers that devices write for interrupts.
         earlycon, uarts: addresses of the early console and of UARTs.
         suppressed: rate-limited "swiotlb buffer is full" messages.
     """
@@ -70,6 +74,7 @@ class LogFacts:
     ram: list[tuple[int, int]] = field(default_factory=list)
     whole_ram: list[tuple[int, int]] = field(default_factory=list)
     devices: dict[str, DeviceFacts] = field(default_factory=dict)
+    doorbells: list[int] = field(default_factory=list)
     earlycon: int | None = None
     uarts: list[int] = field(default_factory=list)
     suppressed: int = 0
@@ -149,6 +154,8 @@ class LogFacts:
             self._device(match[2]).driver = match[1]
         elif match := IOMMU_GROUP.match(text):
             self._device(match[1]).behind_iommu = True
+        elif match := ITS.match(text):
+            self.doorbells.append(int(match[1], 16) + TRANSLATER)
         else:
             return False
         return True

@@ -164,6 +164,7 @@ def _platform(boots: list[Boot], events: list[Event], ipa_bits: int | None) -> P
         pools=facts.pools,
         ram=facts.ram or facts.whole_ram,
         devices=facts.devices,
+        msi_doorbells=facts.doorbells,
         machine="log",
         unparsed=[boot.unparsed for boot in boots if boot.unparsed],
         lost_events=sum(boot.lost_events for boot in boots),

@@ -64,6 +64,8 @@ class Platform:
         pools: swiotlb pools as (base, size) in guest addresses, shared bit clear.
         ram: guest RAM as (base, size).
         devices: facts by the kernel's device name.
+        msi_doorbells: addresses of the registers that a device writes to for an interrupt
+            (GITS_TRANSLATER), as the guest gives them to devices.
         dma_ranges: (cpu_start, dma_start, size) regions of the bus, empty for identity.
         machine: "model", "qemu" or "log".
         policies: what each agent was told to do, by key ("vmm.smmu_map": "protected").
@@ -82,6 +84,7 @@ class Platform:
     pools: list[tuple[int, int]] = field(default_factory=list)
     ram: list[tuple[int, int]] = field(default_factory=list)
     devices: dict[str, DeviceFacts] = field(default_factory=dict)
+    msi_doorbells: list[int] = field(default_factory=list)
     dma_ranges: list[tuple[int, int, int]] = field(default_factory=list)
     machine: str = "log"
     policies: dict[str, str] = field(default_factory=dict)

@@ -134,6 +134,14 @@ KINDS: dict[str, Kind] = {
             "detail": "why",
         },
     ),
+    "realm_config": Kind(
+        "rmm",
+        {
+            "address": "the shared bit that the Realm was told of: 1 << (ipa_bits - 1)",
+            "phys": "IPA of the structure",
+            "detail": "the width",
+        },
+    ),
     "granule": Kind(
         "rmm", {"pa": "first granule", "size": "bytes", "status": "its new state or PAS"}
     ),
@@ -221,6 +229,14 @@ KINDS: dict[str, Kind] = {
             "attrs": "s1 | s2, and the class IN | TT | CD",
         },
     ),
+    "smmu_lost": Kind(
+        "smmu",
+        {
+            "sid": "stream of a lost record, where known",
+            "status": "lost",
+            "detail": "why event records did not reach the event queue",
+        },
+    ),
     "payload": Kind(
         "device",
         {
@@ -228,10 +244,20 @@ KINDS: dict[str, Kind] = {
             "address": "address on the bus",
             "size": "bytes",
             "direction": "r | w",
-            "status": "ok | wrong (what arrived is not what was sent)",
+            "status": "ok | wrong (what arrived is not what was sent) | none (it did not end)",
+            "attrs": "step=NAME of the guest's work, seconds=S that it took by the guest's clock",
         },
     ),
-    "state": Kind("host", {"detail": "what was set up, injected or noted"}),
+    "state": Kind(
+        "host",
+        {
+            "status": "injected: the host did it on purpose; died; error",
+            "device": "device that it is about, if any",
+            "sid": "its StreamID",
+            "phys": "IPA that it is about, if any",
+            "detail": "what was set up, injected or noted",
+        },
+    ),
 }
 """Every kind of event and the columns it uses; every kind may carry time, source and line."""
 

@@ -55,6 +55,7 @@ class Rmm:
         pa_bits: width of the physical address space.
         rec_aux_count: auxiliary granules per REC.
         smmu: what stands before trusted devices, to be told of changes; None: nothing does.
+        told_ipa_bits: the width that RSI_REALM_CONFIG tells; None: the Realm's own.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Rmm:
         pa_bits: int = 48,
         rec_aux_count: int = 16,
         smmu: RealmSmmu | None = None,
+        told_ipa_bits: int | None = None,
     ) -> None:
         self.memory = memory
         self.granules = granules if granules is not None else Granules(memory)
@@ -78,6 +80,7 @@ class Rmm:
         self.pa_bits = pa_bits
         self.rec_aux_count = rec_aux_count
         self.smmu = smmu
+        self.told_ipa_bits = told_ipa_bits
         self.gicv3_vtr = 0
         self.rsi_version = VERSION_1_0 if abi == "1.0" else VERSION_1_1
         self.realms: dict[int, Realm] = {}
@@ -258,6 +261,11 @@ class Rmm:
         half = "unprotected" if ipa >= realm_.half else "protected"
         phys = ipa & (realm_.half - 1)
         self.emit(Event("rmm", event, address=ipa, phys=phys, pa=pa, size=size, attrs=half))
+
+    def say_realm_config(self, ipa: int, ipa_bits: int) -> None:
+        """Emit which width the Realm was told, by its shared bit."""
+        bit = 1 << (ipa_bits - 1)
+        self.emit(Event("rmm", "realm_config", address=bit, phys=ipa, detail=f"{ipa_bits} bits"))
 
     def say_table_gone(self, realm_: Realm, ipa: int, words: Words, level: int) -> None:
         """Emit what the destruction of a table did to the range that it covered."""

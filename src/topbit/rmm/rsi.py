@@ -74,11 +74,14 @@ def realm_config(rmm: Rmm, rec: Rec, x: Sequence[int]) -> Resume | Exit:
     if not isinstance(pa, int):
         return pa
     page = bytearray(GRANULE)
-    struct.pack_into("<Q", page, RealmConfig.IPA_WIDTH, rec.realm.ipa_bits)
+    told = rec.realm.ipa_bits if rmm.told_ipa_bits is None else rmm.told_ipa_bits
+    struct.pack_into("<Q", page, RealmConfig.IPA_WIDTH, told)
     page[RealmConfig.HASH_ALGO] = rec.realm.measurements.hash_algo
     struct.pack_into("<I", page, RealmConfig.GICV3_VTR, rmm.gicv3_vtr)
     page[RealmConfig.RPV : RealmConfig.RPV + 64] = rec.realm.rpv
     rmm.memory.write(pa, page)
+    if rmm.listening:
+        rmm.say_realm_config(ipa, told)
     return answer(RsiStatus.SUCCESS)
 
 

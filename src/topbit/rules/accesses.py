@@ -12,7 +12,7 @@ from topbit.recording import Recording
 from topbit.rules.finding import Finding
 from topbit.rules.replay import MAPPING_KINDS, replay
 from topbit.rules.rule import a_realm, any_event, one_clock, rule
-from topbit.rules.tables import devices_where
+from topbit.rules.tables import at_doorbell, devices_where
 from topbit.rules.wording import address, evidence_of
 
 LET_THROUGH = ("ok", "GPF")
@@ -69,6 +69,8 @@ def reached_memory_is_mapped(recording: Recording) -> Iterator[Finding]:
         if row["status"] != "ok":
             continue
         if state.mapping_at(row["address"]) is not None:
+            continue
+        if at_doorbell(recording.platform, row["address"]):
             continue
         verb = "wrote to" if row["direction"] == "w" else "read"
         yield Finding(

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from topbit.recording import Recording
-from topbit.rules import accesses, faults, helpers, host, mappings, pages, pool
+from topbit.rules import accesses, answers, faults, helpers, host, host_smmu, mappings, pages, pool
 from topbit.rules.finding import SEVERITIES, Checked, Finding, NotChecked
 from topbit.rules.rule import RULES
 from topbit.rules.tables import usable
 
-FAMILIES = (helpers, mappings, host, faults, accesses, pages, pool)
+FAMILIES = (helpers, mappings, host, faults, host_smmu, accesses, pages, pool, answers)
 """The modules that hold rules; importing them registers the rules."""
 
 MAX_EVIDENCE = 8

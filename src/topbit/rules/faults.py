@@ -14,7 +14,7 @@ from topbit.rules.fault_cases import CONFIGURATION, Fault, fault_rows, faults
 from topbit.rules.finding import Evidence, Finding
 from topbit.rules.replay import Row
 from topbit.rules.rule import Need, a_realm, rule, the_shared_bit
-from topbit.rules.tables import devices_where, lies_in
+from topbit.rules.tables import at_doorbell, devices_where, lies_in
 from topbit.rules.wording import (
     address,
     device_name,
@@ -219,7 +219,7 @@ def unmapped_address_faults(recording: Recording) -> Iterator[Finding]:
         row, value = fault.row, fault.row["address"]
         if row["status"] != TRANSLATION or value >> (platform.ipa_bits or 64):
             continue
-        if fault.live or fault.alias:
+        if fault.live or fault.alias or at_doorbell(platform, value):  # F6
             continue
         mapped = fault.mapped
         if not fault.ordered and mapped.buffer_at(value):

@@ -10,7 +10,7 @@ from topbit.recording import Recording
 from topbit.recording.schema import DMA_MAPPING_ERROR
 from topbit.rules.finding import Evidence, Finding
 from topbit.rules.helpers import wide_ipa_rows
-from topbit.rules.rule import a_realm, any_event, rule
+from topbit.rules.rule import a_realm, any_event, rule, told_the_truth
 from topbit.rules.tables import MAPS, canonical, has_attr, in_ranges, shared_mappings, succeeded
 from topbit.rules.wording import (
     address,
@@ -38,7 +38,7 @@ def _bit_or_ram(recording: Recording) -> str:
     "M1",
     "In a Realm every DMA address of an untrusted device has the shared bit set.",
     source=f"{COVER_LETTER}, patch 3/3 (7d953a062416; Linux 6.15, 6.14.2, 6.13.11)",
-    needs=[a_realm, _bit_or_ram, any_event(*MAPS)],
+    needs=[a_realm, told_the_truth, _bit_or_ram, any_event(*MAPS)],
 )
 def shared_bit_is_set(recording: Recording) -> Iterator[Finding]:
     """Which devices were given plain (protected) addresses, or addresses beyond the IPA space?

@@ -99,6 +99,14 @@ def the_shared_bit(recording: Recording) -> str:
     """Is it known which bit is the shared bit?"""
     if recording.platform.ipa_bits is None:
         return "the width of the IPA space is not known (--ipa-bits N tells it)"
+    return told_the_truth(recording)
+
+
+def told_the_truth(recording: Recording) -> str:
+    """Could the guest know its shared bit? What follows from a lie of the RMM is nobody else's."""
+    told = set(recording.of_kind("realm_config")["address"])
+    if told - {recording.platform.shared_bit}:
+        return "the RMM told the Realm another shared bit than its own (R1)"
     return ""
 
 

@@ -91,6 +91,13 @@ def input_address(platform: Platform, address: int) -> int:
     return canonical_of(platform, address) | (address & (platform.shared_bit or 0))
 
 
+def at_doorbell(platform: Platform, address: int | None) -> bool:
+    """Does an address lie in the page of an interrupt's doorbell?"""
+    if address is None:
+        return False
+    return any(address >> 12 == doorbell >> 12 for doorbell in platform.msi_doorbells)
+
+
 def in_ranges(column: pl.Expr, ranges: list[tuple[int, int]]) -> pl.Expr:
     """Expression: does an address lie in one of the (base, size) ranges?"""
     inside = pl.lit(False)

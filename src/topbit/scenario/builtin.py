@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from topbit.errors import ScenarioError, nearest
-from topbit.scenario.scenario import DeviceSpec, GuestSpec, RealmSpec, Scenario, VmmSpec
+from topbit.scenario.scenario import DeviceSpec, GuestSpec, HostSpec, RealmSpec, Scenario, VmmSpec
 
 NVME = DeviceSpec("nvme0")
 TRUSTED = DeviceSpec("accel0", trusted=True, model="virtio-blk")
@@ -94,6 +94,49 @@ _builtin(
     "the VMM unmaps without invalidating the SMMU's TLB; the device still writes",
     device=(dataclasses.replace(NVME, habit="stale"),),
     vmm=VmmSpec(invalidate=False, backing="in-place"),
+)
+_builtin(
+    "stale-translation",
+    "as missing-invalidate, with private and shared pages in different memory",
+    device=(NVME, DeviceSpec("edu0", model="edu", habit="stale")),
+    vmm=VmmSpec(invalidate=False),
+)
+_builtin(
+    "doorbell-unmapped",
+    "the VMM does not map the MSI doorbell: the device's interrupts are lost",
+    device=(NVME,),
+    vmm=VmmSpec(msi_doorbell=False),
+)
+_builtin(
+    "lying-rmm",
+    "the RMM tells the Realm a wrong IPA width, and the Realm uses a wrong shared bit",
+    device=(NVME,),
+    realm=RealmSpec(told_ipa_bits=40),
+)
+_builtin(
+    "private-page-destroyed",
+    "the host takes a private page away in the middle of the work",
+    device=(NVME,),
+    host=HostSpec(destroy_page="private"),
+)
+_builtin(
+    "shared-page-destroyed",
+    "the host unmaps a shared page in the middle of the work",
+    device=(NVME,),
+    host=HostSpec(destroy_page="shared"),
+)
+_builtin(
+    "stream-disabled",
+    "the host makes a device's stream invalid in the middle of the work",
+    device=(NVME,),
+    host=HostSpec(disable_stream="nvme0"),
+)
+_builtin(
+    "events-lost",
+    "nothing is mapped for devices, and the host leaves the SMMU's small event queue full",
+    device=(NVME,),
+    vmm=VmmSpec(smmu_map="none"),
+    host=HostSpec(event_queue=4, reads_events=False),
 )
 _builtin(
     "use-after-unmap",

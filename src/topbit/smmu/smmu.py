@@ -21,7 +21,7 @@ from topbit.arch.smmuv3 import (
     GpfReason,
     RootReg,
 )
-from topbit.events import Emit, ignore
+from topbit.events import Emit, Event, ignore
 from topbit.memory import BusError, PhysicalMemory
 from topbit.smmu import batch
 from topbit.smmu.batch import Addresses, Codes
@@ -300,6 +300,9 @@ class Smmu:
             said = event_of(event)
             said.detail = ("Realm event queue" if realm else lost) or None
             self._emit(said)
+            if lost:
+                lack = Event("smmu", "smmu_lost", sid=event.StreamID, status="lost", detail=lost)
+                self._emit(lack)
         return Fault(event)
 
     def _record(self, event: EventRecord) -> str:

@@ -64,6 +64,7 @@ class ArmSmmuV3:
         memory: holds stream table and queues.
         allocate: gives memory for them.
         sid_bits: width of the StreamIDs: 8 for one PCI bus, 16 for all.
+        eventq_log2: log2 of the entries of the event queue.
     """
 
     def __init__(
@@ -72,13 +73,15 @@ class ArmSmmuV3:
         memory: PhysicalMemory,
         allocate: PageAllocator,
         sid_bits: int = SID_BITS,
+        eventq_log2: int = EVENTQ_LOG2,
     ) -> None:
         self.port = port
         self.memory = memory
         self.sid_bits = sid_bits
+        self.eventq_log2 = eventq_log2
         self.stream_table = allocate(STE.size() << sid_bits)
         self.cmdq = allocate(max(PAGE, Command.size() << CMDQ_LOG2))
-        self.eventq = allocate(max(PAGE, EventRecord.size() << EVENTQ_LOG2))
+        self.eventq = allocate(max(PAGE, EventRecord.size() << eventq_log2))
         self._cmd_prod = 0
         self._event_cons = 0
 
@@ -90,7 +93,7 @@ class ArmSmmuV3:
         write(Reg.STRTAB_BASE, StrtabBase(ADDR=self.stream_table).words[0])
         write(Reg.STRTAB_BASE_CFG, StrtabBaseCfg(LOG2SIZE=self.sid_bits).words[0])
         write(Reg.CMDQ_BASE, QueueBase(ADDR=self.cmdq, LOG2SIZE=CMDQ_LOG2).words[0])
-        write(Reg.EVENTQ_BASE, QueueBase(ADDR=self.eventq, LOG2SIZE=EVENTQ_LOG2).words[0])
+        write(Reg.EVENTQ_BASE, QueueBase(ADDR=self.eventq, LOG2SIZE=self.eventq_log2).words[0])
         write(Reg.CR0, CR0.CMDQEN)
         write(Reg.CR0, CR0.CMDQEN | CR0.EVENTQEN)
         self.command(Command(Opcode=Opcode.CFGI_STE_RANGE, Range=31))
@@ -126,15 +129,19 @@ class ArmSmmuV3:
             self._cmd_prod = (self._cmd_prod + 1) & ((2 << CMDQ_LOG2) - 1)
         self.port.write_reg(Reg.CMDQ_PROD, self._cmd_prod)
 
-    def events(self) -> list[EventRecord]:
-        """Which events did the SMMU record since the last call? Frees their places."""
+    def events(self, *, free: bool = True) -> list[EventRecord]:
+        """Which events did the SMMU record since the last call?
+
+        `free`: gives their places back to the SMMU; a host that never does loses events.
+        """
         prod = self.port.read_reg(Reg.EVENTQ_PROD)
-        wrap = (2 << EVENTQ_LOG2) - 1
+        wrap = (2 << self.eventq_log2) - 1
         taken = []
         while self._event_cons != prod & wrap:
-            index = self._event_cons & ((1 << EVENTQ_LOG2) - 1)
+            index = self._event_cons & ((1 << self.eventq_log2) - 1)
             data = self.memory.read(self.eventq + EventRecord.size() * index, EventRecord.size())
             taken.append(EventRecord.unpack(data))
             self._event_cons = (self._event_cons + 1) & wrap
-        self.port.write_reg(Reg.EVENTQ_CONS, self._event_cons | (prod & OVERFLOW))
+        if free:
+            self.port.write_reg(Reg.EVENTQ_CONS, self._event_cons | (prod & OVERFLOW))
         return taken

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from topbit.events import Emit, Event
+from topbit.vmm.rme import RmiError
 from topbit.vmm.vmm import Vmm
 
 
@@ -25,12 +26,12 @@ class HostileHost:
         self.emit = emit
 
     def destroy_private(self, ipa: int) -> None:
-        """Take the private page at `ipa` back: the Realm's next access to it has no answer.
-
-        Raises:
-            RmiError: the Realm has no page there.
-        """
-        self.vmm.realm.destroy_data(ipa)
+        """Take the private page at `ipa` back: the Realm's next access to it has no answer."""
+        try:
+            self.vmm.realm.destroy_data(ipa)
+        except RmiError as refused:
+            self._say(f"the host could not destroy a private page: {refused}", phys=ipa)
+            return
         for slot in self.vmm.slots:
             if slot.contains(ipa, 1):
                 slot.populated[slot.page(ipa)] = False
@@ -38,12 +39,12 @@ class HostileHost:
         self._say("the host destroyed a private page", phys=ipa)
 
     def destroy_shared(self, ipa: int) -> None:
-        """Take the shared page at `ipa` (shared bit clear) from the Realm's CPUs: they abort.
-
-        Raises:
-            RmiError: nothing is shared there.
-        """
-        self.vmm.realm.unmap_unprotected(ipa | self.vmm.shared_bit)
+        """Take the shared page at `ipa` (shared bit clear) from the Realm's CPUs: they abort."""
+        try:
+            self.vmm.realm.unmap_unprotected(ipa | self.vmm.shared_bit)
+        except RmiError as refused:
+            self._say(f"the host could not unmap a shared page: {refused}", phys=ipa)
+            return
         self._say("the host unmapped a shared page", phys=ipa)
 
     def disable_stream(self, device: str, sid: int, disable: Callable[[], None]) -> None:

@@ -8,12 +8,21 @@ drivers/virt/coco/arm-cca-host/rmi-da.c, where the guest asks for the lock and t
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from topbit.arch.rmi import Rmi2, VdevParams
 from topbit.vmm.rme import RealmHost
 from topbit.vmm.slots import PAGE
 
 
-def assign(realm: RealmHost, sid: int) -> None:
+class Assigned(NamedTuple):
+    """Which granules name a device and its assignment to a Realm?"""
+
+    pdev: int
+    vdev: int
+
+
+def assign(realm: RealmHost, sid: int) -> Assigned:
     """Assign the device with StreamID `sid` to the Realm, locked and started.
 
     The Realm knows it by its requester ID, which is its StreamID.
@@ -31,3 +40,13 @@ def assign(realm: RealmHost, sid: int) -> None:
     realm.pages.free.append(params)
     for call in (Rmi2.VDEV_LOCK, Rmi2.VDEV_START):
         realm.call(call, realm.rd, pdev, vdev)
+    return Assigned(pdev, vdev)
+
+
+def unlock(realm: RealmHost, device: Assigned) -> None:
+    """Take the device back: its stream becomes invalid, whatever the Realm does with it.
+
+    Raises:
+        RmiError: the RMM refused.
+    """
+    realm.call(Rmi2.VDEV_UNLOCK, realm.rd, device.pdev, device.vdev)

@@ -16,6 +16,7 @@ from topbit.vmm.arm_smmu_v3 import ArmSmmuV3
 from topbit.vmm.policy import MapFault, SmmuMap, VmmPolicy
 
 VMID = 1
+PAGE = 4096
 
 
 class VfioError(Exception):
@@ -50,6 +51,27 @@ class VfioContainer:
     def attach(self, sid: int) -> None:
         """Put a device's stream behind this container's table."""
         self.driver.attach(sid, self.table.ste(VMID))
+
+    def map_doorbell(self, doorbell: int) -> None:
+        """Let devices write the ITS's doorbell for their interrupts, unless this VMM forgets to.
+
+        MSI addresses are plain: a guest never aliases them.
+        """
+        if not self.policy.msi_doorbell:
+            return
+        page = doorbell & -PAGE
+        self.table.map(page, page, PAGE)
+        self.emit(
+            Event(
+                "vmm",
+                "iommu_map",
+                address=page,
+                pa=page,
+                size=PAGE,
+                status="ok",
+                detail="MSI doorbell",
+            )
+        )
 
     def iovas(self, gpa: int) -> list[int]:
         """At which IOVAs does this VMM map the shared page at `gpa` (shared bit clear)?
