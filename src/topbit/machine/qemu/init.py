@@ -20,6 +20,17 @@ BUNDLE_END = f"{MARK} bundle end"
 ALL_DONE = f"{MARK} done"  # nothing comes after it but the power-off, which may hang
 MODULE_LIMIT = 8  # seconds for one module: a block driver reads the disk's partition table
 
+PARAMETERS = r"""
+# parameters_of MODULE: $parameters are those that the kernel's command line has for it
+parameters_of() {
+    read -r words </proc/cmdline
+    parameters=
+    for word in $words; do
+        case $word in "$1".*) parameters="$parameters ${word#*.}" ;; esac
+    done
+}
+"""
+
 INIT = rf"""#!/bin/sh
 export PATH=/bin:/sbin:/usr/bin HOME=/ TERM=linux
 /bin/busybox mkdir -p /proc /sys /dev /run /tmp /topbit/out
@@ -47,9 +58,11 @@ limited() {{
     exec 3>&-
 }}
 
+{PARAMETERS}
 say "boot $(uname -r) cpus $(nproc)"
 while read -r module; do
-    limited {MODULE_LIMIT} "module-$module" insmod "/topbit/modules/$module.ko"
+    parameters_of "$module"
+    limited {MODULE_LIMIT} "module-$module" insmod "/topbit/modules/$module.ko" $parameters
     [ "$status" = 0 ] || say "module $module $status"
 done </topbit/modules/order
 say "ready"

@@ -14,7 +14,6 @@ import socket
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from topbit.errors import UsageError
 from topbit.events import Event
 from topbit.machine.qemu import devices, workload
 from topbit.machine.qemu.devices import PciDevice
@@ -312,20 +311,17 @@ def part_of(spec: DeviceSpec, number: int, scenario: Scenario, payload: bytes) -
 def agenda(parts: Sequence[Part], work: WorkloadSpec, tree: ModuleTree) -> list[Step]:
     """What does the guest do, in this order? Its devices' work, then what disturbs all of them.
 
-    Raises:
-        UsageError: a driver is to be reloaded that is part of the kernel.
+    Drivers that are part of the kernel are not reloaded.
     """
     steps = [step for part in parts for step in part.steps]
     if work.reloads:
-        modules = {part.drivers[-1]: None for part in parts if part.drivers and part.again}
-        for name in map(kernel_name, modules):
-            if name not in tree.files:
-                raise UsageError(
-                    f"the driver {name} is part of this kernel, not a module of it",
-                    where="workload.reloads",
-                    mend="set it to 0",
-                )
-            steps.append(workload.reload_module(name, work.reloads, limit=20 + 4 * work.reloads))
+        drivers = {kernel_name(part.drivers[-1]): None for part in parts if part.again}
+        limit = 20 + 4 * work.reloads
+        steps += [
+            workload.reload_module(name, work.reloads, limit)
+            for name in drivers
+            if name in tree.files
+        ]
     if work.reloads or work.unplug or work.rebinds > 1:
         steps += [step for part in parts for step in part.again]
     return steps

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from topbit.errors import UsageError
+from topbit.machine.qemu.init import PARAMETERS
 
 GUEST_ADDRESS = "10.0.2.15"
 GATEWAY = "10.0.2.2"  # QEMU user networking's own address; answers pings even when restricted
@@ -149,16 +150,20 @@ def send_and_receive(
 ) -> Step:
     """Send `size` bytes (see `sent`) to an echo peer and compare what comes back.
 
+    `size`: up to 1 MiB, or a multiple of it.
     Says how long it took, both ways at the same time: ``took both``.
     """
+    block = min(size, 1 << 20)
     script = f"""{SHELL_HELPERS}
-rm -f /tmp/back; mkfifo /tmp/back
-head -c {PERIOD} {PAYLOAD} >/tmp/period
-for i in $(seq {-(-size // PERIOD)}); do cat /tmp/period; done | head -c {size} >/tmp/sent
-nc {ECHO_ADDRESS} {port} </tmp/sent >/tmp/back &
-back() {{ head -c {size} </tmp/back >/tmp/received; }}
-took both back
-kill $! 2>/dev/null
+dd if={PAYLOAD} of=/tmp/period bs={min(size, PERIOD)} count=1
+for i in $(seq {-(-size // PERIOD)}); do cat /tmp/period; done |
+    dd of=/tmp/sent bs={block} count={size // block} iflag=fullblock
+# nc itself moves 1 KiB at a time
+cat >/tmp/exchange <<EOF
+cat /tmp/sent &
+exec dd of=/tmp/received bs={block} count={size // block} iflag=fullblock
+EOF
+took both nc {ECHO_ADDRESS} {port} -e sh /tmp/exchange
 cmp /tmp/sent /tmp/received
 """
     return Step(step, script, limit)
@@ -172,9 +177,10 @@ def sent(payload: bytes, size: int) -> bytes:
 
 def reload_module(module: str, times: int = 3, limit: int = 60) -> Step:
     """Unload and load a driver `times` times."""
-    script = f"""
+    script = f"""{PARAMETERS}
+parameters_of {module}
 for i in $(seq {times}); do
-    rmmod {module} && insmod /topbit/modules/{module}.ko || exit 1
+    rmmod {module} && insmod /topbit/modules/{module}.ko $parameters || exit 1
 done
 """
     return Step(f"reload-{_words(module)}", script, limit)
