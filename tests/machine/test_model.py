@@ -48,7 +48,7 @@ VERDICTS: dict[str, set[tuple[str, str, str | None]]] = {
         ("device", "A2", "nvme0"),
     },
     "stale-translation": {("vmm", "A1", "edu0"), ("device", "A2", "edu0")},
-    "doorbell-unmapped": {("vmm", "F6", "nvme0")},
+    "doorbell-unmapped": {("vmm", "F6", "rng0")},
     "lying-rmm": {("rmm", "R1", None)},
     "private-page-destroyed": {("host", "P5", None)},
     "shared-page-destroyed": {("host", "P6", None)},

@@ -13,7 +13,7 @@ from topbit.recording import Recording
 from topbit.rules.fault_cases import CONFIGURATION, Fault, fault_rows, faults
 from topbit.rules.finding import Evidence, Finding
 from topbit.rules.replay import Row
-from topbit.rules.rule import Need, a_realm, rule, the_shared_bit
+from topbit.rules.rule import a_realm, rule, sees_faults, the_shared_bit
 from topbit.rules.tables import at_doorbell, devices_where, lies_in
 from topbit.rules.wording import (
     address,
@@ -28,19 +28,6 @@ COVER_LETTER = 'cover letter of "arm64: realm: Fix DMA address for devices"'
 TRANSLATION, PERMISSION = "F_TRANSLATION", "F_PERMISSION"
 
 
-def _a_fault(*statuses: str) -> Need:
-    def need(recording: Recording) -> str:
-        # Without any fault there is nothing to blame, which is a result and no gap: only say
-        # so where no source of faults was there at all.
-        rows = recording.of_kind("access", "smmu_event")
-        watched = recording.platform.machine in ("model", "qemu")  # they see every event
-        if rows.is_empty() and not watched:
-            return "no device access and no SMMU event was recorded"
-        return ""
-
-    return need
-
-
 def _trusted(recording: Recording, row: Row) -> bool:
     device = device_name(recording, row["device"], row["sid"])
     return device in devices_where(recording.platform, trusted=True)
@@ -52,6 +39,8 @@ def _seen(recording: Recording, row: Row) -> str:
     stream = "" if row["sid"] is None else f" (StreamID 0x{row['sid']:x})"
     device = device_name(recording, row["device"], row["sid"]) or "a device"
     stream = "" if device.startswith("StreamID") else stream
+    if row["address"] is None:  # a configuration fault has none
+        return f"{device}{stream}: {row['status']}"
     state = "set" if row["address"] & (platform.shared_bit or 0) else "clear"
     stage = ", stage 2" if "s2" in (row["attrs"] or "") else ""
     return (
@@ -103,7 +92,7 @@ def _known_device(recording: Recording, fault: Fault) -> bool:
     "F1",
     "No translation fault at the unprotected alias of a page that the guest gave to the device.",
     source=f"{COVER_LETTER}, \"Create the S2-SMMU mappings for VFIO at the 'unprotected' alias\"",
-    needs=[a_realm, the_shared_bit, _a_fault(TRANSLATION)],
+    needs=[a_realm, the_shared_bit, sees_faults],
 )
 def alias_faults(recording: Recording) -> Iterator[Finding]:
     """Which devices faulted at the address that the guest rightly chose?"""
@@ -146,7 +135,7 @@ def alias_faults(recording: Recording) -> Iterator[Finding]:
     "F2",
     "No translation fault at the plain (protected) address of a shared page.",
     source=f"{COVER_LETTER}, patch 3/3: DMA to shared memory carries the full IPA",
-    needs=[a_realm, the_shared_bit, _a_fault(TRANSLATION)],
+    needs=[a_realm, the_shared_bit, sees_faults],
 )
 def plain_address_faults(recording: Recording) -> Iterator[Finding]:
     """Which devices faulted at a plain address, and who took the shared bit off?"""
@@ -209,7 +198,7 @@ def plain_address_faults(recording: Recording) -> Iterator[Finding]:
     "F3",
     "No translation fault at an address that the guest does not have mapped.",
     source="Linux 7.2 Documentation/core-api/dma-api.rst",
-    needs=[a_realm, the_shared_bit, _a_fault(TRANSLATION)],
+    needs=[a_realm, the_shared_bit, sees_faults],
 )
 def unmapped_address_faults(recording: Recording) -> Iterator[Finding]:
     """Which devices used an address after it was unmapped, or one that they never got?"""
@@ -262,7 +251,7 @@ def unmapped_address_faults(recording: Recording) -> Iterator[Finding]:
     "F4",
     "No access beyond the IPA space.",
     source="review of v2 of the series: an address above the IPA space must fault, never wrap",
-    needs=[a_realm, the_shared_bit, _a_fault(TRANSLATION)],
+    needs=[a_realm, the_shared_bit, sees_faults],
 )
 def beyond_ipa_space(recording: Recording) -> Iterator[Finding]:
     """Which accesses carried bits that no IPA has, and who put them there?"""
@@ -292,7 +281,7 @@ def beyond_ipa_space(recording: Recording) -> Iterator[Finding]:
     "F5",
     "A device reads and writes only as its mapping allows, and stage 2 allows no less.",
     source="IHI0070 F_PERMISSION; Linux 7.2 Documentation/core-api/dma-api-howto.rst, directions",
-    needs=[a_realm, the_shared_bit, _a_fault(PERMISSION)],
+    needs=[a_realm, the_shared_bit, sees_faults],
 )
 def permission_faults(recording: Recording) -> Iterator[Finding]:
     """Was the direction of a refused access the device's mistake or the table's?"""
@@ -331,7 +320,7 @@ def permission_faults(recording: Recording) -> Iterator[Finding]:
     "F9",
     "The host's stream tables and stage-2 tables are well-formed.",
     source="IHI0070, events C_BAD_STREAMID, C_BAD_STE, F_STE_FETCH, F_WALK_EABT, F_ADDR_SIZE ...",
-    needs=[_a_fault(*CONFIGURATION)],
+    needs=[sees_faults],
 )
 def host_tables_are_broken(recording: Recording) -> Iterator[Finding]:
     """Which devices were stopped by the host's own tables, whatever address they used?"""
@@ -341,7 +330,7 @@ def host_tables_are_broken(recording: Recording) -> Iterator[Finding]:
             continue
         yield _finding(
             recording,
-            row if row["address"] is not None else row | {"address": 0},
+            row,
             "F9",
             "host",
             f"the host's SMMU configuration stopped the device: {row['status']}",

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from topbit.recording import Recording
 from topbit.rules.fault_cases import faults
 from topbit.rules.finding import Finding
-from topbit.rules.rule import any_event, rule
+from topbit.rules.rule import rule, sees_faults
 from topbit.rules.tables import at_doorbell
 from topbit.rules.wording import address, device_name, evidence, evidence_of
 
@@ -23,7 +23,7 @@ def _a_doorbell(recording: Recording) -> str:
     "A device reaches the doorbell of its message-signalled interrupts.",
     source="Linux 7.2 drivers/irqchip/irq-gic-v3-its.c:its_irq_get_msi_base (GITS_TRANSLATER, a "
     "plain address); Documentation/driver-api/vfio.rst",
-    needs=[_a_doorbell],
+    needs=[_a_doorbell, sees_faults],
 )
 def interrupts_arrive(recording: Recording) -> Iterator[Finding]:
     """Which devices' interrupts did stage 2 refuse?"""
@@ -50,7 +50,7 @@ def interrupts_arrive(recording: Recording) -> Iterator[Finding]:
     "The host takes event records out of the SMMU's queue before it is full.",
     source="IHI0070 7.4, event queue overflow; Linux 7.2 drivers/iommu/arm/arm-smmu-v3/"
     "arm-smmu-v3.c:arm_smmu_evtq_thread",
-    needs=[any_event("access", "smmu_event", "smmu_lost")],
+    needs=[sees_faults],
 )
 def no_record_is_lost(recording: Recording) -> Iterator[Finding]:
     """Were event records lost, so that faults may be missing here, or counted too low?"""

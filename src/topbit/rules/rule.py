@@ -113,3 +113,15 @@ def told_the_truth(recording: Recording) -> str:
 def guest_ram(recording: Recording) -> str:
     """Is it known where the guest's RAM lies?"""
     return "" if recording.platform.ram else "nothing tells where the guest's RAM lies"
+
+
+def sees_faults(recording: Recording) -> str:
+    """Would a refused access stand in the recording?
+
+    Without any fault there is nothing to blame, which is a result and no gap: only where no
+    source of faults was there at all is anything lacking.
+    """
+    watched = recording.platform.machine in ("model", "qemu")  # they see every event
+    if watched or recording.has("access", "smmu_event"):
+        return ""
+    return "no device access and no SMMU event was recorded"

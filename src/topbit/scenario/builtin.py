@@ -104,7 +104,7 @@ _builtin(
 _builtin(
     "doorbell-unmapped",
     "the VMM does not map the MSI doorbell: the device's interrupts are lost",
-    device=(NVME,),
+    device=(DeviceSpec("rng0", model="virtio-rng"),),
     vmm=VmmSpec(msi_doorbell=False),
 )
 _builtin(

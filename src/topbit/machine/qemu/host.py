@@ -10,33 +10,39 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from topbit.arch.smmuv3 import Gerror, Reg
 from topbit.events import Emit, Event
-from topbit.machine.qemu import boot, trusted_stream
+from topbit.machine.qemu import boot, knock, trusted_stream
 from topbit.machine.qemu.devices import PciDevice
 from topbit.machine.qemu.devicetree import realm_tree
 from topbit.machine.qemu.emulated import EmulatedDevice
 from topbit.machine.qemu.image import Image
 from topbit.machine.qemu.its import ItsFrame, RedistributorFrame
+from topbit.machine.qemu.knock import Knock
 from topbit.machine.qemu.layout import GICR, GICR_BYTES, ITS, ITS_DOORBELL, MIB, Layout
-from topbit.machine.qemu.mailbox import Mailbox
+from topbit.machine.qemu.mailbox import TLBI_ALL, Mailbox
 from topbit.machine.qemu.process import DOORBELL_UART, RAM_BASE
 from topbit.machine.qemu.realm import RealmCpus
 from topbit.machine.qemu.smmu_port import QemuSmmuPort
-from topbit.machine.qemu.trusted_stream import trusted_ste
+from topbit.machine.qemu.trusted_stream import FirstCpu, RealmStreams
 from topbit.memory import PhysicalMemory
 from topbit.rmm import Granules, Rmm
+from topbit.scenario.scenario import HostSpec
 from topbit.smmu.io_pgtable import PageRange, Stage2Table
 from topbit.smmu.recorded import event_of
+from topbit.vmm import rmi_da
 from topbit.vmm.arm_smmu_v3 import ArmSmmuV3
 from topbit.vmm.convert import runs
+from topbit.vmm.hostile import HostileHost
 from topbit.vmm.policy import SmmuMap, VmmPolicy
 from topbit.vmm.rme import start_level
 from topbit.vmm.rme_ranges import RangeRealmHost
-from topbit.vmm.slots import PAGE, MemorySlot, PagePool
+from topbit.vmm.slots import MemorySlot, PagePool
 from topbit.vmm.vfio import VfioContainer
 from topbit.vmm.vmm import Vmm
 
@@ -44,6 +50,7 @@ PROGRAM = Path(__file__).with_name("trampoline.bin")
 DEVICE_MEMORY = 0b001  # MemAttr of a stage-2 entry with FWB: Device-nGnRE
 SMMU_BITS = 44  # QEMU's SMMU: IDR5.OAS
 TREE_ROOM = 1 * MIB
+VECTORS = 0x1_0000  # Linux's exception entry code begins behind its first 64 KiB
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +79,10 @@ class RealmShape:
         policy: how its VMM behaves.
         pci: assigned devices behind the SMMU.
         emulated: devices of the VMM itself.
-        msi_doorbell: devices may write the ITS's doorbell (else: a fault to inject).
+        host: what the host does to the guest; its `disable_stream` is the kernel's name of a
+            device, not the scenario's.
+        told_ipa_bits: width that the RMM tells the Realm; None: the true one.
+        watched: kernel's name of a device that uses addresses after they were taken from it.
     """
 
     ipa_bits: int = 41
@@ -81,7 +91,9 @@ class RealmShape:
     policy: VmmPolicy = field(default_factory=VmmPolicy)
     pci: tuple[PciDevice, ...] = ()
     emulated: tuple[EmulatedDevice, ...] = ()
-    msi_doorbell: bool = True
+    host: HostSpec = field(default_factory=HostSpec)
+    told_ipa_bits: int | None = None
+    watched: str = ""
 
     @property
     def smmu(self) -> bool:
@@ -119,13 +131,24 @@ class QemuHost:
         self.emit = emit
         self.granules = Granules(memory)
         self.granules.carve_out(layout.program, layout.pool_start - layout.program)
-        self.rmm = Rmm(memory, self.granules, abi="2.0", emit=emit)
         self.slot = MemorySlot(layout.ipa, layout.guest_ram, layout.shared, layout.private)
-        self._tables = tables = PageRange(memory, layout.pool_start, _tables_bytes(shape))
+        tables = PageRange(memory, layout.pool_start, _tables_bytes(shape))
         bits = min(shape.ipa_bits, SMMU_BITS)
         self.port = QemuSmmuPort(memory, self._mailbox)
         self.smmu = ArmSmmuV3(
-            self.port, memory, tables, 16 if any(device.bus for device in shape.pci) else 8
+            self.port,
+            memory,
+            tables,
+            16 if any(device.bus for device in shape.pci) else 8,
+            shape.host.event_queue.bit_length() - 1,
+        )
+        self.rmm = Rmm(
+            memory,
+            self.granules,
+            abi="2.0",
+            emit=emit,
+            smmu=RealmStreams(self.smmu, memory, tables, shape.policy.msi_doorbell),
+            told_ipa_bits=shape.told_ipa_bits,
         )
         self.table = Stage2Table(
             memory, tables, bits, start_level=start_level(bits), output_bits=SMMU_BITS, blocks=False
@@ -142,7 +165,7 @@ class QemuHost:
         )  # fmt: skip
         assert isinstance(self.vmm.realm, RangeRealmHost)
         self.realm = self.vmm.realm
-        self.cpus = RealmCpus(self.rmm, self.vmm, [], layout.program, self._at_el2, self._changed)
+        self.cpus = RealmCpus(self.rmm, self.vmm, [], layout.program, self._at_el2, self._started)
         self._plan = boot.plan(
             self.slot, guest.kernel.text_offset, guest.kernel.image_size, len(guest.initrd)
         )
@@ -153,6 +176,15 @@ class QemuHost:
             self.vmm.mmio[GICR + index * GICR_BYTES] = frame
         for device in shape.emulated:
             device.attach(self)
+        self.hostile = HostileHost(self.vmm, emit)
+        watched = next(((d.name, d.sid) for d in shape.pci if d.name == shape.watched), None)
+        if shape.host.strikes or watched:
+            self.vmm.mmio[knock.ADDRESS] = Knock(
+                self._strike, memory, self.slot, shared_bit, watched, emit
+            )
+        self._vdevs: dict[int, rmi_da.Assigned] = {}
+        self._accepted = False
+        self._full = self._said_lost = False
         self._create()
         self._assign(shape.pci)
 
@@ -201,39 +233,84 @@ class QemuHost:
         if not self.shape.smmu:
             return
         self.smmu.enable()
-        if self.shape.msi_doorbell:
-            # MSI addresses are plain: the guest never aliases them.
-            page = ITS_DOORBELL & -PAGE
-            self.table.map(page, page, PAGE)
+        self.vfio.map_doorbell(ITS_DOORBELL)
         for device in devices:
             if device.port_sid is not None:
                 self.vfio.attach(device.port_sid)
             if device.trusted:
-                realm = self.rmm.realm(self.realm.rd)
-                self.smmu.attach(device.sid, trusted_ste(self.memory, self._tables, realm))
+                self._vdevs[device.sid] = rmi_da.assign(self.realm, device.sid)
             else:
                 self.vfio.attach(device.sid)
 
-    def _changed(self) -> None:
-        """Make trusted streams forget the Realm's table as it was."""
-        if self.shape.smmu and any(device.trusted for device in self.shape.pci):
-            self.smmu.invalidate(trusted_stream.VMID)
+    def _started(self, rec: int) -> None:
+        """Accept trusted devices before the kernel starts, on the first vCPU."""
+        if self._accepted:
+            return
+        self._accepted = True
+        cpu = FirstCpu(self.rmm, rec, self.memory, self.slot)
+        for sid in self._vdevs:
+            trusted_stream.accept(cpu, sid, self.slot.ipa)  # RAM below the kernel is free
+
+    def _strike(self) -> None:
+        """Do to the guest what this host does in the middle of the guest's work."""
+        spec = self.shape.host
+        if spec.destroy_page == "private":
+            self.hostile.destroy_private(self._plan.kernel + VECTORS)
+        elif spec.destroy_page == "shared":
+            self.hostile.destroy_shared(self.vmm.converter.latest)
+        for device in self.shape.pci:
+            if device.name == spec.disable_stream:
+                self.hostile.disable_stream(device.name, device.sid, partial(self._disable, device))
+        self.cpus.at_resume.append(TLBI_ALL)
+
+    def _disable(self, device: PciDevice) -> None:
+        if device.trusted:
+            rmi_da.unlock(self.realm, self._vdevs[device.sid])
+        else:
+            self.smmu.detach(device.sid)
 
     def _at_el2(self) -> None:
         """Do at a trap what needs a vCPU at EL2 or QEMU's device tree."""
         if not self.cpus.recs:
             self._finish()
         self.port.flush()
+        if self._full:
+            self._look_for_loss()
 
     def collect(self) -> None:
-        """Emit what the SMMU recorded since the last time."""
+        """Emit what the SMMU recorded since the last time.
+
+        A host that does not read its event queue leaves the records there; they are looked at
+        all the same.
+        """
         if not self.shape.smmu:
             return
+        self._full = not self._said_lost and (self._full or self.port.full)
         names = {device.sid: device.name for device in self.shape.pci}
-        for record in self.smmu.events():
+        for record in self.smmu.events(free=self.shape.host.reads_events):
             event = event_of(record)
             event.device = names.get(record.StreamID)
             self.emit(event)
+
+    @property
+    def perhaps_lost(self) -> bool:
+        """Was the event queue full, and nobody could ask the SMMU whether it lost records?"""
+        return self._full and not self._said_lost
+
+    def _look_for_loss(self) -> None:
+        """Ask the SMMU whether it lost records of events while its queue was full.
+
+        QEMU's says so by GERROR.EVENTQ_ABT_ERR, not by EVENTQ_PROD.OVFLG (IHI0070 7.4).
+        """
+        error = self.port.read_reg(Reg.GERROR)
+        if (error ^ self.port.read_reg(Reg.GERRORN)) & Gerror.EVENTQ_ABT_ERR:
+            if not self._said_lost:
+                size = f"{self.shape.host.event_queue} entries"
+                said = f"the event queue of {size} was full: GERROR.EVENTQ_ABT_ERR"
+                self.emit(Event("smmu", "smmu_lost", status="lost", detail=said))
+            self._said_lost = True
+        if self._said_lost or self.shape.host.reads_events:
+            self._full = False
 
     def _finish(self) -> None:
         """Add the device tree and the vCPUs, and let the Realm run."""

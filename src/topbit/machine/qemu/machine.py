@@ -159,6 +159,8 @@ class QemuMachine:
         )
         if trouble:
             run.notes.append(trouble)
+        if self.host.perhaps_lost:
+            run.notes.append("the SMMU's event queue was full at the end: records may be lost")
         if self.console.error:
             run.notes.append(f"the console's copy is incomplete: {self.console.error}")
         if len(self.events) == MAX_EVENTS:

@@ -35,8 +35,8 @@ class RealmCpus:
         entry: load address of the EL2 program, where PSCI starts a vCPU.
         at_el2: is called at each trap before it is handled, `current` set: what waited for a
             vCPU at EL2 can be done now.
-        changed: is called after a change of RIPAS, still at EL2: other users of the Realm's table
-            must forget what they know of it.
+        started: is called with a REC that was entered for the first time, before its first
+            instruction.
 
     Attributes:
         ended: why the Realm has powered off; None while it runs.
@@ -51,7 +51,7 @@ class RealmCpus:
         recs: list[int],
         entry: int,
         at_el2: Callable[[], None],
-        changed: Callable[[], None],
+        started: Callable[[int], None],
     ) -> None:
         self.rmm = rmm
         self.vmm = vmm
@@ -61,7 +61,7 @@ class RealmCpus:
         self.current: Mailbox | None = None
         self._entry = entry
         self._at_el2 = at_el2
-        self._changed = changed
+        self._started = started
         self._spurious: dict[int, tuple[int, int, int]] = {}
         self._handlers: dict[int, Callable[[Mailbox, int], None]] = {
             ExceptionClass.SMC64: self._smc,
@@ -85,7 +85,9 @@ class RealmCpus:
             realm = self.rmm.rec(rec).realm
             mailbox.do(cpu.setup(realm.ipa_bits, realm.start_level, realm.rtt_base, realm.vmid))
             self.vmm.enter(rec)
-            self._go_on(mailbox, rec, self.rmm.rec(rec).resume)
+            first = self.rmm.rec(rec).resume
+            self._started(rec)
+            self._go_on(mailbox, rec, first)
         elif reason == Reason.LOWER_SYNC:
             handler = self._handlers.get(cpu.exception_class(mailbox.esr))
             if handler is None:
@@ -142,7 +144,6 @@ class RealmCpus:
                 # The RMM's TLBI. Until it is done another vCPU may still use the old translation
                 # of a page; both physical pages behind it belong to the guest for ever.
                 ops = [TLBI_ALL]
-                self._changed()
             outcome = self.rmm.rec(rec).resume
         if self.at_resume:
             ops = [*ops, *self.at_resume]

@@ -52,6 +52,11 @@ class QemuSmmuPort:
         mailbox = self._current()
         return mailbox.do([r32(SMMU + offset)])[0] & 0xFFFF_FFFF if mailbox else 0
 
+    @property
+    def full(self) -> bool:
+        """Is there no place left in the event queue?"""
+        return self._event_prod() - self._cons & (2 << self._log2) - 1 == 1 << self._log2
+
     def flush(self) -> None:
         """Carry out what was written while no vCPU was at EL2; one is now."""
         if self._later:
