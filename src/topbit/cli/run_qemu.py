@@ -37,7 +37,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--cpus", metavar="N", type=int, help="number of vCPUs (1)")
     group.add_argument("--run", metavar="CMD", dest="command", help="run CMD in the guest as well")
     group.add_argument(
-        "--timeout", metavar="S", type=float, help=f"end the run after S seconds ({TIMEOUT})"
+        "--initrd",
+        metavar="FILE",
+        type=Path,
+        help="boot your own initramfs: its init is all that runs, its console is shown",
+    )
+    group.add_argument(
+        "--rootfs",
+        metavar="FILE",
+        type=Path,
+        help="boot the root file system on this disk image (raw or qcow2), which stays as it is; "
+        "with --run: run CMD in it",
+    )
+    group.add_argument(
+        "--rootfs-write", action="store_true", help="keep what the guest changes on it"
+    )
+    group.add_argument(
+        "--timeout",
+        metavar="S",
+        type=float,
+        help=f"end the run after S seconds ({TIMEOUT}; none with a shell on the terminal)",
     )
     group.add_argument(
         "--console",
@@ -56,7 +75,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 OPTIONS = (
-    "kernel", "modules", "flavour", "append", "cpus", "command", "timeout", "console", "log", "gdb"
+    "kernel", "modules", "flavour", "append", "cpus", "command", "initrd", "rootfs",
+    "rootfs_write", "timeout", "console", "log", "gdb",
 )  # fmt: skip
 
 
@@ -70,7 +90,7 @@ def refuse_for_model(args: argparse.Namespace) -> None:
 
     for name in OPTIONS:
         if getattr(args, name):
-            option = "--run" if name == "command" else f"--{name}"
+            option = "--run" if name == "command" else f"--{name.replace('_', '-')}"
             raise UsageError("the model machine has no such thing", where=option,
                              mend="--machine qemu")  # fmt: skip
 
@@ -81,6 +101,7 @@ def run(args: argparse.Namespace, scenario: Scenario) -> int:
     from topbit.machine.qemu import gdb
     from topbit.machine.qemu.feasible import kernel_of, refuse_impossible
     from topbit.machine.qemu.mailbox import MAX_VCPUS
+    from topbit.machine.qemu.own_system import OwnSystem
     from topbit.machine.qemu.scenario_run import ScenarioRun, choose_kernel
     from topbit.report import Report
 
@@ -88,6 +109,7 @@ def run(args: argparse.Namespace, scenario: Scenario) -> int:
     if not 1 <= cpus <= MAX_VCPUS:
         raise UsageError(f"{cpus} vCPUs", where="--cpus", mend=f"give 1 to {MAX_VCPUS}")
     refuse_impossible(scenario)
+    own = OwnSystem(args.initrd, args.rootfs, args.rootfs_write, args.command or "")
     kernel = choose_kernel(
         args.kernel or kernel_of(scenario, KERNEL),
         args.modules,
@@ -99,7 +121,7 @@ def run(args: argparse.Namespace, scenario: Scenario) -> int:
         scenario,
         kernel,
         cpus=cpus,
-        command=args.command or "",
+        own=own,
         interactive=args.console and sys.stdin.isatty(),
         append=f"{append} {gdb.NO_KASLR}" if args.gdb else append,
     ) as prepared:
@@ -121,20 +143,24 @@ def _serve(args: argparse.Namespace, prepared: ScenarioRun) -> Outcome:
     from topbit.machine.qemu import gdb
 
     options: list[str] = []
-    timeout: float | None = TIMEOUT if args.timeout is None else args.timeout
+    keyboard = args.console and sys.stdin.isatty()
+    timeout: float | None = args.timeout
+    if timeout is None and not keyboard:
+        timeout = TIMEOUT
     if args.gdb:
         port = gdb.free_port()
         symbols = args.gdb if args.gdb.name else None
         options = gdb.options(port)
         _note(f"the guest waits for a debugger: {gdb.command(port, symbols)}")
         timeout = args.timeout
-    watch = _progress if sys.stderr.isatty() and not args.console else _silence
+    shown = args.console or prepared.own.boots
+    watch = _progress if sys.stderr.isatty() and not shown else _silence
     with watch(prepared.kernel.release) as started:
         return prepared.run(
             timeout=timeout,
             log=args.log,
-            terminal=2 if args.console else None,
-            keyboard=args.console and sys.stdin.isatty(),
+            terminal=2 if shown else None,
+            keyboard=keyboard,
             options=tuple(options),
             started=started,
         )

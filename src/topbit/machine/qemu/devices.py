@@ -29,6 +29,7 @@ MODULES = {
     "edu": (),
 }
 DISKS, WIRES = ("nvme", "virtio-blk"), ("virtio-net", "e1000e")
+SLOTS = 31  # of the root bus; slot 0 is the host bridge
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,9 @@ class PciDevice:
     Attributes:
         model: "nvme", "virtio-blk", "virtio-net", "virtio-rng", "e1000e" or "edu".
         slot: slot on the root bus, 1 to 31.
-        image: the disk's raw image, for disks.
+        image: the disk's image, for disks.
+        kind: form of the image, as QEMU calls it.
+        snapshot: what is written goes to a temporary file, the image stays as it is.
         forward: for network devices: what QEMU's user network connects to further
             (``guestfwd=...``); everything else is cut off from the world.
         bus: 0, or the device stands behind a root port at `slot`, on this bus: the kernel counts
@@ -52,14 +55,16 @@ class PciDevice:
     forward: str = ""
     bus: int = 0
     trusted: bool = False
+    kind: str = "raw"
+    snapshot: bool = False
 
     def __post_init__(self) -> None:
         if self.model not in _MODELS:
             raise UsageError(
                 f"no such device model: {self.model!r}", mend=nearest(self.model, _MODELS)
             )
-        if not 1 <= self.slot <= 31:
-            raise UsageError(f"slot {self.slot} of a PCI bus", mend="give 1 to 31")
+        if not 1 <= self.slot <= SLOTS:
+            raise UsageError(f"slot {self.slot} of a PCI bus", mend=f"give 1 to {SLOTS}")
         if (self.image is None) == (self.model in DISKS):
             raise UsageError(f"an image is what disks have, and no other device: {self.model}")
 
@@ -84,7 +89,8 @@ class PciDevice:
         arguments = []
         if self.image is not None:
             path = str(self.image).replace(",", ",,")
-            arguments = ["-drive", f"file={path},if=none,id={name},format=raw"]
+            form = f"format={self.kind}" + ",snapshot=on" * self.snapshot
+            arguments = ["-drive", f"file={path},if=none,id={name},{form}"]
         elif self.model in WIRES:
             forward = f",{self.forward}" if self.forward else ""
             arguments = ["-netdev", f"user,id={name},restrict=on{forward}"]

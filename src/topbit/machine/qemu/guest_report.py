@@ -16,6 +16,7 @@ import tarfile
 import zlib
 from dataclasses import dataclass, field
 
+from topbit.events import Event
 from topbit.machine.qemu.init import ALL_DONE, BUNDLE_BEGIN, BUNDLE_END, MARK
 
 MAX_BUNDLE = 512 << 20  # bytes of one unpacked bundle
@@ -93,6 +94,40 @@ def read_report(console: bytes) -> GuestReport:
             _read_steps(report)
             report.complete = f"\n{ALL_DONE}" in text[begin:]
     return report
+
+
+def step_events(report: GuestReport) -> list[Event]:
+    """How did each step end, as events?"""
+    return [
+        Event(
+            "guest",
+            "state",
+            status="hung" if step.status is None else str(step.status),
+            detail=f"step {step.name}",
+            time=step.end if step.end is not None else step.start,
+        )
+        for step in report.steps.values()
+    ]
+
+
+def troubles(ending: str, report: GuestReport) -> list[str]:
+    """What did not go as it should in the guest, for people?"""
+    notes = []
+    if report.damage:
+        notes.append(f"of the guest's report only the console is left: {report.damage}")
+    elif not report.complete:
+        notes.append(f"the guest did not come to the end of its work: {ending}")
+    for module, why in report.failed_modules.items():
+        notes.append(f"the guest could not load {module}: {why}")
+    for step in report.steps.values():
+        if step.name in ("run", "shell"):
+            continue
+        if step.status is None:
+            notes.append(f"the guest's step {step.name} did not end")
+        elif step.status:
+            last = step.log.strip().splitlines()[-1:] or [""]
+            notes.append(f"the guest's step {step.name} failed ({step.status}) {last[0]}".strip())
+    return notes
 
 
 def _read_markers(text: str, report: GuestReport) -> None:

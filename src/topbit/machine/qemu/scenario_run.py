@@ -9,22 +9,26 @@ arrived, are put together on the guest's clock.
 
 from __future__ import annotations
 
+import dataclasses
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from topbit.errors import InputError, UsageError
-from topbit.events import Event
 from topbit.machine.model import policies
-from topbit.machine.qemu import clock, initramfs, kernels, workload
+from topbit.machine.qemu import attested, clock, initramfs, kernels, knock, workload
+from topbit.machine.qemu.conversions import leaks
 from topbit.machine.qemu.evidence import Evidence, read_evidence
 from topbit.machine.qemu.feasible import refuse_impossible, refuse_other_conventions
-from topbit.machine.qemu.guest_report import GuestReport, read_report
+from topbit.machine.qemu.guest_report import GuestReport, read_report, step_events, troubles
 from topbit.machine.qemu.host import GuestImage, RealmShape
 from topbit.machine.qemu.init import INIT, plan_files
 from topbit.machine.qemu.kernels import Kernel
+from topbit.machine.qemu.layout import ITS_DOORBELL
 from topbit.machine.qemu.machine import QemuMachine, Run
+from topbit.machine.qemu.own_system import OwnSystem, file_systems
 from topbit.machine.qemu.parts import Part, agenda, part_of
 from topbit.machine.qemu.terminal import Terminal
 from topbit.machine.qemu.workload import Step
@@ -73,7 +77,7 @@ class ScenarioRun:
         scenario: what the platform is and what each agent does.
         kernel: the guest's kernel.
         cpus: number of vCPUs.
-        command: the user's own command in the guest, besides the workload.
+        own: what the user brings along: a command besides the workload, or a system.
         interactive: give the console to a shell after the workload.
         append: further words of the kernel's command line.
 
@@ -88,7 +92,7 @@ class ScenarioRun:
         kernel: Kernel,
         *,
         cpus: int = 1,
-        command: str = "",
+        own: OwnSystem | None = None,
         interactive: bool = False,
         append: str = "",
     ) -> None:
@@ -96,8 +100,9 @@ class ScenarioRun:
         refuse_other_conventions(scenario, kernel.release)
         self.scenario = scenario
         self.kernel = kernel
-        self.command = command
+        self.own = own or OwnSystem()
         self.append = append
+        self.challenge = os.urandom(64)
         self.notes: list[str] = []
         image = kernel.read()
         busybox = kernels.busybox()
@@ -106,12 +111,11 @@ class ScenarioRun:
         try:
             for number, spec in enumerate(scenario.device, 1):
                 self.parts.append(part_of(spec, number, scenario, payload))
-            steps = agenda(self.parts, scenario.workload, kernel.tree())
-            if command:
-                steps.append(workload.run_command(command))
-            if interactive:
-                steps.append(workload.shell())
-            self.guest = GuestImage(image, self._initramfs(busybox, steps), self._command_line())
+            self.disk = self.own.disk(len(self.parts) + 1, scenario.realm.ipa_bits)
+            if self.disk:
+                self.parts.append(self.disk)
+            archive = self._initramfs(busybox, self._steps(interactive))
+            self.guest = GuestImage(image, archive, self._command_line())
         except BaseException:
             self.close()
             raise
@@ -122,7 +126,15 @@ class ScenarioRun:
             policy=scenario.vmm.policy(),
             pci=tuple(part.pci for part in self.parts if part.pci),
             emulated=tuple(part.emulated for part in self.parts if part.emulated),
+            host=dataclasses.replace(
+                scenario.host, disable_stream=self._named(scenario.host.disable_stream)
+            ),
+            told_ipa_bits=scenario.realm.told_ipa_bits,
         )
+
+    def _named(self, device: str) -> str:
+        """What does the kernel call the scenario's device?"""
+        return next((part.name for part in self.parts if part.spec.name == device), "")
 
     def __enter__(self) -> ScenarioRun:
         return self
@@ -174,19 +186,57 @@ class ScenarioRun:
                     run = machine.run(timeout, typing.left)
             else:
                 run = machine.run(timeout)
+            self.rmm, self.rd = machine.host.rmm, machine.host.realm.rd
         return self._outcome(run)
 
+    def _steps(self, interactive: bool) -> list[Step]:
+        """What does topbit's init do in the guest?"""
+        scenario = self.scenario
+        work = scenario.workload
+        if self.own.boots:
+            if scenario.host.strikes or work.attest:
+                raise UsageError(
+                    "only topbit's own init in the guest does its part of that",
+                    where="workload.attest" if work.attest else "host",
+                    mend="leave --initrd and --rootfs away",
+                )
+            return []
+        steps = agenda(self.parts, work, self.kernel.tree())
+        if scenario.host.strikes:
+            strike = knock.script(1 << (scenario.realm.ipa_bits - 1))
+            first, *others = steps or [Step("strike", "")]
+            steps = [dataclasses.replace(first, script=strike + first.script), *others]
+        if work.attest:
+            attested.require()
+            steps.append(workload.attest(self.challenge))
+        if self.own.command:
+            steps.append(
+                self.own.command_step(self.disk.name)
+                if self.disk
+                else workload.run_command(self.own.command)
+            )
+        if interactive:
+            steps.append(workload.shell())
+        return steps
+
     def _initramfs(self, busybox: Path, steps: list[Step]) -> bytes:
+        own, disk = self.own, self.disk.name if self.disk else ""
         tree = self.kernel.tree()
         drivers = [name for part in self.parts for name in part.drivers]
+        if self.scenario.workload.attest:
+            drivers += workload.ATTEST_DRIVERS
         missing = [name for name in drivers if not tree.has(name)]
-        if missing:
+        if missing and not own.initrd:
             raise InputError(
                 f"Linux {self.kernel.release} has no driver {missing[0]}",
                 where=str(self.kernel.modules or self.kernel.image),
                 mend="--modules DIR names the modules of one's own kernel; Debian's full kernel "
                 "(--flavour full) has more drivers than its cloud kernel",
             )
+        if own.boots:
+            return own.archive(busybox, tree, drivers, disk)
+        if disk:
+            drivers += file_systems(tree)
         return initramfs.build(busybox, tree.closure(drivers), INIT, plan_files(steps))
 
     def _command_line(self) -> str:
@@ -202,41 +252,57 @@ class ScenarioRun:
                 "NVMe runs without SGLs (nvme.sgl_threshold=0): before commit a54afbc8a213 the "
                 "driver leaves bounced reads unmapped; --append nvme.sgl_threshold=32768 shows it"
             )
-        return workload.command_line(extra=[*words, *self.append.split()])
+        words += self.append.split()
+        if self.own.boots:
+            return workload.command_line(trace=(), extra=words)
+        return workload.command_line(extra=words)
 
     def _outcome(self, run: Run) -> Outcome:
         report = read_report(run.console)
         found = read_evidence(report, run.console)
         traced = clock.merge(run.events, found.events, 1 << (self.shape.ipa_bits - 1))
-        steps = [*self._steps(report), *(e for part in self.parts for e in part.payload(report))]
+        steps = step_events(report)
+        if not self.own.boots:
+            steps += [event for part in self.parts for event in part.payload(report)]
+        text = run.console.decode("utf-8", "replace")
+        last_words = next((match[0].strip() for match in DEATH.finditer(text)), "")
+        complete = report.complete
+        if self.own.boots:
+            complete = run.ending in ("power off", "reset") and not last_words
         recording = Recording.of_events(self._platform(run, report, found), [*traced, *steps])
         step = report.steps.get("run")
-        text = run.console.decode("utf-8", "replace")
         return Outcome(
             recording,
             run.ending,
-            report.complete,
-            step.status if step and self.command else None,
-            next((match[0].strip() for match in DEATH.finditer(text)), ""),
+            complete,
+            step.status if step and self.own.command else None,
+            last_words,
             report,
         )
 
-    def _steps(self, report: GuestReport) -> list[Event]:
-        return [
-            Event(
-                "guest",
-                "state",
-                status="hung" if step.status is None else str(step.status),
-                detail=f"step {step.name}",
-                time=step.end if step.end is not None else step.start,
-            )
-            for step in report.steps.values()
-        ]
+    def _attested(self, report: GuestReport) -> str:
+        """What is to be said of the guest's attestation token?"""
+        token = report.files.get("token")
+        if token is None:
+            return "the guest got no attestation token"
+        realm = self.rmm.realm(self.rd)
+        wrong = attested.verify(token, self.rmm.attestor(), realm, self.challenge)
+        if wrong:
+            return f"the guest's attestation token is WRONG: {wrong}"
+        rim = realm.measurements.values[0].hex()
+        return f"the guest's attestation token was verified; its RIM is {rim}"
 
     def _platform(self, run: Run, report: GuestReport, found: Evidence) -> Platform:
-        notes = [*self.notes, *run.notes, *_troubles(run, report)]
+        notes = [*self.notes, *run.notes]
+        if self.own.boots:
+            notes.append(f"the guest's system is your own; it ended with: {run.ending}")
+        else:
+            notes += troubles(run.ending, report)
+            notes += leaks(run.events, report, self.scenario.workload)
+        if self.scenario.workload.attest:
+            notes.append(self._attested(report))
         step = report.steps.get("run")
-        if self.command and step is not None and step.status is not None:
+        if self.own.command and step is not None and step.status is not None:
             notes.append(f"the guest's command ended with exit status {step.status}")
         devices = {part.name: part.facts() for part in self.parts}
         for name, facts in devices.items():
@@ -255,32 +321,13 @@ class ScenarioRun:
             pools=found.facts.pools,
             ram=[(RAM_BASE, self.shape.ram)],
             devices=devices,
+            msi_doorbells=[ITS_DOORBELL],
             machine="qemu",
             policies=told,
             notes=notes,
             unparsed=found.unparsed,
             lost_events=found.lost_events,
         )
-
-
-def _troubles(run: Run, report: GuestReport) -> list[str]:
-    """What did not go as it should in the guest, for people?"""
-    notes = []
-    if report.damage:
-        notes.append(f"of the guest's report only the console is left: {report.damage}")
-    elif not report.complete:
-        notes.append(f"the guest did not come to the end of its work: {run.ending}")
-    for module, why in report.failed_modules.items():
-        notes.append(f"the guest could not load {module}: {why}")
-    for step in report.steps.values():
-        if step.name in ("run", "shell"):
-            continue
-        if step.status is None:
-            notes.append(f"the guest's step {step.name} did not end")
-        elif step.status:
-            last = step.log.strip().splitlines()[-1:] or [""]
-            notes.append(f"the guest's step {step.name} failed ({step.status}) {last[0]}".strip())
-    return notes
 
 
 def choose_kernel(

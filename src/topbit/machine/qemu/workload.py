@@ -268,10 +268,13 @@ mkdir $r && echo -ne '{octal}' >$r/inblob && cat $r/outblob >/topbit/out/token
     return Step("attest", script, limit)
 
 
-def run_command(command: str, limit: int = 0) -> Step:
-    """Run the user's own command, its output on the console at once; its status is the step's."""
-    script = f"""
-{{ sh -c {shlex.quote(command)}; echo $? >/tmp/status; }} 2>&1 | tee /dev/console
+def run_command(command: str, limit: int = 0, *, prepare: str = "", within: str = "") -> Step:
+    """Run the user's own command, its output on the console at once; its status is the step's.
+
+    `prepare`: shell text before it; `within`: words before its shell.
+    """
+    script = f"""{prepare}
+{{ {within} sh -c {shlex.quote(command)}; echo $? >/tmp/status; }} 2>&1 | tee /dev/console
 exit $(cat /tmp/status)
 """
     return Step("run", script, limit)
