@@ -79,8 +79,7 @@ def reached_memory_is_mapped(recording: Recording) -> Iterator[Finding]:
             "device",
             f"the device {verb} memory through an address that is not mapped for it (any more)",
             device=row["device"],
-            seen=f"{row['size']} bytes at {address(row['address'])}, and the SMMU let it through: "
-            "the page is still shared",
+            seen=f"{row['size']} bytes at {address(row['address'])}, and the SMMU let it through",
             expected="no access after dma_unmap_*",
             evidence=[evidence_of(row)],
             mend="look at the device, and at how its driver ends transfers",

@@ -13,6 +13,7 @@ from topbit.rules.intervals import IntervalMap
 from topbit.rules.replay import MAPPING_KINDS, Row, replay
 from topbit.rules.tables import input_address
 
+FAULT_KINDS = ("access", "smmu_event")
 CONFIGURATION = (
     "C_BAD_STREAMID",
     "F_STE_FETCH",
@@ -31,10 +32,15 @@ def fault_rows(recording: Recording) -> pl.DataFrame:
     """Which refused accesses are there, each once, with how often it came (`times`)?
 
     Events that differ only within a 4 KiB page are one: a failing burst is reported piecewise.
+    Where refused accesses of a stream were recorded, its SMMU events say the same again.
     """
-    kind = "access" if recording.has("access") else "smmu_event"
-    rows = recording.of_kind(kind).filter(
+    rows = recording.of_kind(*FAULT_KINDS).filter(
         pl.col("status").str.starts_with("F_") | pl.col("status").is_in(CONFIGURATION)
+    )
+    accesses = rows.filter(pl.col("event") == "access")
+    rows = rows.filter(
+        (pl.col("event") == "access")
+        | ~pl.col("sid").is_in(accesses["sid"].unique().implode(), nulls_equal=True)
     )
     # Configuration faults have no address.
     rows = rows.filter(pl.col("address").is_not_null() | pl.col("status").is_in(CONFIGURATION))
@@ -136,8 +142,7 @@ def _faults(recording: Recording) -> list[Fault]:
         ]
     waiting = {_key(row): row for row in rows.iter_rows(named=True)}
     found: list[Fault] = []
-    kind = "access" if recording.has("access") else "smmu_event"
-    for row, state in replay(recording, kind, state_kinds=MAPPING_KINDS):
+    for row, state in replay(recording, *FAULT_KINDS, state_kinds=MAPPING_KINDS):
         first = waiting.pop(_key(row), None)
         if first is not None:
             value = first["address"]

@@ -32,6 +32,11 @@ DISKS, WIRES = ("nvme", "virtio-blk"), ("virtio-net", "e1000e")
 SLOTS = 31  # of the root bus; slot 0 is the host bridge
 
 
+def pci_name(slot: int, bus: int = 0) -> str:
+    """What does the kernel call the device in this slot?"""
+    return f"0000:{bus:02x}:{slot:02x}.0"
+
+
 @dataclass(frozen=True, slots=True)
 class PciDevice:
     """Which device is it, and where?
@@ -71,7 +76,7 @@ class PciDevice:
     @property
     def name(self) -> str:
         """What does the guest kernel call it?"""
-        return f"0000:{self.bus:02x}:{0 if self.bus else self.slot:02x}.0"
+        return pci_name(0 if self.bus else self.slot, self.bus)
 
     @property
     def sid(self) -> int:

@@ -50,6 +50,13 @@ def refuse_impossible(scenario: Scenario) -> None:
         )
     for device in scenario.device:
         _refuse_device(device, bits)
+        if device.habit == "stale" and victim_of(device, scenario) is None:
+            raise UsageError(
+                "QEMU's devices forget addresses in time; only edu does what it is told",
+                where=f"device {device.name}",
+                mend='give it model = "edu", and beside it a device with a driver, which loses '
+                f"the memory that it uses; or {MODEL}",
+            )
     if len(scenario.device) > MOST_DEVICES:
         raise UsageError(f"QEMU's root bus takes {MOST_DEVICES} devices", where="device")
     if sum(d.model in devices.WIRES and d.kind == "assigned" for d in scenario.device) > 1:
@@ -62,8 +69,6 @@ def _refuse_device(device: DeviceSpec, bits: int) -> None:
         raise UsageError("QEMU's devices drive 64 address bits", where=where, mend=MODEL)
     if device.dma_offset:
         raise UsageError("QEMU's PCIe bus has no dma-ranges", where=where, mend=MODEL)
-    if device.habit == "stale":
-        raise UsageError("QEMU's devices forget addresses in time", where=where, mend=MODEL)
     if device.kind == "emulated":
         if device.habit != "good":
             raise UsageError("an emulated device here behaves", where=where, mend=MODEL)
@@ -80,6 +85,14 @@ def _refuse_device(device: DeviceSpec, bits: int) -> None:
             where=where,
             mend=f"give realm.ipa_bits {LOWEST_BITS} to {SMMU_BITS - 1}",
         )
+
+
+def victim_of(device: DeviceSpec, scenario: Scenario) -> DeviceSpec | None:
+    """Whose memory can a device with the habit "stale" use too late? None: nobody's."""
+    if device.model != "edu" or device.kind != "assigned":
+        return None
+    others = (d for d in scenario.device if d.kind == "assigned" and not d.trusted)
+    return next((d for d in others if d.habit == "good" and d.model != "edu"), None)
 
 
 def kernel_of(scenario: Scenario, default: str) -> str:

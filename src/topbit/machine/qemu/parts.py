@@ -15,9 +15,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from topbit.events import Event
-from topbit.machine.qemu import devices, workload
-from topbit.machine.qemu.devices import PciDevice
+from topbit.machine.qemu import devices, stale, workload
+from topbit.machine.qemu.devices import PciDevice, pci_name
 from topbit.machine.qemu.emulated import EmulatedDevice
+from topbit.machine.qemu.feasible import victim_of
 from topbit.machine.qemu.guest_report import GuestReport, StepReport
 from topbit.machine.qemu.integrity import MIB, Disk, EchoPeer
 from topbit.machine.qemu.modules import ModuleTree, kernel_name
@@ -290,6 +291,14 @@ class WildPart(Part):
         self.steps = [workload.wild_dma(pci.name, shared_bit, wild)]
 
 
+class StalePart(Part):
+    """QEMU's `edu`, told by the guest to use another device's ring after its driver is gone."""
+
+    def __init__(self, spec: DeviceSpec, pci: PciDevice, victim: str, ipa_bits: int) -> None:
+        super().__init__(spec, pci)
+        self.steps = [stale.use_after_unbind(pci.name, victim, 1 << (ipa_bits - 1))]
+
+
 def part_of(spec: DeviceSpec, number: int, scenario: Scenario, payload: bytes) -> Part:
     """Which part does device `number` (from 1) of a scenario play?
 
@@ -305,6 +314,10 @@ def part_of(spec: DeviceSpec, number: int, scenario: Scenario, payload: bytes) -
     if spec.habit == "wild":
         return WildPart(spec, PciDevice("edu", number), scenario.realm.ipa_bits)
     pci = PciDevice(spec.model, number, trusted=spec.trusted)
+    victim = victim_of(spec, scenario)
+    if spec.habit == "stale" and victim is not None:
+        name = pci_name(scenario.device.index(victim) + 1)
+        return StalePart(spec, pci, name, scenario.realm.ipa_bits)
     return RandomPart(spec, pci, work) if spec.model == "virtio-rng" else Part(spec, pci)
 
 

@@ -130,6 +130,7 @@ class ScenarioRun:
                 scenario.host, disable_stream=self._named(scenario.host.disable_stream)
             ),
             told_ipa_bits=scenario.realm.told_ipa_bits,
+            watched=next((p.name for p in self.parts if p.spec.habit == "stale"), ""),
         )
 
     def _named(self, device: str) -> str:
@@ -244,6 +245,8 @@ class ScenarioRun:
         scenario = self.scenario
         if scenario.guest.swiotlb_mib != GuestSpec().swiotlb_mib:
             words.append(f"swiotlb={scenario.guest.swiotlb_mib * MIB // SLOT}")
+        if scenario.host.destroy_page == "shared":
+            words.append("oops=panic")  # else an oops under a spinlock leaves the vCPU spinning
         nvme = any(part.pci and part.pci.model == "nvme" for part in self.parts)
         old = kernels.version_of(self.kernel.release) < SGL_FIXED
         if nvme and old and "nvme.sgl_threshold=" not in self.append:
