@@ -123,6 +123,17 @@ class PhysicalMemory:
         start = pa - self.base
         return bytes(self._view[start : start + size])
 
+    def view(self, pa: int, size: int) -> memoryview:
+        """Which live view shows the `size` bytes at `pa`? Stores go through.
+
+        Raises:
+            BusError: some of them do not exist.
+        """
+        if size < 0 or not self.contains(pa, size):
+            raise BusError(pa, size)
+        start = pa - self.base
+        return self._view[start : start + size]
+
     def write(self, pa: int, data: bytes | bytearray | memoryview) -> None:
         """Store `data` at `pa`.
 

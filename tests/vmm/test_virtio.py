@@ -161,3 +161,54 @@ def test_any_ring_and_any_register_write_is_survived(
         bench.mmio.read_register(offset)
         bench.mmio.write_register(Mmio.QueueNotify, 0)
     assert len(before) == RING - RAM
+
+
+def test_a_vmm_that_requires_the_bit_refuses_an_address_without_it() -> None:
+    bench = Bench(VmmPolicy(shared_bit=SharedBit.REQUIRE))
+    bench.start()
+    assert bench.request(kind=0, sector=1, size=512, address=DATA) == 0xFF
+    assert bench.events[-1].status == "protected"
+    assert bench.memory.read(DATA, 512) == bytes(512)
+    bench = Bench(VmmPolicy(shared_bit=SharedBit.REQUIRE))
+    bench.start()
+    assert bench.request(kind=0, sector=1, size=512) == 0
+
+
+def test_a_vmm_that_masks_accepts_an_address_without_the_bit() -> None:
+    bench = Bench()
+    bench.start()
+    assert bench.request(kind=0, sector=1, size=512, address=DATA) == 0
+
+
+def test_the_page_of_registers_shows_what_a_read_gives() -> None:
+    bench = Bench()
+    page = memoryview(bytearray(4096))
+    bench.mmio = VirtioMmio(bench.disk, bench.dma, bench.levels.append, page)
+
+    def same() -> bool:
+        shown = page.cast("I")
+        return all(shown[at // 4] == bench.mmio.read_register(at) for at in range(0, 4096, 4))
+
+    assert same()
+    assert page[:4] == b"virt"
+    bench.start()
+    assert same()
+    bench.request(kind=0, sector=1, size=512)
+    assert same()
+    assert page[Mmio.InterruptStatus] == 1
+    for register, value in (
+        (Mmio.InterruptACK, 1),
+        (Mmio.DeviceFeaturesSel, 1),
+        (Mmio.DeviceFeaturesSel, 7),
+        (Mmio.QueueSel, 5),
+        (Mmio.QueueSel, 0),
+        (Mmio.QueueReady, 0),
+        (Mmio.Status, 0),
+    ):
+        bench.mmio.write_register(register, value)
+        assert same()
+    bench.start(ring=RING)
+    bench.memory.write(RING + 0x100, struct.pack("<HHH", 0, 9999, 0))
+    bench.mmio.write_register(Mmio.QueueNotify, 0)
+    assert same()
+    assert page[Mmio.Status] & Status.NEEDS_RESET

@@ -47,6 +47,9 @@ _GPI_OF_STATE[State.ROOT] = GPI.ROOT
 _PAS_OF_STATE = np.full(256, PAS.REALM, np.uint8)
 _PAS_OF_STATE[NS] = _PAS_OF_STATE[UNTRACKED] = PAS.NS
 _PAS_OF_STATE[State.ROOT] = PAS.ROOT
+_STATES_OF_PAS = {
+    int(pas): bytes(np.flatnonzero(pas == _PAS_OF_STATE).astype(np.uint8)) for pas in PAS
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +195,12 @@ class Granules:
         Returns:
             None, or the first granule that says no (DDI0487 D9: a Granule protection fault).
         """
+        if self.contains(pa, size):
+            states = self.scalar[
+                (pa - self.base) >> SHIFT : ((pa + size - 1 - self.base) >> SHIFT) + 1
+            ]
+            if not bytes(states).translate(None, _STATES_OF_PAS[pas]):
+                return None
         for page in range(pa & ~0xFFF, pa + max(size, 1), GRANULE):
             state = self.get(page)
             granule = _PAS_OF_STATE[state]

@@ -17,11 +17,16 @@ from topbit.memory import PhysicalMemory
 from topbit.vmm.policy import SharedBit, VmmPolicy
 from topbit.vmm.slots import MemorySlot
 
+_NS = PAS.NS  # an enumeration's member costs more to look up than all else here
+
 HostCheck = Callable[[str, int, int, PAS], object | None]
 
 
 class DmaError(Exception):
-    """Why could the emulated device not reach guest memory: "unmapped", "private" or "GPF"?"""
+    """Why could the emulated device not reach guest memory?
+
+    `reason`: "unmapped", "protected" (the shared bit is required), "private" or "GPF".
+    """
 
     def __init__(self, reason: str, address: int) -> None:
         super().__init__(f"{reason}: 0x{address:016x}")
@@ -56,7 +61,8 @@ class EmulatedDma:
         self.memory = memory
         self.slots = slots
         self.shared_bit = shared_bit
-        self.policy = policy
+        self._kept = -1 if policy.shared_bit is SharedBit.KEEP else ~shared_bit
+        self._required = policy.shared_bit is SharedBit.REQUIRE
         self.check = check
         self.emit = emit
 
@@ -65,9 +71,7 @@ class EmulatedDma:
 
         The one place where the VMM masks the shared bit.
         """
-        if self.policy.shared_bit is SharedBit.MASK:
-            return address & ~self.shared_bit
-        return address
+        return address & self._kept
 
     def read(self, address: int, size: int) -> bytes:
         """Which bytes does the device read?
@@ -75,8 +79,7 @@ class EmulatedDma:
         Raises:
             DmaError: no guest memory there, not shared, or refused by granule protection.
         """
-        pa = self._translate(address, size, "r")
-        return self.memory.read(pa, size)
+        return bytes(self.window(address, size, "r"))
 
     def write(self, address: int, data: bytes) -> None:
         """Store what the device writes.
@@ -84,21 +87,19 @@ class EmulatedDma:
         Raises:
             DmaError: no guest memory there, not shared, or refused by granule protection.
         """
-        pa = self._translate(address, len(data), "w")
-        self.memory.write(pa, data)
+        self.window(address, len(data), "w")[:] = data
 
-    def _translate(self, address: int, size: int, direction: str) -> int:
+    def window(self, address: int, size: int, direction: str) -> memoryview:
+        """Which live bytes does the device reach, to read ("r") or to write ("w")?
+
+        For use at once, not to be kept: they may be private after the guest has run. The guest
+        may change them meanwhile on another vCPU: what is checked must have been copied before.
+
+        Raises:
+            DmaError: no guest memory there, not shared, or refused by granule protection.
+        """
         ipa = self.canonical(address)
-        slot = next((s for s in self.slots if s.contains(ipa, size)), None)
-        status, pa = "unmapped", None
-        if slot is not None and size > 0:
-            pa = slot.to_shared_pa(ipa)
-            if not slot.is_shared(ipa, size):
-                status = "private"
-            elif self.check("vmm", pa, size, PAS.NS) is not None:
-                status = "GPF"
-            else:
-                status = "ok" if self.memory.contains(pa, size) else "unmapped"
+        status, pa = self._reach(address, ipa, size)
         self.emit(
             Event(
                 "vmm",
@@ -115,4 +116,20 @@ class EmulatedDma:
         )
         if status != "ok" or pa is None:
             raise DmaError(status, address)
-        return pa
+        return self.memory.view(pa, size)
+
+    def _reach(self, address: int, ipa: int, size: int) -> tuple[str, int | None]:
+        """How does the lookup end, and at which physical address?"""
+        if self._required and not address & self.shared_bit:
+            return "protected", None
+        for slot in self.slots:
+            if size > 0 and slot.contains(ipa, size):
+                break
+        else:
+            return "unmapped", None
+        pa = slot.to_shared_pa(ipa)
+        if not slot.is_shared(ipa, size):
+            return "private", pa
+        if self.check("vmm", pa, size, _NS) is not None:
+            return "GPF", pa
+        return ("ok" if self.memory.contains(pa, size) else "unmapped"), pa

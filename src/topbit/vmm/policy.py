@@ -23,8 +23,9 @@ class SmmuMap(StrEnum):
 class SharedBit(StrEnum):
     """What does an emulated device do with the shared bit of an address it is given?"""
 
-    MASK = "mask"  # the convention
+    MASK = "mask"  # the convention; accepts the address with the bit and without
     KEEP = "keep"  # looks the address up as it stands
+    REQUIRE = "require"  # masks it, and refuses an address that does not have it
 
 
 class MapFault(StrEnum):

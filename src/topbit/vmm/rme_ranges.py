@@ -64,10 +64,10 @@ class RangeRealmHost(RealmHost):
         self.map_unprotected_blocks(base, top, pa, LAST_LEVEL, _NORMAL_WB)
 
     def map_unprotected_blocks(
-        self, base: int, top: int, pa: int, level: int, memattr: int
+        self, base: int, top: int, pa: int, level: int, memattr: int, *, writable: bool = True
     ) -> None:
         """Map [base, top) with entries of `level` and a memory type (MemAttr, FWB) of choice."""
-        flags = MapFlags(MEMATTR=memattr, S2AP_READ=1, S2AP_WRITE=1)
+        flags = MapFlags(MEMATTR=memattr, S2AP_READ=1, S2AP_WRITE=int(writable))
         self._map(Rmi2.RTT_UNPROT_MAP, base, top, pa, flags, AddrRange.UNDELEGATED, level)
 
     def unmap_unprotected_range(self, base: int, top: int) -> None:

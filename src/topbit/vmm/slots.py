@@ -35,9 +35,11 @@ class MemorySlot:
     private_pa: int
     shared: NDArray[np.bool_] = field(init=False)
     populated: NDArray[np.bool_] = field(init=False)
+    _shared: memoryview = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.shared = np.zeros(self.size >> SHIFT, np.bool_)
+        self._shared = self.shared.data  # for single questions, which cost NumPy most
         self.populated = np.zeros(self.size >> SHIFT, np.bool_)
 
     @property
@@ -67,7 +69,7 @@ class MemorySlot:
 
     def is_shared(self, ipa: int, size: int) -> bool:
         """Are all pages of [ipa, ipa + size) shared?"""
-        return bool(self.shared[self.page(ipa) : self.page(ipa + size - 1) + 1].all())
+        return 0 not in bytes(self._shared[self.page(ipa) : self.page(ipa + size - 1) + 1])
 
 
 @dataclass(slots=True)

@@ -27,6 +27,7 @@ class VirtioBlk:
 
     def __init__(self, image: bytearray | mmap.mmap) -> None:
         self.image = image
+        self._bytes = memoryview(image)
 
     def config(self) -> bytes:
         """Which are the capacity in sectors, size_max (not offered) and seg_max?"""
@@ -61,7 +62,7 @@ class VirtioBlk:
     def _transfer(
         self, queue: Virtqueue, kind: int, at: int, buffers: list[Buffer]
     ) -> tuple[int, int]:
-        total = sum(b.size for b in buffers)
+        total = sum(buffer.size for buffer in buffers)
         if kind == BlkType.FLUSH:
             return BlkStatus.OK, 0
         if kind not in (BlkType.IN, BlkType.OUT):
@@ -72,8 +73,10 @@ class VirtioBlk:
             if buffer.writable != (kind == BlkType.IN):
                 return BlkStatus.IOERR, 0
             if kind == BlkType.IN:
-                queue.dma.write(buffer.address, bytes(self.image[at : at + buffer.size]))
+                window = queue.dma.window(buffer.address, buffer.size, "w")
+                window[:] = self._bytes[at : at + buffer.size]
             else:
-                self.image[at : at + buffer.size] = queue.dma.read(buffer.address, buffer.size)
+                window = queue.dma.window(buffer.address, buffer.size, "r")
+                self._bytes[at : at + buffer.size] = window
             at += buffer.size
         return BlkStatus.OK, total if kind == BlkType.IN else 0

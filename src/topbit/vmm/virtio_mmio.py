@@ -6,7 +6,8 @@ ignored when written.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import struct
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from topbit.arch import virtio
@@ -16,6 +17,22 @@ from topbit.vmm.virtqueue import QUEUE_NUM_MAX, Virtqueue, VirtqueueError
 
 FEATURES = 1 << virtio.VIRTIO_F_VERSION_1 | 1 << virtio.VIRTIO_F_ACCESS_PLATFORM
 USED_BUFFER, CONFIG_CHANGE = 1, 2
+PAGE = 4096
+_U32 = struct.Struct("<I")
+_NOTIFY, _ACK, _ISR = int(Mmio.QueueNotify), int(Mmio.InterruptACK), (int(Mmio.InterruptStatus),)
+# Registers whose value follows from what the driver writes.
+_CHANGING = tuple(
+    map(
+        int,
+        (
+            Mmio.DeviceFeatures,
+            Mmio.QueueNumMax,
+            Mmio.QueueReady,
+            Mmio.InterruptStatus,
+            Mmio.Status,
+        ),
+    )
+)
 VENDOR = int.from_bytes(b"tpbt", "little")
 
 
@@ -46,17 +63,25 @@ class VirtioMmio:
         backend: the device proper.
         dma: how it reaches guest memory.
         interrupt: called with the new level of the interrupt line.
+        page: 4 KiB that always show what a read of the registers gives, if the guest is to read
+            them without a trap; it must not be able to write there.
     """
 
     def __init__(
-        self, backend: Backend, dma: EmulatedDma, interrupt: Callable[[bool], None]
+        self,
+        backend: Backend,
+        dma: EmulatedDma,
+        interrupt: Callable[[bool], None],
+        page: memoryview | None = None,
     ) -> None:
         self.backend = backend
         self.dma = dma
         self.interrupt = interrupt
+        self.page = page
         self.error = ""
         self.offered = FEATURES | backend.features
         self.reset()
+        self._show(range(0, PAGE, 4))
 
     def reset(self) -> None:
         """Go back to the state after power-on."""
@@ -66,6 +91,7 @@ class VirtioMmio:
         self.pending = 0
         self.queues = [Virtqueue(self.dma) for _ in range(self.backend.queues)]
         self.interrupt(False)
+        self._show(_CHANGING)
 
     def _queue(self) -> Virtqueue | None:
         index = self.select[Mmio.QueueSel]
@@ -91,9 +117,26 @@ class VirtioMmio:
             return int.from_bytes(data, "little")
         return answers.get(offset, 0)  # type: ignore[call-overload, no-any-return]
 
+    def _show(self, offsets: Iterable[int]) -> None:
+        """Let the page have the present values of the registers at `offsets`."""
+        if self.page is not None:
+            for offset in offsets:
+                _U32.pack_into(self.page, offset, self.read_register(offset))
+
     def write_register(self, offset: int, value: int) -> None:
         """Take a 32-bit value that the driver stores at `offset`."""
         value &= 0xFFFF_FFFF
+        if offset == _NOTIFY:
+            self._notify(value)
+        elif offset == _ACK:
+            self.pending &= ~value
+            self._show(_ISR)
+            self.interrupt(bool(self.pending))
+        else:
+            self._configure(offset, value)
+            self._show(_CHANGING)
+
+    def _configure(self, offset: int, value: int) -> None:
         queue = self._queue()
         if offset in self.select:
             self.select[Mmio(offset)] = value
@@ -103,11 +146,6 @@ class VirtioMmio:
                 self.features |= value << 32 * half
         elif offset == Mmio.Status:
             self._set_status(value)
-        elif offset == Mmio.InterruptACK:
-            self.pending &= ~value
-            self.interrupt(bool(self.pending))
-        elif offset == Mmio.QueueNotify:
-            self._notify(value)
         elif queue is not None:
             self._set_queue(queue, offset, value)
 
@@ -149,9 +187,12 @@ class VirtioMmio:
         except VirtqueueError as error:
             self.error = str(error)
             self.status |= Status.NEEDS_RESET
-            self.pending |= CONFIG_CHANGE
-            self.interrupt(True)
+            self._interrupt(CONFIG_CHANGE)
             return
         if served:
-            self.pending |= USED_BUFFER
-            self.interrupt(True)
+            self._interrupt(USED_BUFFER)
+
+    def _interrupt(self, reason: int) -> None:
+        self.pending |= reason
+        self._show(_CHANGING if reason == CONFIG_CHANGE else _ISR)
+        self.interrupt(True)

@@ -10,19 +10,20 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from topbit.arch import virtio
 from topbit.vmm.dma import DmaError, EmulatedDma
 
 QUEUE_NUM_MAX = 256
+_U16, _DESC, _USED = struct.Struct("<H"), struct.Struct("<QIHH"), struct.Struct("<II")
 
 
 class VirtqueueError(Exception):
     """What is wrong with the ring? The device then needs a reset."""
 
 
-@dataclass(frozen=True, slots=True)
-class Buffer:
+class Buffer(NamedTuple):
     """One descriptor of a chain.
 
     Attributes:
@@ -63,25 +64,29 @@ class Virtqueue:
             VirtqueueError: the ring makes no sense, or DMA refused it.
         """
         try:
-            available = struct.unpack("<H", self.dma.read(self.avail + 2, 2))[0]
-            if (available - self.next_avail) & 0xFFFF > self.size:
+            ring = self.dma.window(self.avail, virtio.AVAIL_HEADER + 2 * self.size, "r")
+            (available,) = _U16.unpack_from(ring, 2)
+            waiting = (available - self.next_avail) & 0xFFFF
+            if not waiting:
+                return
+            if waiting > self.size:
                 raise VirtqueueError(f"avail.idx {available} is more than a ring ahead")
-            while self.next_avail != available:
-                slot = self.avail + virtio.AVAIL_HEADER + 2 * (self.next_avail % self.size)
-                head = struct.unpack("<H", self.dma.read(slot, 2))[0]
+            table = self.dma.window(self.desc, virtio.DESC_SIZE * self.size, "r")
+            for _ in range(waiting):
+                slot = virtio.AVAIL_HEADER + 2 * (self.next_avail % self.size)
+                (head,) = _U16.unpack_from(ring, slot)
                 self.next_avail = (self.next_avail + 1) & 0xFFFF
-                yield head, self._chain(head)
+                yield head, self._chain(table, head)
         except DmaError as error:
             raise VirtqueueError(str(error)) from error
 
-    def _chain(self, head: int) -> list[Buffer]:
+    def _chain(self, table: memoryview, head: int) -> list[Buffer]:
         buffers: list[Buffer] = []
         index = head
         while True:
             if index >= self.size or len(buffers) >= self.size:
                 raise VirtqueueError(f"descriptor chain from {head} leaves the table or loops")
-            raw = self.dma.read(self.desc + virtio.DESC_SIZE * index, virtio.DESC_SIZE)
-            address, size, flags, following = struct.unpack("<QIHH", raw)
+            address, size, flags, following = _DESC.unpack_from(table, virtio.DESC_SIZE * index)
             buffers.append(Buffer(address, size, bool(flags & virtio.DESC_F_WRITE)))
             if not flags & virtio.DESC_F_NEXT:
                 return buffers
@@ -93,11 +98,12 @@ class Virtqueue:
         Raises:
             VirtqueueError: DMA refused the used ring.
         """
+        size = virtio.USED_HEADER + virtio.USED_ELEM_SIZE * self.size
         try:
-            slot = self.used + virtio.USED_HEADER
-            slot += virtio.USED_ELEM_SIZE * (self.next_used % self.size)
-            self.dma.write(slot, struct.pack("<II", head, written))
-            self.next_used = (self.next_used + 1) & 0xFFFF
-            self.dma.write(self.used + 2, struct.pack("<H", self.next_used))
+            ring = self.dma.window(self.used, size, "w")
         except DmaError as error:
             raise VirtqueueError(str(error)) from error
+        slot = virtio.USED_HEADER + virtio.USED_ELEM_SIZE * (self.next_used % self.size)
+        _USED.pack_into(ring, slot, head, written)
+        self.next_used = (self.next_used + 1) & 0xFFFF
+        _U16.pack_into(ring, 2, self.next_used)

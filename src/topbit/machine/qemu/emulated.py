@@ -1,7 +1,8 @@
 """Which devices does the VMM itself emulate for the real kernel, and how do they interrupt it?
 
-Virtio devices on virtio-mmio: each has one page of registers that stage 2 does not map, so that
-every access is a trap, and one edge-triggered interrupt of the guest's own GIC.
+Virtio devices on virtio-mmio: each has one page of registers, which stage 2 maps read-only, and
+one edge-triggered interrupt of the guest's own GIC. The VMM keeps the page up to date, so that
+only stores are traps: a read costs the guest no more than one of memory.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from topbit.arch.stage2 import LAST_LEVEL
 from topbit.machine.qemu.devicetree import VirtioMmio as TreeDevice
-from topbit.machine.qemu.layout import GICD
+from topbit.machine.qemu.layout import DEVICE_MEMORY, GICD
 from topbit.machine.qemu.mailbox import w32
 from topbit.vmm.dma import EmulatedDma
 from topbit.vmm.slots import PAGE
@@ -60,6 +62,12 @@ class EmulatedDevice:
             if level:
                 host.cpus.at_resume.append(pend)
 
+        page = host.realm.pages.page()
+        host.memory.fill(page, PAGE)
+        base = self.address | host.shared_bit
+        host.realm.map_unprotected_blocks(
+            base, base + PAGE, page, LAST_LEVEL, DEVICE_MEMORY, writable=False
+        )
         dma = EmulatedDma(
             self.name,
             host.memory,
@@ -69,4 +77,6 @@ class EmulatedDevice:
             host.granules.check,
             host.emit,
         )
-        host.vmm.mmio[self.address] = VirtioMmio(self.backend, dma, interrupt)
+        host.vmm.mmio[self.address] = VirtioMmio(
+            self.backend, dma, interrupt, host.memory.view(page, PAGE)
+        )

@@ -24,7 +24,15 @@ from topbit.machine.qemu.emulated import EmulatedDevice
 from topbit.machine.qemu.image import Image
 from topbit.machine.qemu.its import ItsFrame, RedistributorFrame
 from topbit.machine.qemu.knock import Knock
-from topbit.machine.qemu.layout import GICR, GICR_BYTES, ITS, ITS_DOORBELL, MIB, Layout
+from topbit.machine.qemu.layout import (
+    DEVICE_MEMORY,
+    GICR,
+    GICR_BYTES,
+    ITS,
+    ITS_DOORBELL,
+    MIB,
+    Layout,
+)
 from topbit.machine.qemu.mailbox import TLBI_ALL, Mailbox
 from topbit.machine.qemu.process import DOORBELL_UART, RAM_BASE
 from topbit.machine.qemu.realm import RealmCpus
@@ -47,7 +55,6 @@ from topbit.vmm.vfio import VfioContainer
 from topbit.vmm.vmm import Vmm
 
 PROGRAM = Path(__file__).with_name("trampoline.bin")
-DEVICE_MEMORY = 0b001  # MemAttr of a stage-2 entry with FWB: Device-nGnRE
 SMMU_BITS = 44  # QEMU's SMMU: IDR5.OAS
 TREE_ROOM = 1 * MIB
 VECTORS = 0x1_0000  # Linux's exception entry code begins behind its first 64 KiB
@@ -174,8 +181,6 @@ class QemuHost:
         for index in range(shape.cpus):
             frame = RedistributorFrame(index, self.slot, tables, self._mailbox)
             self.vmm.mmio[GICR + index * GICR_BYTES] = frame
-        for device in shape.emulated:
-            device.attach(self)
         self.hostile = HostileHost(self.vmm, emit)
         watched = next(((d.name, d.sid) for d in shape.pci if d.name == shape.watched), None)
         if shape.host.strikes or watched:
@@ -186,6 +191,8 @@ class QemuHost:
         self._accepted = False
         self._full = self._said_lost = False
         self._create()
+        for device in shape.emulated:
+            device.attach(self)
         self._assign(shape.pci)
 
     @property

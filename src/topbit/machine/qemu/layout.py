@@ -32,6 +32,7 @@ PCIE_MMIO = 0x1000_0000
 PCIE_PIO = 0x3EFF_0000
 PCIE_ECAM = 0x40_1000_0000
 PCIE_MMIO_HIGH = 0x80_0000_0000
+DEVICE_MEMORY = 0b001  # MemAttr of a stage-2 entry with FWB: Device-nGnRE
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,160 @@
+"""How fast is block I/O: in the Realm against a plain guest, and in Python against QEMU's own?
+
+    python benchmarks/block_io.py [--kernel 6.18] [--boots 3] [--rounds 3] [--cpus 1]
+
+Sequential O_DIRECT reads of one process, in the guest, by `dd`, at three request sizes, of QEMU's
+virtio-blk-pci and NVMe behind the SMMU and of the VMM's virtio-blk (virtio-mmio, in Python): all
+in one Realm, in turns. And of the first two in plain QEMU (no EL2, no SMMU) with swiotlb=force,
+which bounces every request as a Realm must, with a pool as large; Realm and plain guest boot in
+turns. Prints MiB/s, medians over all rounds, and the ratios.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import socket
+import statistics
+import subprocess
+import tempfile
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+from topbit.machine.qemu import debian, initramfs, kernels, workload
+from topbit.machine.qemu.console import Console
+from topbit.machine.qemu.devices import MODULES, PciDevice
+from topbit.machine.qemu.emulated import EmulatedDevice
+from topbit.machine.qemu.guest_report import read_report
+from topbit.machine.qemu.host import GuestImage, RealmShape
+from topbit.machine.qemu.init import INIT, plan_files
+from topbit.machine.qemu.integrity import MIB, Disk
+from topbit.machine.qemu.machine import QemuMachine
+from topbit.machine.qemu.workload import SHELL_HELPERS, Step
+from topbit.vmm.virtio_blk import VirtioBlk
+
+RAM = 1024 * MIB
+DISK = 128 * MIB
+POOL = 32768  # slots of 2 KiB: 64 MiB, what a Realm gets; swiotlb=force alone gives 1 MiB
+SIZES = {"4k": (4 << 10, 2000), "64k": (64 << 10, 600), "1M": (MIB, 96)}  # bytes, requests
+READ_ALL = """
+read_all() {
+    read -r begun rest </proc/uptime
+    dd if=$2 of=/dev/null bs=$3 count=$4 iflag=direct 2>/dev/null || exit 1
+    read -r ended rest </proc/uptime
+    echo read $1 $3 $begun $ended
+}
+"""
+DONE = re.compile(r"^read (\S+) (\S+) (\S+) (\S+)$", re.MULTILINE)
+Rates = dict[tuple[str, str], list[float]]
+
+
+def reads(below: dict[str, str], rounds: int) -> Step:
+    """Which step reads every disk, at every size, in turns?"""
+    lines = [SHELL_HELPERS, READ_ALL]
+    for name, path in below.items():
+        lines.append(f"disk_below {path}; awaited $d; {name}=$d")
+    for _ in range(rounds):
+        for size, (_, count) in SIZES.items():
+            lines += [f"read_all {name} ${name} {size} {count}" for name in below]
+    return Step("reads", "\n".join(lines) + "\n", 0)
+
+
+def plain(
+    guest: GuestImage, kernel: Path, folder: Path, pci: Sequence[PciDevice], cpus: int
+) -> str:
+    """What does the plain guest say?"""
+    (folder / "initrd").write_bytes(guest.initrd)
+    words = [word for device in pci for word in device.arguments()]
+    ours, theirs = socket.socketpair()
+    process = subprocess.Popen(
+        [
+            *(str(debian.find("qemu")), "-machine", "virt,gic-version=3", "-nodefaults"),
+            *("-cpu", "max,sve=off,sme=off", "-smp", str(cpus), "-m", f"{RAM // MIB}M"),
+            *("-display", "none", "-no-reboot", "-chardev", f"socket,id=c,fd={theirs.fileno()}"),
+            *("-serial", "chardev:c", "-kernel", str(kernel), "-initrd", str(folder / "initrd")),
+            *("-append", f"{guest.command_line} swiotlb={POOL},force", *words),
+        ],
+        pass_fds=[theirs.fileno()],
+    )
+    theirs.close()
+    console = Console(ours)
+    try:
+        process.wait(600)
+    finally:
+        process.kill()
+    console.finish()
+    ours.close()
+    return read_report(console.output).steps["reads"].log
+
+
+def realm(guest: GuestImage, shape: RealmShape) -> str:
+    """What does the Realm say?"""
+    with QemuMachine(shape, guest) as machine:
+        run = machine.run(timeout=600)
+    run.require_end()
+    return read_report(run.console).steps["reads"].log
+
+
+def add(rates: Rates, where: str, log: str) -> None:
+    for name, size, begun, ended in DONE.findall(log):
+        each, count = SIZES[size]
+        rates[f"{where} {name}", size].append(each * count / MIB / (float(ended) - float(begun)))
+
+
+def compare(rates: Rates, what: str, against: str) -> None:
+    def median(which: str, size: str) -> float:
+        return statistics.median(rates[which, size])
+
+    line = [f"{size} {median(what, size) / median(against, size):.2f}" for size in SIZES]
+    print(f"{what} / {against}: {', '.join(line)}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--kernel", default="6.18")
+    parser.add_argument("--boots", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--cpus", type=int, default=1)
+    parser.add_argument("--no-plain", action="store_true", help="the Realm only")
+    args = parser.parse_args()
+    kernel = kernels.kernel(args.kernel)
+    modules = kernel.tree().closure([*MODULES["nvme"], *MODULES["virtio-blk"], "virtio_mmio"])
+    rates: Rates = defaultdict(list)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for number, disk in enumerate(("virtio", "nvme")):
+            Disk(number, DISK).write(folder / disk)
+        pci = (
+            PciDevice("virtio-blk", 1, folder / "virtio"),
+            PciDevice("nvme", 2, folder / "nvme"),
+        )
+        own = EmulatedDevice(0, VirtioBlk(bytearray((folder / "virtio").read_bytes())))
+        shape = RealmShape(ram=RAM, cpus=args.cpus, pci=pci, emulated=(own,))
+        below = {
+            "virtio": f"/sys/bus/pci/devices/{pci[0].name}",
+            "nvme": f"/sys/bus/pci/devices/{pci[1].name}",
+        }
+        both = {**below, "python": f"/sys/bus/platform/devices/{own.name}"}
+
+        def image(disks: dict[str, str]) -> GuestImage:
+            steps = plan_files([reads(disks, args.rounds)])
+            archive = initramfs.build(kernels.busybox(), modules, INIT, steps)
+            words = workload.command_line(trace=(), extra=["nvme.sgl_threshold=0"])
+            return GuestImage(kernel.read(), archive, words)
+
+        for _ in range(args.boots):
+            add(rates, "realm", realm(image(both), shape))
+            if not args.no_plain:
+                add(rates, "plain", plain(image(below), kernel.image, folder, pci, args.cpus))
+    for (what, size), found in sorted(rates.items()):
+        each = " ".join(f"{rate:.1f}" for rate in found)
+        print(f"{what} {size}: {statistics.median(found):.1f} MiB/s ({each})")
+    compare(rates, "realm python", "realm virtio")
+    if not args.no_plain:
+        compare(rates, "realm virtio", "plain virtio")
+        compare(rates, "realm nvme", "plain nvme")
+
+
+if __name__ == "__main__":
+    main()
