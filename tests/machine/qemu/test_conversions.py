@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from topbit.events import Event
-from topbit.machine.qemu.conversions import leaks, least_shared
+from topbit.machine.qemu.conversions import leaks, low_points
 from topbit.machine.qemu.guest_report import GuestReport, StepReport
 from topbit.scenario.scenario import WorkloadSpec
 
@@ -29,14 +29,14 @@ def report(times: int) -> GuestReport:
     return GuestReport(steps={STEP: StepReport(STEP, 0, 0.0, float(times))})
 
 
-def test_least_numbers_of_spans() -> None:
-    events = cycles(4, 1)
-    spans = [(0.0, 1.0), (0.3, 0.5), (0.7, 1.1), (2.7, 4.0), (9.0, 10.0)]
-    assert least_shared(events, spans) == [0, 4, 1, 3, 4]
+def test_low_points() -> None:
+    assert low_points(cycles(4, 1), 0, 10) == [1, 2, 3]
+    assert low_points(cycles(4, 1), 1.5, 2.5) == [2]
+    assert low_points(cycles(4, 0), 0, 10) == [0, 0, 0]
 
 
 def test_events_need_not_be_in_order() -> None:
-    assert least_shared(reversed(cycles(4, 1)), [(2.7, 4.0)]) == [3]
+    assert low_points(reversed(cycles(4, 1)), 0, 10) == [1, 2, 3]
 
 
 @pytest.mark.parametrize(("times", "left", "found"), [(12, 0, 0), (12, 1, 1), (5, 1, 0)])

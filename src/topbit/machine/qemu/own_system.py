@@ -26,7 +26,7 @@ INITRAMFS_MAGICS = (
     b"\x89LZO", b"\x02\x21\x4c\x18", b"\x28\xb5\x2f\xfd",
 )  # fmt: skip
 QCOW2_MAGIC = b"QFI\xfb"
-FILE_SYSTEMS = ("ext4", "squashfs", "xfs")  # loaded where they are modules
+FILE_SYSTEMS = ("ext4", "squashfs")  # loaded where they are modules
 
 MOUNT_ROOT = """
 mount_root() {{
