@@ -116,3 +116,8 @@ def test_a_guest_that_does_not_come_to_its_end_exits_3_with_its_report(
     assert "verdict: no violation" in captured.out
     assert "Linux asks for ever" in captured.err
     assert not Recording.read(path).of_kind("convert").is_empty()
+
+
+def test_a_violation_says_more_than_the_guests_end(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "private-page-destroyed"]) == 1
+    assert "the host destroyed the page 0x" in capsys.readouterr().err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from topbit.cli import run_qemu
@@ -64,11 +65,15 @@ def run(args: argparse.Namespace) -> int:
         recording.write(args.output)
     report = Report.of(recording)
     show([report], args.format)
-    if machine.died:
-        raise GuestDiedError(
-            f"the modelled guest ended before its workload: {machine.died}",
-            mend="the report shows what happened until then",
-        )
+    if not machine.died:
+        return report.checked.exit_status
+    died = GuestDiedError(
+        f"the modelled guest ended before its workload: {machine.died}",
+        mend="the report shows what happened until then",
+    )
+    if not report.checked.exit_status:
+        raise died
+    print(f"topbit: {died}", file=sys.stderr)
     return report.checked.exit_status
 
 

@@ -23,6 +23,8 @@ from topbit.scenario import DeviceSpec, builtin, builtin_names, override
         ("trusted-private", "realm.ram_mib=64", "private addresses"),
         ("stale-mapping", "realm.ram_mib=64", "different memory"),
         ("use-after-unmap", "realm.ram_mib=64", "forget addresses"),
+        ("stale-translation", "nvme0.kind=emulated", "a device with a driver"),
+        ("stale-translation", "edu0.model=nvme", "only edu does what it is told"),
         ("dma-ranges", "realm.ram_mib=64", "dma-ranges"),
     ],
 )

@@ -122,6 +122,47 @@ def test_both_machines_reach_the_same_verdict(name: str) -> None:
     assert there == traced
 
 
+def test_a_destroyed_page_ends_the_run_with_the_reason() -> None:
+    run = outcome("private-page-destroyed")
+    assert run.ending.startswith("died: the host destroyed the page 0x")
+    struck = run.recording.of_kind("state").filter(status="injected")
+    assert struck["detail"].to_list() == ["the host destroyed a private page"]
+    run = outcome("shared-page-destroyed")
+    assert run.ending == "reset"
+    assert "synchronous external abort" in run.last_words.lower()
+
+
+def test_a_stream_that_is_disabled_stops_the_device_and_nothing_else() -> None:
+    run = outcome("stream-disabled")
+    assert run.complete
+    assert set(run.recording.of_kind("smmu_event")["status"]) == {"C_BAD_STE"}
+    assert payload(run.recording) == {"none"}
+
+
+def test_lost_events_are_said_to_be_lost() -> None:
+    run = outcome("events-lost")
+    events = run.recording.of_kind("smmu_event", "smmu_lost")["event"].to_list()
+    assert events[:4] == ["smmu_event"] * 4
+    assert events.count("smmu_lost") == 1
+    assert "F8" in {finding.rule for finding in check(run.recording).findings}
+
+
+def test_a_device_is_let_through_where_the_vmm_did_not_invalidate() -> None:
+    run = outcome("stale-translation")
+    (access,) = run.recording.of_kind("access").iter_rows(named=True)
+    assert (access["status"], access["attrs"]) == ("ok", "shared")
+    assert not run.recording.has("smmu_event")
+    assert payload(run.recording) == {"ok"}  # the other device, before and after
+
+
+def test_a_trusted_device_taken_away_by_the_host_stops() -> None:
+    needs.tool("qemu")
+    scenario = override(builtin("trusted-aliased"), "host.disable_stream=accel0")
+    with ScenarioRun(scenario, needs.kernel(KERNEL)) as run:
+        recording = run.run(timeout=120).recording
+    assert at_fault(recording) == {("host", "F9")}
+
+
 @pytest.mark.parametrize("name", sorted(IMPOSSIBLE - {"guest-before-fix", "trusted-masked"}))
 def test_what_cannot_exist_there_is_refused(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", name, "--machine", "qemu"]) == 2

@@ -1,0 +1,89 @@
+"""What the RMM does to the streams of trusted devices on QEMU's SMMU. Needs no QEMU."""
+
+from __future__ import annotations
+
+import pytest
+
+from topbit.arch.smmuv3 import STE
+from topbit.arch.stage2 import G4K, is_table, output_address
+from topbit.errors import RunError
+from topbit.events import ignore
+from topbit.machine.qemu.devices import PciDevice
+from topbit.machine.qemu.host import GuestImage, QemuHost, RealmShape, layout_of
+from topbit.machine.qemu.image import Image
+from topbit.machine.qemu.layout import ITS_DOORBELL
+from topbit.machine.qemu.process import RAM_BASE
+from topbit.machine.qemu.trusted_stream import VMID, FirstCpu, accept
+from topbit.memory import PhysicalMemory
+from topbit.vmm import rmi_da
+from topbit.vmm.policy import VmmPolicy
+
+RAM = 64 << 20
+DEVICE = PciDevice("virtio-rng", 2, trusted=True)
+
+
+class Platform:
+    def __init__(self, *, doorbell: bool = True) -> None:
+        shape = RealmShape(ram=RAM, policy=VmmPolicy(msi_doorbell=doorbell), pci=(DEVICE,))
+        layout = layout_of(shape)
+        self.memory = PhysicalMemory(RAM_BASE, layout.ram)
+        kernel = Image(bytes(4096), 0, 1 << 16, 4096, "", True)
+        guest = GuestImage(kernel, b"", "")
+        self.host = QemuHost(shape, layout, self.memory, guest, ignore)
+        self.rec = self.host.realm.rec_create(0, RAM_BASE)
+        self.host.realm.activate()
+        self.host.vmm.enter(self.rec)
+        self.cpu = FirstCpu(self.host.rmm, self.rec, self.memory, self.host.slot)
+
+    def ste(self) -> STE:
+        at = self.host.smmu.stream_table + STE.size() * DEVICE.sid
+        return STE.unpack(self.memory.read(at, STE.size()))
+
+    def leaf(self, ipa: int) -> int:
+        """Which level 3 descriptor does the stream's table hold for `ipa`? 0 if none."""
+        table = self.ste().S2TTB
+        for level in range(4):
+            entry = self.memory.read_u64(table + 8 * (ipa >> G4K.level_shift(level) & 511))
+            if level == 3 or not is_table(entry, level):
+                return entry
+            table = output_address(entry)
+        return 0
+
+
+def test_a_stream_is_valid_from_the_realms_acceptance_until_the_host_takes_it() -> None:
+    made = Platform()
+    assert made.ste().V == 0
+    accept(made.cpu, DEVICE.sid, RAM_BASE)
+    assert (made.ste().V, made.ste().S2VMID) == (1, VMID)
+    assert made.host.rmm.trusted_stream(DEVICE.sid) is made.host.rmm.realm(made.host.realm.rd)
+    made.host._disable(DEVICE)
+    assert made.ste().V == 0
+    assert made.host.rmm.trusted_stream(DEVICE.sid) is None
+
+
+def test_it_walks_the_realms_live_table_and_the_doorbell_besides() -> None:
+    made = Platform()
+    accept(made.cpu, DEVICE.sid, RAM_BASE)
+    page = RAM_BASE + (32 << 20)
+    assert output_address(made.leaf(page)) == made.host.slot.to_private_pa(page)
+    made.host.rmm.interrupt(made.rec)
+    made.host.realm.destroy_data(page)
+    assert not made.leaf(page) & 1
+    assert output_address(made.leaf(ITS_DOORBELL)) == ITS_DOORBELL & -4096
+
+
+def test_without_a_doorbell_it_is_the_realms_table_itself() -> None:
+    made = Platform(doorbell=False)
+    accept(made.cpu, DEVICE.sid, RAM_BASE)
+    assert made.host.rmm.realm(made.host.realm.rd).rtt_base == made.ste().S2TTB
+    assert not made.leaf(ITS_DOORBELL) & 1
+
+
+def test_what_the_rmm_does_not_know_is_refused() -> None:
+    made = Platform()
+    with pytest.raises(RunError, match="StreamID 0x99"):
+        accept(made.cpu, 0x99, RAM_BASE)
+    rmi_da.unlock(made.host.realm, made.host._vdevs[DEVICE.sid])
+    with pytest.raises(RunError, match="StreamID 0x10"):
+        accept(made.cpu, DEVICE.sid, RAM_BASE)
+    assert made.ste().V == 0
