@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from topbit.arch.rmi import Rmi, Rmi2, RmiStatus
+from topbit.errors import UsageError
 from topbit.linux.cpu import SynchronousExternalAbort
 from topbit.machine.model import FIRST_SID, ITS_DOORBELL, ModelMachine
 from topbit.recording import Recording
@@ -245,3 +246,21 @@ def test_a_vcpu_that_the_rmm_does_not_run_any_more_ends_the_run_with_the_reason(
     assert machine.died == (
         "the RMM does not run the vCPU any more: RMI_REC_ENTER: ERROR_REC, index 0"
     )
+
+
+def test_drivers_that_are_bound_again_and_again_work_and_leave_nothing_shared() -> None:
+    shared = set()
+    for times in (0, 1, 7):
+        recording = ModelMachine(override(builtin("seed"), f"workload.rebinds={times}")).run()
+        assert set(recording.of_kind("payload")["status"]) == {"ok"}
+        ranges = recording.of_kind("convert").select("status", "size").iter_rows()
+        pages = sum(size if status == "shared" else -size for status, size in ranges)
+        if times:
+            shared.add(pages)
+    assert len(shared) == 1
+
+
+@pytest.mark.parametrize("key", ["readers=1", "network_mib=1", "reloads=1", "unplug=true"])
+def test_work_that_only_a_real_kernel_does_is_refused(key: str) -> None:
+    with pytest.raises(UsageError, match="--machine qemu"):
+        ModelMachine(override(builtin("seed"), f"workload.{key}"))

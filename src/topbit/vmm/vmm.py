@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from topbit.arch import psci
 from topbit.arch.rmi import ExitReason, RecEnter, RecExit, Ripas, Rmi
 from topbit.events import Emit
 from topbit.memory import PhysicalMemory
@@ -107,6 +108,8 @@ class Vmm:
             flags = self._ripas_change(rec, run)
         elif reason == ExitReason.SYNC:
             flags = self._abort(run)
+        elif reason == ExitReason.HOST_CALL:
+            self._host_call(run)
         elif reason == ExitReason.PSCI:
             self.stopped = f"PSCI call 0x{self.memory.read_u64(run + RecExit.GPRS):x}"
         if self.stopped is None:
@@ -114,6 +117,12 @@ class Vmm:
                 self.enter(rec, flags)
             except RmiError as refused:
                 self.stopped = f"the RMM does not run the vCPU any more: {refused}"
+
+    def _host_call(self, run: int) -> None:
+        """Answer that the host has no such service (KVM: rec_exit_host_call, SMCCC)."""
+        gprs = self.memory.read(run + RecExit.GPRS, RecExit.NUM_GPRS * 8)
+        self.memory.write(run + RecEnter.GPRS, gprs)
+        self.memory.write_u64(run + RecEnter.GPRS, psci.NOT_SUPPORTED)
 
     def _slot(self, base: int, top: int) -> MemorySlot | None:
         return next((s for s in self.slots if s.contains(base, top - base)), None)

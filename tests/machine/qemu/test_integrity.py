@@ -104,3 +104,19 @@ def test_peer_sends_back_and_remembers() -> None:
     peer.close()
     assert peer.received == 6000
     assert peer.digest() == hashlib.sha256(back).hexdigest()
+
+
+def test_peer_takes_all_before_anything_is_read_back() -> None:
+    """QEMU's main loop waits while it writes: a peer that waited as well would stop both."""
+    ours, theirs = socket.socketpair()
+    peer = EchoPeer(theirs, 3 * MIB)
+    sent = DISK.content(0, 4 * MIB)
+    ours.sendall(sent)
+    ours.settimeout(10)
+    back = b""
+    while len(back) < 3 * MIB:
+        back += ours.recv(MIB)
+    ours.close()
+    peer.close()
+    assert back == sent[: 3 * MIB]  # no more than it was told
+    assert peer.digest() == hashlib.sha256(sent).hexdigest()
