@@ -1,16 +1,19 @@
 """What did the guest itself record: its DMA trace and its kernel log?
 
-Read as logs from anywhere are, through `readers`. The trace and the log come in the guest's bundle;
+Read as logs from anywhere are, through `readers`. The trace (pages of ftrace's ring buffer, which
+are turned into the lines of its text) and the log come in the guest's bundle;
 of a guest that never sent it, the console's kernel messages are all there is.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 from topbit.events import Event
 from topbit.machine.qemu.guest_report import GuestReport
 from topbit.readers.kernel_log import LogFacts
+from topbit.readers.ring_buffer import read_formats, read_pages
 from topbit.readers.source import Source
 from topbit.readers.text import read_text
 from topbit.recording import Unparsed
@@ -44,7 +47,7 @@ def read_evidence(report: GuestReport, console: bytes) -> Evidence:
     """
     found = Evidence()
     log = (LOG, report.dmesg) if report.dmesg else (CONSOLE, console.decode("utf-8", "replace"))
-    for name, text in ((TRACE, report.trace), log):
+    for name, text in ((TRACE, _trace(report, found)), log):
         if not text:
             continue
         boot = read_text(Source(name, "text", text=text), lambda lines: None)[0]
@@ -56,3 +59,25 @@ def read_evidence(report: GuestReport, console: bytes) -> Evidence:
             found.facts = boot.facts
     found.events.sort(key=lambda event: event.time or 0.0)
     return found
+
+
+def _trace(report: GuestReport, found: Evidence) -> str:
+    """What would the text of the guest's trace be? What is missing of it is said in `found`."""
+    formats = read_formats(report.files.get("formats", b"").decode("utf-8", "replace"))
+    lines: list[tuple[int, str]] = []
+    for name in sorted(name for name in report.files if re.fullmatch(r"cpu\d+\.raw", name)):
+        records = read_pages(report.files[name], formats)
+        stats = report.files.get(name.replace(".raw", ".stats"), b"")
+        found.lost_events += max(records.lost, _written(stats) - records.count)
+        if records.damage:
+            found.unparsed.append(Unparsed(name, 1, 0, records.damage))
+        lines += records.lines
+    lines.sort(key=lambda line: line[0])
+    return "".join(f"{line}\n" for _, line in lines)
+
+
+def _written(stats: bytes) -> int:
+    """How many events did a CPU write, going by its per_cpu/cpuN/stats?"""
+    counts = (b"entries", b"overrun", b"dropped events", b"read events")
+    found = (re.search(rb"^%b: (\d{1,18})$" % name, stats, re.MULTILINE) for name in counts)
+    return sum(int(match[1]) for match in found if match)

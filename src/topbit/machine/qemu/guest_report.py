@@ -55,7 +55,8 @@ class GuestReport:
         ready: seconds from boot to userspace with all drivers loaded; None if it did not.
         steps: by name, in the order of the run.
         failed_modules: why each module that did not load did not ("timeout", insmod's status).
-        files: what the bundle holds besides: ``trace.txt``, ``dmesg.txt``, ``token``.
+        files: what the bundle holds besides: ``dmesg.txt``, ``token``, and for the trace
+            ``formats`` and of each CPU ``cpuN.raw`` and ``cpuN.stats``.
         complete: the guest did all it should and its bundle came whole.
         damage: what is wrong with the bundle; empty if nothing or if there is none.
     """
@@ -67,11 +68,6 @@ class GuestReport:
     files: dict[str, bytes] = field(default_factory=dict)
     complete: bool = False
     damage: str = ""
-
-    @property
-    def trace(self) -> str:
-        """The ftrace text; empty if there is none."""
-        return self.files.get("trace.txt", b"").decode("utf-8", "replace")
 
     @property
     def dmesg(self) -> str:
