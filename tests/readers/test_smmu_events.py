@@ -86,3 +86,15 @@ def test_an_unknown_stream_has_no_device() -> None:
     text = DECODED.replace("0000:01:00.0", "(unassigned sid)")
     (event,) = [e for n, line in enumerate(text.splitlines()) if (e := log.take(log_line(n, line)))]
     assert event.device is None
+
+
+def test_the_driver_says_that_records_were_lost() -> None:
+    log = SmmuLog()
+    for text in (
+        "arm-smmu-v3 arm-smmu-v3.0.auto: EVTQ overflow detected -- events lost",
+        "arm-smmu-v3 arm-smmu-v3.0.auto: EVTQ write aborted -- events may be lost",
+    ):
+        event = log.take(log_line(1, f"[    1.000000] {text}"))
+        assert event is not None
+        assert (event.event, event.agent) == ("smmu_lost", "smmu")
+        assert (event.detail or "") in text

@@ -6,9 +6,11 @@ buffer is mapped, the device has not looked yet.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
+from topbit.events import Event
 from topbit.linux.block import Transport
+from topbit.scenario.scenario import HostSpec
 
 
 class WatchedRing:
@@ -41,3 +43,11 @@ class WatchedRing:
     def remove(self) -> None:
         """Give the ring back."""
         self.ring.remove()
+
+
+def missed(spec: HostSpec, events: Iterable[Event]) -> list[str]:
+    """Which note says that the host was to strike and never did?"""
+    struck = any((e.agent, e.event, e.status) == ("host", "state", "injected") for e in events)
+    if struck or not spec.strikes:
+        return []
+    return ["the host never did what it was to do in the middle of the work"]

@@ -44,7 +44,7 @@ SUPPRESSED = re.compile(r"swiotlb_tbl_map_single: (\d+) callbacks suppressed")
 # Lines that a report shows as they stand.
 NOTABLE = re.compile(
     r"overflow \(mask |Failed to (?:de|en)crypt (?:memory|default memory pool)|"
-    r"leaking DMA memory|RMM doesn't support RSI|EVTQ overflow|unexpected global error|"
+    r"leaking DMA memory|RMM doesn't support RSI|unexpected global error|"
     r"Failed to set memory range to protected|Can not allocate SWIOTLB buffer"
 )
 

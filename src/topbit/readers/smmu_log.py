@@ -23,6 +23,8 @@ DECODED = re.compile(
     r"arm-smmu-v3 (\S+): event: (\w+) client: (.+?) sid: (0x[0-9a-f]+|0) ssid: \S+ "
     r"iova: (0x[0-9a-f]+|0) ipa: (0x[0-9a-f]+|0)"
 )
+# arm_smmu_evtq_thread, arm_smmu_gerror_handler
+LOST = re.compile(r"EVTQ (?:overflow detected -- events|write aborted -- events may be) lost")
 HOW = re.compile(r"arm-smmu-v3 (\S+): (?:un)?priv \w+ (read|write) (s1|s2)\b")
 
 
@@ -51,6 +53,8 @@ class SmmuLog:
             event = event_of(EventRecord.unpack(struct.pack("<4Q", *words)))
             self._last[match[1]] = event
             return event
+        if match := LOST.search(text):
+            return Event("smmu", "smmu_lost", status="lost", detail=match[0])
         if match := DECODED.search(text):
             sid, iova, ipa = (int(match[n], 16) for n in (4, 5, 6))
             client = None if match[3].startswith("(") else match[3]

@@ -122,6 +122,6 @@ def sees_faults(recording: Recording) -> str:
     source of faults was there at all is anything lacking.
     """
     watched = recording.platform.machine in ("model", "qemu")  # they see every event
-    if watched or recording.has("access", "smmu_event"):
+    if watched or recording.has("access", "smmu_event", "smmu_lost"):
         return ""
     return "no device access and no SMMU event was recorded"

@@ -30,7 +30,7 @@ class HostileHost:
         try:
             self.vmm.realm.destroy_data(ipa)
         except RmiError as refused:
-            self._say(f"the host could not destroy a private page: {refused}", phys=ipa)
+            self._say(f"the host could not destroy a private page: {refused}", phys=ipa, done=False)
             return
         for slot in self.vmm.slots:
             if slot.contains(ipa, 1):
@@ -41,7 +41,7 @@ class HostileHost:
     def destroy_shared(self, ipa: int) -> None:
         """Take the shared page at `ipa` (shared bit clear) from the Realm's CPUs: they abort."""
         if not any(slot.contains(ipa) and slot.is_shared(ipa, 1) for slot in self.vmm.slots):
-            self._say("the host could not unmap a shared page: none is there", phys=ipa)
+            self._say("the host found no shared page to unmap", phys=ipa, done=False)
             return
         self.vmm.realm.unmap_unprotected(ipa | self.vmm.shared_bit)
         self._say("the host unmapped a shared page", phys=ipa)
@@ -52,6 +52,13 @@ class HostileHost:
         self._say("the host made the stream of the device invalid", device=device, sid=sid)
 
     def _say(
-        self, what: str, phys: int | None = None, device: str | None = None, sid: int | None = None
+        self,
+        what: str,
+        *,
+        phys: int | None = None,
+        device: str | None = None,
+        sid: int | None = None,
+        done: bool = True,
     ) -> None:
-        self.emit(Event("host", "state", device, sid, phys=phys, status="injected", detail=what))
+        status = "injected" if done else "error"
+        self.emit(Event("host", "state", device, sid, phys=phys, status=status, detail=what))

@@ -32,6 +32,7 @@ from topbit.machine.qemu.own_system import OwnSystem, file_systems
 from topbit.machine.qemu.parts import Part, agenda, part_of
 from topbit.machine.qemu.terminal import Terminal
 from topbit.machine.qemu.workload import Step
+from topbit.machine.strikes import missed
 from topbit.recording import Platform, Recording
 from topbit.scenario.scenario import MIB, RAM_BASE, GuestSpec, Scenario
 
@@ -300,7 +301,7 @@ class ScenarioRun:
         if self.own.boots:
             notes.append(f"the guest's system is your own; it ended with: {run.ending}")
         else:
-            notes += troubles(run.ending, report)
+            notes += [*missed(self.scenario.host, run.events), *troubles(run.ending, report)]
             notes += leaks(run.events, report, self.scenario.workload)
         if self.scenario.workload.attest:
             notes.append(self._attested(report))
