@@ -28,7 +28,7 @@ FILES = {
     "./copy-nvme0n1.log": b"md5 1M 8e40 -\n",
     "./hang.status": b"timeout 7.61 9.68\n",
     "./hang.log": b"",
-    "./trace.txt": b"# tracer: nop\n",
+    "./cpu0.raw": b"page",
     "./dmesg.txt": b"[    0.000000] Booting Linux\n",
     "./token": b"\xd2\x84",
 }
@@ -68,7 +68,7 @@ def test_whole_report_is_read(end: str) -> None:
     assert copy.log == "md5 1M 8e40 -\n"
     assert report.steps["hang"].status is None
     assert report.steps["run"].status == 3
-    assert report.trace == "# tracer: nop\n"
+    assert report.files["cpu0.raw"] == b"page"
     assert report.dmesg.endswith("Booting Linux\n")
     assert report.files["token"] == b"\xd2\x84"
 
@@ -79,7 +79,7 @@ def test_run_that_ended_early_is_read_as_far_as_it_came() -> None:
     assert list(report.steps) == ["copy-nvme0n1", "run", "hang", "late"]
     assert report.steps["late"].status is None
     assert report.steps["late"].end is None
-    assert report.trace == ""
+    assert "cpu0.raw" not in report.files
 
 
 GOOD = bundle(packed(FILES))
@@ -105,14 +105,14 @@ def test_damaged_bundle_is_said_and_markers_still_count(console: bytes, damage: 
 
 def test_bundle_that_unpacks_to_too_much_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("topbit.machine.qemu.guest_report.MAX_BUNDLE", 1 << 20)
-    report = read_report(bundle(packed({"trace.txt": bytes(4 << 20)})))
+    report = read_report(bundle(packed({"cpu0.raw": bytes(4 << 20)})))
     assert "larger than 1 MiB" in report.damage
 
 
 def test_only_plain_files_are_taken_from_the_bundle() -> None:
     tape = io.BytesIO()
     with tarfile.open(fileobj=tape, mode="w") as tar:
-        link = tarfile.TarInfo("trace.txt")
+        link = tarfile.TarInfo("cpu0.raw")
         link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
         tar.addfile(link)
     assert read_report(bundle(gzip.compress(tape.getvalue()))).files == {}
@@ -148,7 +148,7 @@ def test_hostile_tape_is_never_an_exception(data: st.DataObject) -> None:
 def test_sparse_member_does_not_claim_memory() -> None:
     tape = io.BytesIO()
     with tarfile.open(fileobj=tape, mode="w", format=tarfile.GNU_FORMAT) as tar:
-        entry = tarfile.TarInfo("trace.txt")
+        entry = tarfile.TarInfo("cpu0.raw")
         entry.type = tarfile.GNUTYPE_SPARSE
         tar.addfile(entry)
     raw = bytearray(tape.getvalue())
