@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -103,7 +104,6 @@ def run(args: argparse.Namespace, scenario: Scenario) -> int:
     from topbit.machine.qemu.mailbox import MAX_VCPUS
     from topbit.machine.qemu.own_system import OwnSystem
     from topbit.machine.qemu.scenario_run import ScenarioRun, choose_kernel
-    from topbit.report import Report
 
     cpus = 1 if args.cpus is None else args.cpus
     if not 1 <= cpus <= MAX_VCPUS:
@@ -129,6 +129,7 @@ def run(args: argparse.Namespace, scenario: Scenario) -> int:
     if args.output:
         outcome.recording.write(args.output)
     from topbit.cli.check import show
+    from topbit.report import Report
 
     step = outcome.guest.steps.get("run")
     if args.command and step is not None and not args.console:
@@ -155,7 +156,12 @@ def _serve(args: argparse.Namespace, prepared: ScenarioRun) -> Outcome:
         timeout = args.timeout
     shown = args.console or prepared.own.boots
     watch = _progress if sys.stderr.isatty() and not shown else _silence
-    with watch(prepared.kernel.release) as started:
+    with watch(prepared.kernel.release) as watched:
+
+        def started(machine: QemuMachine) -> None:
+            watched(machine)
+            threading.Thread(target=_load_the_reporting, daemon=True).start()
+
         return prepared.run(
             timeout=timeout,
             log=args.log,
@@ -164,6 +170,12 @@ def _serve(args: argparse.Namespace, prepared: ScenarioRun) -> Outcome:
             options=tuple(options),
             started=started,
         )
+
+
+def _load_the_reporting() -> None:
+    """While the guest boots this process has time for what it needs at the end."""
+    for module in ("topbit.rules", "topbit.report", "topbit.cli.check"):
+        importlib.import_module(module)
 
 
 def _without_violation(outcome: Outcome, args: argparse.Namespace) -> int:
