@@ -1,7 +1,7 @@
 """How are virtio's split rings, MMIO registers and block requests laid out?
 
 Source: OASIS Virtual I/O Device (VIRTIO) 1.2: 2.7 "Split Virtqueues", 4.2 "Virtio Over MMIO",
-5.2 "Block Device", 6 "Reserved Feature Bits". All little-endian.
+5.1 "Network Device", 5.2 "Block Device", 6 "Reserved Feature Bits". All little-endian.
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ from enum import IntEnum, IntFlag
 DESC_SIZE = 16  # le64 addr, le32 len, le16 flags, le16 next
 DESC_F_NEXT = 1
 DESC_F_WRITE = 2
+AVAIL_F_NO_INTERRUPT = 1
 AVAIL_HEADER = 4  # le16 flags, le16 idx; then le16 ring[]
 USED_HEADER = 4  # le16 flags, le16 idx; then {le32 id, le32 len} ring[]
 USED_ELEM_SIZE = 8
 
 VIRTIO_BLK_F_SEG_MAX = 2
+VIRTIO_NET_F_MAC = 5
 VIRTIO_F_VERSION_1 = 32
 VIRTIO_F_ACCESS_PLATFORM = 33
 
@@ -81,5 +83,6 @@ class BlkStatus(IntEnum):
     UNSUPP = 2
 
 
+NET_HEADER_SIZE = 12  # struct virtio_net_hdr with num_buffers, which VERSION_1 always has
 BLK_HEADER_SIZE = 16  # le32 type, le32 reserved, le64 sector
 SECTOR = 512

@@ -16,6 +16,7 @@ from topbit.addressing.dma_direct import DMA_BIT_MASK, BusDmaRegion
 from topbit.arch.gpt import PAS
 from topbit.arch.stage2 import Granule
 from topbit.devices.engine import BusPort, DmaEngine
+from topbit.errors import UsageError
 from topbit.events import Event
 from topbit.linux.block import BlockDriver, Transport
 from topbit.linux.cpu import SynchronousExternalAbort
@@ -23,7 +24,7 @@ from topbit.linux.engine import EngineRing
 from topbit.linux.kernel import GuestConfig, Kernel
 from topbit.linux.rsi import RsiError
 from topbit.linux.virtio_ring import VirtioBlkRing
-from topbit.machine.strikes import WatchedRing
+from topbit.machine.strikes import WatchedRing, missed
 from topbit.machine.trusted import RealmStreams
 from topbit.machine.workload import Disk, exercise, refuse_other_work
 from topbit.memory import PhysicalMemory
@@ -249,6 +250,7 @@ class ModelMachine:
             dma_ranges=ranges,
             machine="model",
             policies=policies(scenario),
+            notes=missed(scenario.host, self.events),
         )
 
     def _disk(self, spec: DeviceSpec, sid: int) -> Disk:
@@ -264,6 +266,12 @@ class ModelMachine:
             dma_ranges=ranges,
         )
         if spec.kind == "emulated":
+            if spec.model != "virtio-blk":
+                raise UsageError(
+                    f"the modelled guest has no driver for {spec.model}, only for virtio-blk",
+                    where=f"device {spec.name}: model",
+                    mend="run it with --machine qemu",
+                )
             backend = VirtioBlk(medium)
             dma = EmulatedDma(
                 spec.name,

@@ -199,7 +199,8 @@ KINDS: dict[str, Kind] = {
             "pa": "physical address that was reached",
             "size": "bytes",
             "direction": "r (device reads memory) | w",
-            "status": "ok | unmapped | private (not shared) | error",
+            "status": "ok | unmapped | private (not shared) | protected (refused: no shared bit) | "
+            "GPF",
             "attrs": "what was reached: shared | private",
         },
     ),

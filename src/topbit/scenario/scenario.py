@@ -15,6 +15,8 @@ from topbit.vmm.policy import MapFault, SharedBit, SmmuMap, VmmPolicy
 
 MIB = 1 << 20
 RAM_BASE = 0x4000_0000
+EMULATED_MODELS = ("virtio-blk", "virtio-net", "virtio-rng")
+USUAL_MODEL = {"assigned": "nvme", "emulated": "virtio-blk"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,15 +130,16 @@ class DeviceSpec:
 
     Attributes:
         name: its name in every event and finding.
-        kind: "assigned" (behind the SMMU) or "emulated" (virtio-blk in the VMM).
+        kind: "assigned" (behind the SMMU) or "emulated" (in the VMM).
         trusted: accepted into the Realm (T=1): its stream walks the Realm's own table.
         dma_mask_bits: what its driver tells dma_set_mask().
         address_bits: address lines that it really has.
         dma_offset: its bus shows RAM at CPU address minus this (dma-ranges), bytes.
         habit: "good"; "stale" (writes to the last buffer again after it was unmapped);
             "wild" (sets bits above the IPA space).
-        model: which of QEMU's devices an assigned one is, on the QEMU machine. On the model
-            machine every assigned device is one kind of DMA engine.
+        model: which device it is: of QEMU's an assigned one, on the QEMU machine; on the model
+            machine every assigned device is one kind of DMA engine. One of `EMULATED_MODELS` an
+            emulated one. Empty: the `USUAL_MODEL` of its kind.
     """
 
     name: str
@@ -146,7 +149,11 @@ class DeviceSpec:
     address_bits: int = 64
     dma_offset: int = 0
     habit: str = "good"
-    model: str = "nvme"
+    model: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.model:
+            object.__setattr__(self, "model", USUAL_MODEL.get(self.kind, ""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,6 +311,12 @@ class Scenario:
                 "an emulated device is part of the VMM: it cannot be trusted or have dma-ranges",
                 where=where,
                 mend='use kind = "assigned"',
+            )
+        if device.kind == "emulated" and device.model not in EMULATED_MODELS:
+            raise ScenarioError(
+                f"the VMM does not emulate {device.model!r}",
+                where=f"{where}: model",
+                mend=f"give one of {', '.join(EMULATED_MODELS)}",
             )
         if device.dma_offset % 4096 or not 0 <= device.dma_offset <= RAM_BASE:
             raise ScenarioError(

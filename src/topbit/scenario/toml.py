@@ -20,6 +20,7 @@ from typing import Any
 from topbit.errors import InputError, ScenarioError, UsageError, nearest
 from topbit.scenario.builtin import BUILTIN, builtin
 from topbit.scenario.scenario import (
+    USUAL_MODEL,
     DeviceSpec,
     GuestSpec,
     HostSpec,
@@ -155,8 +156,7 @@ def override(scenario: Scenario, setting: str) -> Scenario:
     value = _parse(text.strip(), types[key], where)
     if kind is DeviceSpec:
         devices = tuple(
-            dataclasses.replace(d, **{key: value}) if table in ("device", d.name) else d
-            for d in scenario.device
+            _changed(d, key, value) if table in ("device", d.name) else d for d in scenario.device
         )
         changed: dict[str, Any] = {"device": devices}
     else:
@@ -165,6 +165,14 @@ def override(scenario: Scenario, setting: str) -> Scenario:
         return dataclasses.replace(scenario, **changed)
     except UsageError as error:
         raise ScenarioError(error.what, where=where, mend=error.mend) from None
+
+
+def _changed(device: DeviceSpec, key: str, value: Any) -> DeviceSpec:
+    """The device with one key changed; a model that was its kind's usual one goes with the kind."""
+    changes = {key: value}
+    if key == "kind" and device.model == USUAL_MODEL.get(device.kind):
+        changes["model"] = ""
+    return dataclasses.replace(device, **changes)
 
 
 def _parse(text: str, kind: type[Any], where: str) -> Any:

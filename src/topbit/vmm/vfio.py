@@ -119,7 +119,8 @@ class VfioContainer:
         Raises:
             VfioError: "unmap" (injected: the mapping stays).
         """
-        for iova in self.iovas(gpa):
+        iovas = self.iovas(gpa)
+        for iova in iovas:
             failed = self.policy.map_fault is MapFault.UNMAP
             done = 0 if failed else self.table.unmap(iova, size)
             self.emit(
@@ -134,5 +135,5 @@ class VfioContainer:
             )
             if failed:
                 raise VfioError("unmap")
-        if self.policy.invalidate:
+        if iovas and self.policy.invalidate:
             self.driver.invalidate(VMID)

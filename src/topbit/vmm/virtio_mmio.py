@@ -127,7 +127,7 @@ class VirtioMmio:
         """Take a 32-bit value that the driver stores at `offset`."""
         value &= 0xFFFF_FFFF
         if offset == _NOTIFY:
-            self._notify(value)
+            self.serve(value)
         elif offset == _ACK:
             self.pending &= ~value
             self._show(_ISR)
@@ -176,20 +176,21 @@ class VirtioMmio:
             old = getattr(queue, area) & ~(0xFFFF_FFFF << shift)
             setattr(queue, area, old | value << shift)
 
-    def _notify(self, index: int) -> None:
+    def serve(self, index: int) -> None:
+        """Serve queue `index`: the driver notified it, or the device has something for it."""
         if index >= len(self.queues) or self.status & Status.NEEDS_RESET:
             return
         queue = self.queues[index]
         if not queue.ready or not self.status & Status.DRIVER_OK:
             return
         try:
-            served = self.backend.serve(index, queue)
+            interrupt = self.backend.serve(index, queue) and queue.wants_interrupt()
         except VirtqueueError as error:
             self.error = str(error)
             self.status |= Status.NEEDS_RESET
             self._interrupt(CONFIG_CHANGE)
             return
-        if served:
+        if interrupt:
             self._interrupt(USED_BUFFER)
 
     def _interrupt(self, reason: int) -> None:

@@ -57,8 +57,8 @@ class Virtqueue:
     next_avail: int = 0
     next_used: int = 0
 
-    def chains(self) -> Iterator[tuple[int, list[Buffer]]]:
-        """Which chains are available: (head, buffers)?
+    def chains(self, limit: int | None = None) -> Iterator[tuple[int, list[Buffer]]]:
+        """Which chains are available, at most `limit` of them: (head, buffers)?
 
         Raises:
             VirtqueueError: the ring makes no sense, or DMA refused it.
@@ -67,10 +67,12 @@ class Virtqueue:
             ring = self.dma.window(self.avail, virtio.AVAIL_HEADER + 2 * self.size, "r")
             (available,) = _U16.unpack_from(ring, 2)
             waiting = (available - self.next_avail) & 0xFFFF
-            if not waiting:
-                return
             if waiting > self.size:
                 raise VirtqueueError(f"avail.idx {available} is more than a ring ahead")
+            if limit is not None:
+                waiting = min(waiting, limit)
+            if not waiting:
+                return
             table = self.dma.window(self.desc, virtio.DESC_SIZE * self.size, "r")
             for _ in range(waiting):
                 slot = virtio.AVAIL_HEADER + 2 * (self.next_avail % self.size)
@@ -91,6 +93,18 @@ class Virtqueue:
             if not flags & virtio.DESC_F_NEXT:
                 return buffers
             index = following
+
+    def wants_interrupt(self) -> bool:
+        """Does the driver want to hear of what was completed?
+
+        Raises:
+            VirtqueueError: DMA refused the ring.
+        """
+        try:
+            (flags,) = _U16.unpack(self.dma.read(self.avail, 2))
+        except DmaError as error:
+            raise VirtqueueError(str(error)) from error
+        return not flags & virtio.AVAIL_F_NO_INTERRUPT
 
     def complete(self, head: int, written: int) -> None:
         """Tell the driver that the chain is done and how many bytes the device wrote.

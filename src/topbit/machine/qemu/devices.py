@@ -28,6 +28,11 @@ MODULES = {
     "e1000e": ("e1000e",),
     "edu": (),
 }
+VIRTIO_MODULES = {
+    "virtio-blk": "virtio_blk",
+    "virtio-net": "virtio_net",
+    "virtio-rng": "virtio-rng",
+}
 DISKS, WIRES = ("nvme", "virtio-blk"), ("virtio-net", "e1000e")
 SLOTS = 31  # of the root bus; slot 0 is the host bridge
 
@@ -104,3 +109,18 @@ class PciDevice:
             return [*arguments, "-device", f"{device},addr=0x{self.slot:x}"]
         port = f"pcie-root-port,id=port{self.slot},chassis={self.slot},addr=0x{self.slot:x}"
         return [*arguments, "-device", port, "-device", f"{device},bus=port{self.slot},addr=0"]
+
+
+def hub(wire: int, forward: str) -> list[str]:
+    """Which options of QEMU join a datagram socket with its user network?
+
+    Args:
+        wire: the socket's descriptor: one datagram, one frame.
+        forward: as of `PciDevice`.
+    """
+    return [
+        *("-netdev", f"user,id=user,restrict=on,{forward}"),
+        *("-netdev", f"dgram,id=wire,local.type=fd,local.str={wire}"),
+        *("-netdev", "hubport,id=port0,hubid=0,netdev=user"),
+        *("-netdev", "hubport,id=port1,hubid=0,netdev=wire"),
+    ]

@@ -59,7 +59,7 @@ def refuse_impossible(scenario: Scenario) -> None:
             )
     if len(scenario.device) > MOST_DEVICES:
         raise UsageError(f"QEMU's root bus takes {MOST_DEVICES} devices", where="device")
-    if sum(d.model in devices.WIRES and d.kind == "assigned" for d in scenario.device) > 1:
+    if sum(d.model in devices.WIRES for d in scenario.device) > 1:
         raise UsageError("one network device is as many as a run can check", where="device.model")
 
 

@@ -20,7 +20,7 @@ from topbit.events import Emit, Event
 from topbit.machine.qemu import boot, knock, trusted_stream
 from topbit.machine.qemu.devices import PciDevice
 from topbit.machine.qemu.devicetree import realm_tree
-from topbit.machine.qemu.emulated import EmulatedDevice
+from topbit.machine.qemu.emulated import EmulatedDevice, Wire
 from topbit.machine.qemu.image import Image
 from topbit.machine.qemu.its import ItsFrame, RedistributorFrame
 from topbit.machine.qemu.knock import Knock
@@ -33,6 +33,7 @@ from topbit.machine.qemu.layout import (
     MIB,
     Layout,
 )
+from topbit.machine.qemu.line import Line
 from topbit.machine.qemu.mailbox import TLBI_ALL, Mailbox
 from topbit.machine.qemu.process import DOORBELL_UART, RAM_BASE
 from topbit.machine.qemu.realm import RealmCpus
@@ -114,6 +115,7 @@ class QemuHost:
     - `__init__`: memory, RMM, SMMU tables, and a Realm that is NEW with kernel and initramfs in
       it; needs no QEMU.
     - `cpus` takes the traps; at the first one the device tree is added, the Realm activated.
+    - `wires`: by file descriptor, what is to be done when it becomes readable.
 
     Args:
         shape: the Realm.
@@ -190,6 +192,8 @@ class QemuHost:
         self._vdevs: dict[int, rmi_da.Assigned] = {}
         self._accepted = False
         self._full = self._said_lost = False
+        self.line = Line(self.cpus.at_resume, self._mailbox)
+        self.wires: dict[int, Wire] = {}
         self._create()
         for device in shape.emulated:
             device.attach(self)

@@ -9,6 +9,7 @@ the run ends, what was recorded until then is kept, and QEMU is gone.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import select
 import threading
@@ -188,13 +189,19 @@ class QemuMachine:
         poll = select.poll()
         poll.register(self.traps, select.POLLIN)
         poll.register(self.process.pidfd, select.POLLIN)
+        wires = self.host.wires
+        for descriptor in wires:
+            poll.register(descriptor, select.POLLIN)
+        self.host.line.send = self._send
         done_at: float | None = None
         seen, looked = 0, 0.0
         while self.host.cpus.ended is None:
             for descriptor, _ in poll.poll(_TICK * 1000):
                 if descriptor == self.process.pidfd:
                     return self._qemu_ended()
-                if not self.traps.ready():
+                if descriptor in wires:
+                    wires[descriptor].ready()
+                elif not self.traps.ready():
                     poll.unregister(self.traps)  # QEMU is going; the pidfd tells when
             now = time.monotonic()
             if stop.is_set():
@@ -211,6 +218,10 @@ class QemuMachine:
             if done_at is not None and now > done_at + _GRACE:
                 return "done"
         return self.host.cpus.ended
+
+    def _send(self, data: bytes) -> None:
+        with contextlib.suppress(OSError):  # QEMU is going, or the guest lets the line be up
+            self.process.doorbell.send(data)
 
     def _qemu_ended(self) -> str:
         self.process.process.wait()

@@ -207,15 +207,28 @@ class Mailbox:
             what each of them left in its `b`: the result, where it has one.
 
         Raises:
-            RunError: the vCPU is gone, or does not finish them.
+            RunError: the vCPU is gone, does not finish them, or took an exception over one.
         """
         results: list[int] = []
         for start in range(0, len(ops), MAX_OPS):
             part = ops[start : start + MAX_OPS]
             self._answer(part, Code.YIELD)
             self._wait()
+            self.require_program()
             results += (self._words[_OPS + 3 * i + 2] for i in range(len(part)))
         return results
+
+    def require_program(self) -> None:
+        """Is the EL2 program itself well?
+
+        Raises:
+            RunError: it has taken an exception, as over an address where nothing is.
+        """
+        if self.reason < Reason.LOWER_SYNC:
+            raise RunError(
+                f"the EL2 program faulted on vCPU {self.index}: ESR 0x{self.esr:08x}, "
+                f"ELR 0x{self.elr:016x}, FAR 0x{self.far:016x}"
+            )
 
     def resume(self, ops: Ops = []) -> None:  # noqa: B006 - never changed
         """Let the vCPU carry out `ops` (at most MAX_OPS of them) and return to the guest."""

@@ -26,12 +26,15 @@ from topbit.machine.qemu.workload import Step
 from topbit.recording import DeviceFacts
 from topbit.scenario.scenario import RAM_BASE, DeviceSpec, Scenario, WorkloadSpec
 from topbit.vmm.virtio_blk import VirtioBlk
+from topbit.vmm.virtio_net import VirtioNet
+from topbit.vmm.virtio_rng import VirtioRng
 
 DISK_BYTES = 16 * MIB
 HALF = DISK_BYTES // 2
 LAST = DISK_BYTES - MIB  # where the second copy is written
 SMALL_READS = 64 * 4096  # bytes that `copy_blocks` reads 4 KiB at a time
 SENT = 64 << 10
+MAC = bytes.fromhex("525400123456")  # of an emulated network card, as QEMU's first has it
 COPY_LIMIT = 20  # seconds; a copy takes one
 
 
@@ -83,12 +86,14 @@ class Part:
     @property
     def drivers(self) -> tuple[str, ...]:
         """Which modules does the guest need? The last one is the device's own."""
-        return devices.MODULES[self.pci.model] if self.pci else ("virtio_mmio", "virtio_blk")
+        if self.pci:
+            return devices.MODULES[self.pci.model]
+        return "virtio_mmio", devices.VIRTIO_MODULES[self.spec.model]
 
     @property
     def described(self) -> str:
         """What is it, for people?"""
-        return f"{self.pci.model if self.pci else 'virtio-blk in the VMM'} at {self.name}"
+        return f"{self.pci.model if self.pci else f'{self.spec.model} in the VMM'} at {self.name}"
 
     def facts(self) -> DeviceFacts:
         """What do rules want to know about it?"""
@@ -230,14 +235,22 @@ class WirePart(Part):
             f"guestfwd=tcp:{workload.ECHO_ADDRESS}:{workload.ECHO_PORT + i}-chardev:echo{i}"
             for i in range(2)
         )
-        pci = PciDevice(spec.model, slot, forward=forward, trusted=spec.trusted)
-        super().__init__(spec, pci)
-        self.inherited = [theirs for _, theirs in self._wires]
-        self.options = tuple(
+        chardevs = [
             word
-            for i, theirs in enumerate(self.inherited)
+            for i, (_, theirs) in enumerate(self._wires)
             for word in ("-chardev", f"socket,id=echo{i},fd={theirs.fileno()}")
-        )
+        ]
+        device: PciDevice | EmulatedDevice
+        if spec.kind == "emulated":
+            wire = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+            chardevs += devices.hub(wire[1].fileno(), forward)
+            device = EmulatedDevice(slot, VirtioNet(wire[0], MAC))
+            self._wires.append(wire)
+        else:
+            device = PciDevice(spec.model, slot, forward=forward, trusted=spec.trusted)
+        super().__init__(spec, device)
+        self.inherited = [theirs for _, theirs in self._wires]
+        self.options = tuple(chardevs)
         self.steps = self._echo("ping", "echo", 0)
         self.steps += self._stress(work)
         self.again = self._echo("ping-again", "echo-again", 1)
@@ -266,16 +279,21 @@ class WirePart(Part):
 
     def close(self) -> None:
         """End the connections."""
-        for theirs, peer in zip(self.inherited, self._peers, strict=True):
+        for theirs in self.inherited:
             theirs.close()
+        for peer in self._peers:
             peer.close()
+        if self.emulated and isinstance(self.emulated.backend, VirtioNet):
+            self.emulated.backend.wire.close()
 
 
 class RandomPart(Part):
     """A random number generator: the guest reads it. What comes cannot be compared."""
 
-    def __init__(self, spec: DeviceSpec, pci: PciDevice, work: WorkloadSpec) -> None:
-        super().__init__(spec, pci)
+    def __init__(
+        self, spec: DeviceSpec, device: PciDevice | EmulatedDevice, work: WorkloadSpec
+    ) -> None:
+        super().__init__(spec, device)
         self.steps = [workload.read_random(f"random-{spec.name}")]
         self.steps += self._stress(work)
         self.again = [workload.read_random(f"random-again-{spec.name}")]
@@ -305,8 +323,8 @@ def part_of(spec: DeviceSpec, number: int, scenario: Scenario, payload: bytes) -
     `payload`: the content of the guest's `workload.PAYLOAD`.
     """
     work = scenario.workload
-    if spec.kind == "emulated":
-        return DiskPart(spec, number, Medium(Disk(number, DISK_BYTES)), work)
+    if spec.kind == "emulated" and spec.model == "virtio-rng":
+        return RandomPart(spec, EmulatedDevice(number, VirtioRng()), work)
     if spec.model in devices.WIRES:
         return WirePart(spec, number, work, payload)
     if spec.model in devices.DISKS and spec.habit == "good":

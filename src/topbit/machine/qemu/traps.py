@@ -6,12 +6,9 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
-from topbit.errors import RunError
-from topbit.machine.qemu.mailbox import Mailbox, Reason
+from topbit.machine.qemu.mailbox import Mailbox
 
 Handler: TypeAlias = Callable[[Mailbox], None]
-
-_TRAMPOLINE_FAULTS = range(Reason.CURRENT_SYNC_SP0, Reason.LOWER_SYNC)
 
 
 class TrapLoop:
@@ -59,9 +56,5 @@ class TrapLoop:
 
     def _serve(self, mailbox: Mailbox) -> None:
         self.traps += 1
-        if mailbox.reason in _TRAMPOLINE_FAULTS:
-            raise RunError(
-                f"the EL2 program faulted on vCPU {mailbox.index}: ESR 0x{mailbox.esr:08x}, "
-                f"ELR 0x{mailbox.elr:016x}, FAR 0x{mailbox.far:016x}"
-            )
+        mailbox.require_program()
         self._handler(mailbox)
