@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import polars
@@ -8,6 +10,7 @@ import pytest
 from topbit.errors import InputError
 from topbit.events import Event
 from topbit.recording import DeviceFacts, Platform, Recording, Unparsed
+from topbit.recording.recording import require_place
 from topbit.recording.schema import COLUMNS, KINDS
 
 PLATFORM = Platform(
@@ -62,6 +65,31 @@ def test_writing_replaces_at_once_and_leaves_nothing_behind(tmp_path: Path) -> N
 def test_a_place_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"nowhere.*cannot write"):
         Recording.of_events(PLATFORM, EVENTS).write(tmp_path / "nowhere" / "run.parquet")
+
+
+def test_a_device_is_not_replaced() -> None:
+    """As root the rename over /dev/null would succeed."""
+    with pytest.raises(InputError, match=r"/dev/null: cannot write: .*no file"):
+        require_place(Path("/dev/null"))
+
+
+def test_a_full_disk_is_a_clear_error_and_leaves_nothing(tmp_path: Path) -> None:
+    """A limit of the file size stands for the disk; it is the process's, so one of its own."""
+    code = (
+        "import resource, signal, sys\n"
+        "from pathlib import Path\n"
+        "from topbit.cli import main\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
+        "sys.exit(main(['run', 'seed', '-o', sys.argv[1]]))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "x.parquet")], capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert "x.parquet: cannot write: File too large" in done.stderr
+    assert done.stdout.endswith("verdict: no violation\n")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("kept", [0, 3, 4, 11, 100, -1, -4, -40])

@@ -7,6 +7,7 @@ heavy is imported inside `run`, so that `topbit --help` stays instant.
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import os
 import sys
@@ -40,6 +41,9 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run topbit; returns the exit status."""
     args = parser().parse_args(argv)
@@ -54,6 +58,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader of a pipe went away: nothing is wrong, and nothing more to say.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print(f"topbit: the output is incomplete: {error.strerror}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("topbit: interrupted", file=sys.stderr)
         return 130

@@ -47,9 +47,12 @@ def run(args: argparse.Namespace) -> int:
         run_qemu.refuse_for_model(args)
     if args.scenario is None and not qemu:
         return _matrix(args)
+    from topbit.recording.recording import require_place
     from topbit.scenario import find, override
 
     scenario = find(args.scenario or "seed")
+    if args.output:
+        require_place(args.output)
     for setting in args.settings:
         scenario = override(scenario, setting)
     if qemu:
@@ -61,10 +64,12 @@ def run(args: argparse.Namespace) -> int:
 
     machine = ModelMachine(scenario)
     recording = machine.run()
-    if args.output:
-        recording.write(args.output)
     report = Report.of(recording)
-    show([report], args.format)
+    try:
+        if args.output:
+            recording.write(args.output)
+    finally:
+        show([report], args.format)
     if not machine.died:
         return report.checked.exit_status
     died = GuestDiedError(

@@ -110,6 +110,8 @@ def run(args: argparse.Namespace, scenario: Scenario) -> int:
         raise UsageError(f"{cpus} vCPUs", where="--cpus", mend=f"give 1 to {MAX_VCPUS}")
     refuse_impossible(scenario)
     own = OwnSystem(args.initrd, args.rootfs, args.rootfs_write, args.command or "")
+    if args.log:
+        _require_log(args.log)
     kernel = choose_kernel(
         args.kernel or kernel_of(scenario, KERNEL),
         args.modules,
@@ -126,8 +128,6 @@ def run(args: argparse.Namespace, scenario: Scenario) -> int:
         append=f"{append} {gdb.NO_KASLR}" if args.gdb else append,
     ) as prepared:
         outcome = _serve(args, prepared)
-    if args.output:
-        outcome.recording.write(args.output)
     from topbit.cli.check import show
     from topbit.report import Report
 
@@ -135,9 +135,22 @@ def run(args: argparse.Namespace, scenario: Scenario) -> int:
     if args.command and step is not None and not args.console:
         print(step.log, end="", file=sys.stderr)
     report = Report.of(outcome.recording)
-    show([report], args.format)
-    sys.stdout.flush()
+    try:
+        if args.output:
+            outcome.recording.write(args.output)
+    finally:
+        show([report], args.format)
+        sys.stdout.flush()
     return report.checked.exit_status or _without_violation(outcome, args)
+
+
+def _require_log(path: Path) -> None:
+    from topbit.errors import InputError
+
+    try:
+        path.open("ab").close()
+    except OSError as error:
+        raise InputError(f"cannot write: {error.strerror}", where=f"--log {path}") from error
 
 
 def _serve(args: argparse.Namespace, prepared: ScenarioRun) -> Outcome:

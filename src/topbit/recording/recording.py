@@ -6,6 +6,7 @@ the file's metadata. Any tool that reads Parquet reads the table.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import tempfile
@@ -30,6 +31,19 @@ SMALLEST = 12
 """Bytes of the two magics and the footer's length, without which no Parquet file is whole."""
 
 _row = attrgetter(*COLUMNS)
+
+
+def require_place(path: Path) -> None:
+    """Can a recording be stored there, as far as can be seen before there is one?
+
+    Raises:
+        InputError: it cannot: no such folder, no right to write there, or no file but a device.
+    """
+    if path.exists() and not path.is_file():
+        raise InputError("cannot write: it is there already, and no file", where=str(path))
+    if not os.access(path.parent, os.W_OK):
+        why = "may not be written to" if path.parent.exists() else "does not exist"
+        raise InputError(f"cannot write: the folder {why}", where=str(path))
 
 
 class Recording:
@@ -76,6 +90,9 @@ class Recording:
             InputError: the place cannot be written.
         """
         path = Path(path)
+        require_place(path)
+        # polars itself says of a full disk "invalid thrift", so it writes to memory.
+        stored = io.BytesIO()
         metadata = {FORMAT_KEY: FORMAT, PLATFORM_KEY: json.dumps(self.platform.to_dict())}
         try:
             descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
@@ -83,7 +100,8 @@ class Recording:
         except OSError as error:
             raise InputError(f"cannot write: {error.strerror}", where=str(path)) from error
         try:
-            self.frame.write_parquet(name, metadata=metadata)
+            self.frame.write_parquet(stored, metadata=metadata)
+            Path(name).write_bytes(stored.getbuffer())
             # mkstemp gives 0600; a recording gets what any new file would get.
             umask = os.umask(0)
             os.umask(umask)
