@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import shutil
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -144,6 +145,19 @@ def run(args: argparse.Namespace, scenario: Scenario) -> int:
     return report.checked.exit_status or _without_violation(outcome, args)
 
 
+def _debugger() -> str:
+    """Which gdb can be named? The one that is there; else the name that it has on Debian."""
+    from topbit.errors import MissingToolError
+    from topbit.machine.qemu import debian
+
+    try:
+        path = str(debian.find("gdb"))
+    except MissingToolError as missing:
+        _note(str(missing))
+        return "gdb-multiarch"
+    return "gdb-multiarch" if path == shutil.which("gdb-multiarch") else path
+
+
 def _require_log(path: Path) -> None:
     from topbit.errors import InputError
 
@@ -165,7 +179,7 @@ def _serve(args: argparse.Namespace, prepared: ScenarioRun) -> Outcome:
         port = gdb.free_port()
         symbols = args.gdb if args.gdb.name else None
         options = gdb.options(port)
-        _note(f"the guest waits for a debugger: {gdb.command(port, symbols)}")
+        _note(f"the guest waits for a debugger: {gdb.command(port, symbols, _debugger())}")
         timeout = args.timeout
     shown = args.console or prepared.own.boots
     watch = _progress if sys.stderr.isatty() and not shown else _silence
