@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 
-from topbit.arch.smmuv3 import Gerror, Reg
 from topbit.events import Emit, Event
 from topbit.machine.qemu import boot, knock, trusted_stream
 from topbit.machine.qemu.devices import PciDevice
@@ -37,13 +36,13 @@ from topbit.machine.qemu.line import Line
 from topbit.machine.qemu.mailbox import TLBI_ALL, Mailbox
 from topbit.machine.qemu.process import DOORBELL_UART, RAM_BASE
 from topbit.machine.qemu.realm import RealmCpus
+from topbit.machine.qemu.smmu_events import SmmuEvents
 from topbit.machine.qemu.smmu_port import QemuSmmuPort
 from topbit.machine.qemu.trusted_stream import FirstCpu, RealmStreams
 from topbit.memory import PhysicalMemory
 from topbit.rmm import Granules, Rmm
 from topbit.scenario.scenario import HostSpec
 from topbit.smmu.io_pgtable import PageRange, Stage2Table
-from topbit.smmu.recorded import event_of
 from topbit.vmm import rmi_da
 from topbit.vmm.arm_smmu_v3 import ArmSmmuV3
 from topbit.vmm.convert import runs
@@ -191,7 +190,8 @@ class QemuHost:
             )
         self._vdevs: dict[int, rmi_da.Assigned] = {}
         self._accepted = False
-        self._full = self._said_lost = False
+        names = {device.sid: device.name for device in shape.pci}
+        self._events = SmmuEvents(self.port, self.smmu, names, shape.host.reads_events, emit)
         self.line = Line(self.cpus.at_resume, self._mailbox)
         self.wires: dict[int, Wire] = {}
         self._create()
@@ -285,43 +285,17 @@ class QemuHost:
         if not self.cpus.recs:
             self._finish()
         self.port.flush()
-        if self._full:
-            self._look_for_loss()
+        self._events.at_el2()
 
     def collect(self) -> None:
-        """Emit what the SMMU recorded since the last time.
-
-        A host that does not read its event queue leaves the records there; they are looked at
-        all the same.
-        """
-        if not self.shape.smmu:
-            return
-        self._full = not self._said_lost and (self._full or self.port.full)
-        names = {device.sid: device.name for device in self.shape.pci}
-        for record in self.smmu.events(free=self.shape.host.reads_events):
-            event = event_of(record)
-            event.device = names.get(record.StreamID)
-            self.emit(event)
+        """Emit what the SMMU recorded since the last time."""
+        if self.shape.smmu:
+            self._events.collect()
 
     @property
     def perhaps_lost(self) -> bool:
-        """Was the event queue full, and nobody could ask the SMMU whether it lost records?"""
-        return self._full and not self._said_lost
-
-    def _look_for_loss(self) -> None:
-        """Ask the SMMU whether it lost records of events while its queue was full.
-
-        QEMU's says so by GERROR.EVENTQ_ABT_ERR, not by EVENTQ_PROD.OVFLG (IHI0070 7.4).
-        """
-        error = self.port.read_reg(Reg.GERROR)
-        if (error ^ self.port.read_reg(Reg.GERRORN)) & Gerror.EVENTQ_ABT_ERR:
-            if not self._said_lost:
-                size = f"{self.shape.host.event_queue} entries"
-                said = f"the event queue of {size} was full: GERROR.EVENTQ_ABT_ERR"
-                self.emit(Event("smmu", "smmu_lost", status="lost", detail=said))
-            self._said_lost = True
-        if self._said_lost or self.shape.host.reads_events:
-            self._full = False
+        """May the SMMU have lost records of events, unknown to anybody?"""
+        return self._events.perhaps_lost
 
     def _finish(self) -> None:
         """Add the device tree and the vCPUs, and let the Realm run."""
