@@ -31,8 +31,8 @@ def test_steps_have_lines_of_their_own_and_rates() -> None:
         payload("ok", "r", MIB, "step=copy-a|seconds=2.000000"),
         payload("ok", "w", MIB, "step=again-a"),
     ) == [
-        "d copy-a: 2 MiB to the guest right at 4.0 MiB/s by the guest's clock; "
-        "1 MiB from the guest right at 0.5 MiB/s by the guest's clock",
+        "d copy-a: 2 MiB to the guest right, 4.0 MiB/s; "
+        "1 MiB from the guest right, 0.5 MiB/s (rates by the guest's clock)",
         "d again-a: 1 MiB to the guest right",
     ]
 

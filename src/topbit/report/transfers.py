@@ -62,11 +62,16 @@ def transfers(recording: Recording) -> tuple[Transfers, ...]:
 
 def lines(found: Sequence[Transfers]) -> list[str]:
     """How are they told? One line for each device's step."""
-    steps: dict[tuple[str, str], list[str]] = {}
+    steps: dict[tuple[str, str], list[Transfers]] = {}
     for entry in found:
-        steps.setdefault((entry.device, entry.step), []).append(_told(entry))
+        steps.setdefault((entry.device, entry.step), []).append(entry)
+    clock = " (rates by the guest's clock)"
     return [
-        f"{device} {step}".rstrip() + ": " + "; ".join(t) for (device, step), t in steps.items()
+        f"{device} {step}".rstrip()
+        + ": "
+        + "; ".join(map(_told, entries))
+        + clock * any(entry.rate for entry in entries)
+        for (device, step), entries in steps.items()
     ]
 
 
@@ -77,7 +82,7 @@ def _told(entry: Transfers) -> str:
         ends = "".join(present)
     else:
         ends = ", ".join(f"{count} {word}" for word, count in present.items())
-    rate = f" at {entry.rate:.1f} MiB/s by the guest's clock" if entry.rate else ""
+    rate = f", {entry.rate:.1f} MiB/s" if entry.rate else ""
     return f"{_amount(entry.size)} {WAYS[entry.direction]} {ends}{rate}"
 
 
