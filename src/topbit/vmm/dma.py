@@ -89,17 +89,22 @@ class EmulatedDma:
         """
         self.window(address, len(data), "w")[:] = data
 
-    def window(self, address: int, size: int, direction: str) -> memoryview:
+    def window(self, address: int, size: int, direction: str, *, again: bool = False) -> memoryview:
         """Which live bytes does the device reach, to read ("r") or to write ("w")?
 
         For use at once, not to be kept: they may be private after the guest has run. The guest
         may change them meanwhile on another vCPU: what is checked must have been copied before.
 
+        Args:
+            again: it was recorded that the device goes there: only a refusal is news.
+
         Raises:
             DmaError: no guest memory there, not shared, or refused by granule protection.
         """
-        ipa = self.canonical(address)
+        ipa = address & self._kept
         status, pa = self._reach(address, ipa, size)
+        if again and status == "ok" and pa is not None:
+            return self.memory.view(pa, size)
         self.emit(
             Event(
                 "vmm",

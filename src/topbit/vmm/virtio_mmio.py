@@ -19,7 +19,7 @@ FEATURES = 1 << virtio.VIRTIO_F_VERSION_1 | 1 << virtio.VIRTIO_F_ACCESS_PLATFORM
 USED_BUFFER, CONFIG_CHANGE = 1, 2
 PAGE = 4096
 _U32 = struct.Struct("<I")
-_NOTIFY, _ACK, _ISR = int(Mmio.QueueNotify), int(Mmio.InterruptACK), (int(Mmio.InterruptStatus),)
+_NOTIFY, _ACK, _ISR = int(Mmio.QueueNotify), int(Mmio.InterruptACK), int(Mmio.InterruptStatus)
 # Registers whose value follows from what the driver writes.
 _CHANGING = tuple(
     map(
@@ -129,8 +129,7 @@ class VirtioMmio:
         if offset == _NOTIFY:
             self.serve(value)
         elif offset == _ACK:
-            self.pending &= ~value
-            self._show(_ISR)
+            self._set_pending(self.pending & ~value)
             self.interrupt(bool(self.pending))
         else:
             self._configure(offset, value)
@@ -188,12 +187,17 @@ class VirtioMmio:
         except VirtqueueError as error:
             self.error = str(error)
             self.status |= Status.NEEDS_RESET
+            self._show(_CHANGING)
             self._interrupt(CONFIG_CHANGE)
             return
         if interrupt:
             self._interrupt(USED_BUFFER)
 
     def _interrupt(self, reason: int) -> None:
-        self.pending |= reason
-        self._show(_CHANGING if reason == CONFIG_CHANGE else _ISR)
+        self._set_pending(self.pending | reason)
         self.interrupt(True)
+
+    def _set_pending(self, pending: int) -> None:
+        self.pending = pending
+        if self.page is not None:
+            _U32.pack_into(self.page, _ISR, pending)

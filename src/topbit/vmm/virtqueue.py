@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from topbit.arch import virtio
@@ -56,6 +56,7 @@ class Virtqueue:
     ready: bool = False
     next_avail: int = 0
     next_used: int = 0
+    _recorded: set[tuple[int, int, str]] = field(default_factory=set)
 
     def chains(self, limit: int | None = None) -> Iterator[tuple[int, list[Buffer]]]:
         """Which chains are available, at most `limit` of them: (head, buffers)?
@@ -64,7 +65,7 @@ class Virtqueue:
             VirtqueueError: the ring makes no sense, or DMA refused it.
         """
         try:
-            ring = self.dma.window(self.avail, virtio.AVAIL_HEADER + 2 * self.size, "r")
+            ring = self._area(self.avail, virtio.AVAIL_HEADER + 2 * self.size, "r")
             (available,) = _U16.unpack_from(ring, 2)
             waiting = (available - self.next_avail) & 0xFFFF
             if waiting > self.size:
@@ -73,7 +74,7 @@ class Virtqueue:
                 waiting = min(waiting, limit)
             if not waiting:
                 return
-            table = self.dma.window(self.desc, virtio.DESC_SIZE * self.size, "r")
+            table = self._area(self.desc, virtio.DESC_SIZE * self.size, "r")
             for _ in range(waiting):
                 slot = virtio.AVAIL_HEADER + 2 * (self.next_avail % self.size)
                 (head,) = _U16.unpack_from(ring, slot)
@@ -81,6 +82,13 @@ class Virtqueue:
                 yield head, self._chain(table, head)
         except DmaError as error:
             raise VirtqueueError(str(error)) from error
+
+    def _area(self, address: int, size: int, direction: str) -> memoryview:
+        """Which bytes are this area of the ring? Recorded once: it is used at each turn."""
+        area = address, size, direction
+        window = self.dma.window(*area, again=area in self._recorded)
+        self._recorded.add(area)
+        return window
 
     def _chain(self, table: memoryview, head: int) -> list[Buffer]:
         buffers: list[Buffer] = []
@@ -101,7 +109,9 @@ class Virtqueue:
             VirtqueueError: DMA refused the ring.
         """
         try:
-            (flags,) = _U16.unpack(self.dma.read(self.avail, 2))
+            (flags,) = _U16.unpack_from(
+                self._area(self.avail, virtio.AVAIL_HEADER + 2 * self.size, "r")
+            )
         except DmaError as error:
             raise VirtqueueError(str(error)) from error
         return not flags & virtio.AVAIL_F_NO_INTERRUPT
@@ -114,7 +124,7 @@ class Virtqueue:
         """
         size = virtio.USED_HEADER + virtio.USED_ELEM_SIZE * self.size
         try:
-            ring = self.dma.window(self.used, size, "w")
+            ring = self._area(self.used, size, "w")
         except DmaError as error:
             raise VirtqueueError(str(error)) from error
         slot = virtio.USED_HEADER + virtio.USED_ELEM_SIZE * (self.next_used % self.size)
