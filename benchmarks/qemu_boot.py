@@ -25,9 +25,9 @@ from tempfile import TemporaryDirectory
 
 from topbit.machine.qemu import debian, initramfs, kernels, workload
 from topbit.machine.qemu.console import Console
+from topbit.machine.qemu.disk_part import DiskPart
 from topbit.machine.qemu.init import BUNDLE_BEGIN, INIT, plan_files
 from topbit.machine.qemu.integrity import MIB
-from topbit.machine.qemu.parts import DiskPart
 from topbit.machine.qemu.scenario_run import ScenarioRun
 from topbit.machine.qemu.workload import Step
 from topbit.scenario.builtin import builtin

@@ -10,7 +10,6 @@ arrived, are put together on the guest's clock.
 from __future__ import annotations
 
 import dataclasses
-import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,28 +17,25 @@ from pathlib import Path
 
 from topbit.errors import InputError, UsageError
 from topbit.machine.model import policies
-from topbit.machine.qemu import attested, clock, initramfs, kernels, knock, workload
+from topbit.machine.qemu import attested, clock, kernels
 from topbit.machine.qemu.conversions import leaks
 from topbit.machine.qemu.evidence import Evidence, read_evidence
 from topbit.machine.qemu.feasible import refuse_impossible, refuse_other_conventions
 from topbit.machine.qemu.guest_report import GuestReport, read_report, step_events, troubles
+from topbit.machine.qemu.guest_system import GuestSystem
 from topbit.machine.qemu.host import GuestImage, RealmShape
-from topbit.machine.qemu.init import INIT, plan_files
 from topbit.machine.qemu.kernels import Kernel
 from topbit.machine.qemu.layout import ITS_DOORBELL
 from topbit.machine.qemu.machine import QemuMachine, Run
-from topbit.machine.qemu.own_system import OwnSystem, file_systems
-from topbit.machine.qemu.parts import Part, agenda, part_of
+from topbit.machine.qemu.own_system import OwnSystem
+from topbit.machine.qemu.part import Part
+from topbit.machine.qemu.parts import part_of
 from topbit.machine.qemu.terminal import Terminal
-from topbit.machine.qemu.workload import Step
 from topbit.machine.strikes import missed
 from topbit.recording import Platform, Recording
-from topbit.scenario.scenario import MIB, RAM_BASE, GuestSpec, Scenario
+from topbit.scenario.scenario import MIB, RAM_BASE, Scenario
 
 LEAST_RAM_MIB = 1024
-SLOT = 2048  # bytes: IO_TLB_SIZE
-# NVMe with SGLs corrupts bounced reads before a54afbc8a213 (6.18.15 lacks it, 7.2 has it).
-SGL_FIXED = (7, 0)
 DEATH = re.compile(
     r"Kernel panic - not syncing.*|Internal error: .*|Unable to handle kernel .*|"
     r"Synchronous External Abort.*"
@@ -102,9 +98,6 @@ class ScenarioRun:
         self.scenario = scenario
         self.kernel = kernel
         self.own = own or OwnSystem()
-        self.append = append
-        self.challenge = os.urandom(64)
-        self.notes: list[str] = []
         image = kernel.read()
         busybox = kernels.busybox()
         payload = busybox.read_bytes()
@@ -112,11 +105,12 @@ class ScenarioRun:
         try:
             for number, spec in enumerate(scenario.device, 1):
                 self.parts.append(part_of(spec, number, scenario, payload))
-            self.disk = self.own.disk(len(self.parts) + 1, scenario.realm.ipa_bits)
-            if self.disk:
-                self.parts.append(self.disk)
-            archive = self._initramfs(busybox, self._steps(interactive))
-            self.guest = GuestImage(image, archive, self._command_line())
+            disk = self.own.disk(len(self.parts) + 1, scenario.realm.ipa_bits)
+            if disk:
+                self.parts.append(disk)
+            self.system = GuestSystem(scenario, kernel, self.own, self.parts, disk, append)
+            archive = self.system.initramfs(busybox, self.system.steps(interactive))
+            self.guest = GuestImage(image, archive, self.system.command_line())
         except BaseException:
             self.close()
             raise
@@ -191,76 +185,6 @@ class ScenarioRun:
             self.rmm, self.rd = machine.host.rmm, machine.host.realm.rd
         return self._outcome(run)
 
-    def _steps(self, interactive: bool) -> list[Step]:
-        """What does topbit's init do in the guest?"""
-        scenario = self.scenario
-        work = scenario.workload
-        if self.own.boots:
-            if scenario.host.strikes or work.attest:
-                raise UsageError(
-                    "only topbit's own init in the guest does its part of that",
-                    where="workload.attest" if work.attest else "host",
-                    mend="leave --initrd and --rootfs away",
-                )
-            return []
-        steps = agenda(self.parts, work, self.kernel.tree())
-        if scenario.host.strikes:
-            strike = knock.script(1 << (scenario.realm.ipa_bits - 1))
-            first, *others = steps or [Step("strike", "")]
-            steps = [dataclasses.replace(first, script=strike + first.script), *others]
-        if work.attest:
-            attested.require()
-            steps.append(workload.attest(self.challenge))
-        if self.own.command:
-            steps.append(
-                self.own.command_step(self.disk.name)
-                if self.disk
-                else workload.run_command(self.own.command)
-            )
-        if interactive:
-            steps.append(workload.shell())
-        return steps
-
-    def _initramfs(self, busybox: Path, steps: list[Step]) -> bytes:
-        own, disk = self.own, self.disk.name if self.disk else ""
-        tree = self.kernel.tree()
-        drivers = [name for part in self.parts for name in part.drivers]
-        if self.scenario.workload.attest:
-            drivers += workload.ATTEST_DRIVERS
-        missing = [name for name in drivers if not tree.has(name)]
-        if missing and not own.initrd:
-            raise InputError(
-                f"Linux {self.kernel.release} has no driver {missing[0]}",
-                where=str(self.kernel.modules or self.kernel.image),
-                mend="--modules DIR names the modules of one's own kernel; Debian's full kernel "
-                "(--flavour full) has more drivers than its cloud kernel",
-            )
-        if own.boots:
-            return own.archive(busybox, tree, drivers, disk)
-        if disk:
-            drivers += file_systems(tree)
-        return initramfs.build(busybox, tree.closure(drivers), INIT, plan_files(steps))
-
-    def _command_line(self) -> str:
-        words = []
-        scenario = self.scenario
-        if scenario.guest.swiotlb_mib != GuestSpec().swiotlb_mib:
-            words.append(f"swiotlb={scenario.guest.swiotlb_mib * MIB // SLOT}")
-        if scenario.host.destroy_page == "shared":
-            words.append("oops=panic")  # else an oops under a spinlock leaves the vCPU spinning
-        nvme = any(part.pci and part.pci.model == "nvme" for part in self.parts)
-        old = kernels.version_of(self.kernel.release) < SGL_FIXED
-        if nvme and old and "nvme.sgl_threshold=" not in self.append:
-            words.append("nvme.sgl_threshold=0")
-            self.notes.append(
-                "NVMe runs without SGLs (nvme.sgl_threshold=0): before commit a54afbc8a213 the "
-                "driver leaves bounced reads unmapped; --append nvme.sgl_threshold=32768 shows it"
-            )
-        words += self.append.split()
-        if self.own.boots:
-            return workload.command_line(trace=(), extra=words)
-        return workload.command_line(extra=words)
-
     def _outcome(self, run: Run) -> Outcome:
         report = read_report(run.console)
         found = read_evidence(report, run.console)
@@ -290,14 +214,14 @@ class ScenarioRun:
         if token is None:
             return "the guest got no attestation token"
         realm = self.rmm.realm(self.rd)
-        wrong = attested.verify(token, self.rmm.attestor(), realm, self.challenge)
+        wrong = attested.verify(token, self.rmm.attestor(), realm, self.system.challenge)
         if wrong:
             return f"the guest's attestation token is WRONG: {wrong}"
         rim = realm.measurements.values[0].hex()
         return f"the guest's attestation token was verified; its RIM is {rim}"
 
     def _platform(self, run: Run, report: GuestReport, found: Evidence) -> Platform:
-        notes = [*self.notes, *run.notes]
+        notes = [*self.system.notes, *run.notes]
         if self.own.boots:
             notes.append(f"the guest's system is your own; it ended with: {run.ending}")
         else:

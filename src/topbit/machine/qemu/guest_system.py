@@ -1,0 +1,126 @@
+"""Which initramfs and which command line boot in the guest, for one scenario?"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+
+from topbit.errors import InputError, UsageError
+from topbit.machine.qemu import attested, initramfs, kernels, knock, workload
+from topbit.machine.qemu.init import INIT, plan_files
+from topbit.machine.qemu.kernels import Kernel
+from topbit.machine.qemu.own_system import OwnSystem, file_systems
+from topbit.machine.qemu.part import Part
+from topbit.machine.qemu.parts import agenda
+from topbit.machine.qemu.workload import Step
+from topbit.scenario.scenario import MIB, GuestSpec, Scenario
+
+SLOT = 2048  # bytes: IO_TLB_SIZE
+# NVMe with SGLs corrupts bounced reads before a54afbc8a213 (6.18.15 lacks it, 7.2 has it).
+SGL_FIXED = (7, 0)
+
+
+class GuestSystem:
+    """What is put together for the guest?
+
+    Attributes:
+        challenge: what the guest asks for its attestation token with.
+        notes: what a reader of the report must know of it.
+
+    Args:
+        scenario, kernel: what runs.
+        own: what the user brings along.
+        parts: the devices; `disk` is the one with the user's root file system, if any.
+        append: further words of the kernel's command line.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        kernel: Kernel,
+        own: OwnSystem,
+        parts: list[Part],
+        disk: Part | None,
+        append: str,
+    ) -> None:
+        self.scenario = scenario
+        self.kernel = kernel
+        self.own = own
+        self.parts = parts
+        self.disk = disk
+        self.append = append
+        self.challenge = os.urandom(64)
+        self.notes: list[str] = []
+
+    def steps(self, interactive: bool) -> list[Step]:
+        """What does topbit's init do in the guest?"""
+        scenario = self.scenario
+        work = scenario.workload
+        if self.own.boots:
+            if scenario.host.strikes or work.attest:
+                raise UsageError(
+                    "only topbit's own init in the guest does its part of that",
+                    where="workload.attest" if work.attest else "host",
+                    mend="leave --initrd and --rootfs away",
+                )
+            return []
+        steps = agenda(self.parts, work, self.kernel.tree())
+        if scenario.host.strikes:
+            strike = knock.script(1 << (scenario.realm.ipa_bits - 1))
+            first, *others = steps or [Step("strike", "")]
+            steps = [dataclasses.replace(first, script=strike + first.script), *others]
+        if work.attest:
+            attested.require()
+            steps.append(workload.attest(self.challenge))
+        if self.own.command:
+            steps.append(
+                self.own.command_step(self.disk.name)
+                if self.disk
+                else workload.run_command(self.own.command)
+            )
+        if interactive:
+            steps.append(workload.shell())
+        return steps
+
+    def initramfs(self, busybox: Path, steps: list[Step]) -> bytes:
+        """Which archive does the kernel unpack?"""
+        own, disk = self.own, self.disk.name if self.disk else ""
+        tree = self.kernel.tree()
+        drivers = [name for part in self.parts for name in part.drivers]
+        if self.scenario.workload.attest:
+            drivers += workload.ATTEST_DRIVERS
+        missing = [name for name in drivers if not tree.has(name)]
+        if missing and not own.initrd:
+            raise InputError(
+                f"Linux {self.kernel.release} has no driver {missing[0]}",
+                where=str(self.kernel.modules or self.kernel.image),
+                mend="--modules DIR names the modules of one's own kernel; Debian's full kernel "
+                "(--flavour full) has more drivers than its cloud kernel",
+            )
+        if own.boots:
+            return own.archive(busybox, tree, drivers, disk)
+        if disk:
+            drivers += file_systems(tree)
+        return initramfs.build(busybox, tree.closure(drivers), INIT, plan_files(steps))
+
+    def command_line(self) -> str:
+        """Which command line does the kernel get?"""
+        words = []
+        scenario = self.scenario
+        if scenario.guest.swiotlb_mib != GuestSpec().swiotlb_mib:
+            words.append(f"swiotlb={scenario.guest.swiotlb_mib * MIB // SLOT}")
+        if scenario.host.destroy_page == "shared":
+            words.append("oops=panic")  # else an oops under a spinlock leaves the vCPU spinning
+        nvme = any(part.pci and part.pci.model == "nvme" for part in self.parts)
+        old = kernels.version_of(self.kernel.release) < SGL_FIXED
+        if nvme and old and "nvme.sgl_threshold=" not in self.append:
+            words.append("nvme.sgl_threshold=0")
+            self.notes.append(
+                "NVMe runs without SGLs (nvme.sgl_threshold=0): before commit a54afbc8a213 the "
+                "driver leaves bounced reads unmapped; --append nvme.sgl_threshold=32768 shows it"
+            )
+        words += self.append.split()
+        if self.own.boots:
+            return workload.command_line(trace=(), extra=words)
+        return workload.command_line(extra=words)
