@@ -260,7 +260,9 @@ def test_drivers_that_are_bound_again_and_again_work_and_leave_nothing_shared() 
     assert len(shared) == 1
 
 
-@pytest.mark.parametrize("key", ["readers=1", "network_mib=1", "reloads=1", "unplug=true"])
+@pytest.mark.parametrize(
+    "key", ["readers=1", "network_mib=1", "reloads=1", "unplug=true", "hotplug=true"]
+)
 def test_work_that_only_a_real_kernel_does_is_refused(key: str) -> None:
     with pytest.raises(UsageError, match="--machine qemu"):
         ModelMachine(override(builtin("seed"), f"workload.{key}"))

@@ -208,7 +208,9 @@ def _load_the_reporting() -> None:
 def _without_violation(outcome: Outcome, args: argparse.Namespace) -> int:
     """Which exit status has a run without violation, and what is to be said?"""
     if outcome.complete:
-        return 0
+        if outcome.undone:
+            _note("no rule was violated, but not all of the guest's work went well: see the report")
+        return 3 if outcome.undone else 0
     if outcome.ending == "interrupted":
         _note("interrupted; the report is about what was recorded until then")
         return INTERRUPTED

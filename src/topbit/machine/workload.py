@@ -41,7 +41,7 @@ def refuse_other_work(work: WorkloadSpec) -> None:
     Raises:
         UsageError: there is.
     """
-    for name in ("readers", "network_mib", "reloads", "unplug", "attest"):
+    for name in ("readers", "network_mib", "reloads", "unplug", "hotplug", "attest"):
         if getattr(work, name):
             raise UsageError(
                 "the modelled guest has no processes, modules, network or PCI bus, only drivers",

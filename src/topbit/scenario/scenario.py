@@ -173,6 +173,8 @@ class WorkloadSpec:
         network_mib: MiB that are sent over each wire and come back; 0 for 64 KiB.
         reloads: how often each driver's module is unloaded and loaded.
         unplug: each PCI device is removed and found again by a rescan of its bus.
+        hotplug: each PCI device stands behind a root port of its own, and the host takes it out of
+            there and puts it in again.
         attest: the guest gets an attestation token (configfs-tsm).
     """
 
@@ -183,6 +185,7 @@ class WorkloadSpec:
     network_mib: int = 0
     reloads: int = 0
     unplug: bool = False
+    hotplug: bool = False
     attest: bool = False
 
 

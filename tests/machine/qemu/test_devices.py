@@ -24,7 +24,7 @@ def test_a_device_behind_a_root_port() -> None:
         "-device",
         "pcie-root-port,id=port5,chassis=5,addr=0x5",
         "-device",
-        "edu,dma_mask=0xffffffffffffffff,bus=port5,addr=0",
+        "edu,dma_mask=0xffffffffffffffff,id=plug5,bus=port5,addr=0",
     ]
 
 
@@ -44,3 +44,14 @@ def test_networks_are_cut_off_from_the_world() -> None:
 def test_what_makes_no_sense_is_refused(wrong) -> None:
     with pytest.raises(UsageError):
         wrong()
+
+
+def test_a_device_behind_a_root_port_can_be_plugged_again(tmp_path: Path) -> None:
+    """Its disk must not go with it, as a -drive would."""
+    device = PciDevice("nvme", 3, tmp_path / "a,b", bus=2)
+    words = device.arguments()
+    assert words[1].startswith("driver=raw,node-name=device3,file.driver=file,file.filename=")
+    assert words[1].endswith("a,,b")
+    assert (
+        words[-1] == device.plugged == "nvme,drive=device3,serial=device3,id=plug3,bus=port3,addr=0"
+    )

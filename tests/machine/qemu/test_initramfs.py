@@ -1,4 +1,3 @@
-import gzip
 import stat
 import subprocess
 from pathlib import Path
@@ -7,7 +6,7 @@ import needs
 import pytest
 
 from topbit.errors import InputError
-from topbit.machine.qemu.initramfs import Archive, build, join
+from topbit.machine.qemu.initramfs import Archive, build
 from topbit.machine.qemu.modules import Module
 
 BUSYBOX = b"\x7fELF\x02\x01".ljust(18, b"\0") + b"\xb7\0" + bytes(44)
@@ -69,17 +68,6 @@ def test_folders_come_before_what_is_in_them_and_once() -> None:
 
 def test_same_entries_same_bytes(busybox: Path) -> None:
     assert build(busybox, [], "x") == build(busybox, [], "x")
-
-
-@pytest.mark.parametrize("compress", [bytes, gzip.compress])
-def test_own_initrd_comes_first(compress: type[bytes], tmp_path: Path) -> None:
-    own, added = Archive(), Archive()
-    own.file("own", b"1")
-    added.file("added", b"2")
-    joined = join(compress(own.pack()), added.pack())
-    assert listed(joined) == ["own"]  # cpio stops at the first trailer, the kernel goes on
-    assert listed(joined[len(own.pack()) :]) == ["added"]
-    assert len(own.pack()) % 4 == 0
 
 
 def test_busybox_of_another_machine_is_refused(tmp_path: Path) -> None:

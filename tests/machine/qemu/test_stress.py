@@ -20,6 +20,7 @@ network_mib = 1
 rebinds = 10
 reloads = 2
 unplug = true
+hotplug = true
 attest = true
 [[device]]
 name = "nvme0"
@@ -55,7 +56,13 @@ def test_stress() -> None:
     steps = outcome.guest.steps
     assert {name: step.status for name, step in steps.items() if step.status} == {}
     assert {"reload-virtio-blk", "reload-virtio-net", "reload-virtio-rng"} <= set(steps)
-    assert {"unplug-0000-00-01-0", "again-nvme0", "again-virtio0", "echo-again"} <= set(steps)
+    assert {
+        "unplug-0000-01-00-0",
+        "replug-0000-04-00-0",
+        "again-nvme0",
+        "again-virtio0",
+        "echo-again",
+    } <= set(steps)
     assert steps["run"].log == "1\n3\n1\n"  # PSCI CPU_OFF and CPU_ON
 
     report = Report.of(outcome.recording)
@@ -72,6 +79,7 @@ def test_stress() -> None:
 
     notes = outcome.recording.platform.notes
     assert any("attestation token was verified; its RIM is" in note for note in notes)
+    assert outcome.recording.platform.devices["0000:02:00.0"].sid == 0x200
     assert not any("left behind" in note for note in notes)
     text = render([report], "text")
     assert "copy-nvme0: 1 MiB to the guest right, " in text

@@ -93,6 +93,17 @@ class PciDevice:
         """Which StreamID has the root port before it, which sends interrupts of its own?"""
         return self.slot << 3 if self.bus else None
 
+    @property
+    def id(self) -> str:
+        """What does QEMU call it, behind a root port?"""
+        return f"plug{self.slot}"
+
+    @property
+    def plugged(self) -> str:
+        """Which description of QEMU's plugs it in behind its root port? (device_add)"""
+        device = _MODELS[self.model].format(name=f"device{self.slot}")
+        return f"{device},id={self.id},bus=port{self.slot},addr=0"
+
     def arguments(self) -> list[str]:
         """Which options of QEMU make it?"""
         name = f"device{self.slot}"
@@ -101,14 +112,17 @@ class PciDevice:
             path = str(self.image).replace(",", ",,")
             form = f"format={self.kind}" + ",snapshot=on" * self.snapshot
             arguments = ["-drive", f"file={path},if=none,id={name},{form}"]
+            if self.bus:  # a drive would go with its device
+                file = f"file.driver=file,file.filename={path}"
+                arguments = ["-blockdev", f"driver={self.kind},node-name={name},{file}"]
         elif self.model in WIRES:
             forward = f",{self.forward}" if self.forward else ""
             arguments = ["-netdev", f"user,id={name},restrict=on{forward}"]
-        device = _MODELS[self.model].format(name=name)
         if not self.bus:
+            device = _MODELS[self.model].format(name=name)
             return [*arguments, "-device", f"{device},addr=0x{self.slot:x}"]
         port = f"pcie-root-port,id=port{self.slot},chassis={self.slot},addr=0x{self.slot:x}"
-        return [*arguments, "-device", port, "-device", f"{device},bus=port{self.slot},addr=0"]
+        return [*arguments, "-device", port, "-device", self.plugged]
 
 
 def hub(wire: int, forward: str) -> list[str]:

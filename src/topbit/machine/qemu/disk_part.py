@@ -50,12 +50,14 @@ class Medium:
 class DiskPart(Part):
     """A disk: the guest copies its first part to its second half, and says what it read."""
 
-    def __init__(self, spec: DeviceSpec, number: int, medium: Medium, work: WorkloadSpec) -> None:
+    def __init__(
+        self, spec: DeviceSpec, number: int, medium: Medium, work: WorkloadSpec, bus: int = 0
+    ) -> None:
         device: PciDevice | EmulatedDevice
         if spec.kind == "emulated":
             device = EmulatedDevice(number, VirtioBlk(medium.mapped()))
         else:
-            device = PciDevice(spec.model, number, image=medium.path, trusted=spec.trusted)
+            device = PciDevice(spec.model, number, image=medium.path, bus=bus, trusted=spec.trusted)
         super().__init__(spec, device)
         self.medium = medium
         self.readers = work.readers

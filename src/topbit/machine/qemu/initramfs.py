@@ -1,8 +1,7 @@
 """What does the guest find as its root file system when it boots?
 
 A newc cpio archive (Linux Documentation/driver-api/early-userspace/buffer-format.rst) with a
-static busybox, the kernel modules that the devices need, and an init script. Several archives may
-follow each other: the kernel unpacks all of them, so a user's own one can be put in front.
+static busybox, the kernel modules that the devices need, and an init script.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from topbit.errors import InputError
-from topbit.machine.qemu.image import unpack
 from topbit.machine.qemu.modules import Module
 
 MODULE_FOLDER = "topbit/modules"
@@ -95,14 +93,6 @@ def build(
         executable = path.startswith(("bin/", "topbit/"))
         archive.file(path, data, 0o755 if executable else 0o644)
     return archive.pack()
-
-
-def join(own: bytes, added: bytes) -> bytes:
-    """Which initramfs is the user's `own` one (compressed or not) with `added` on top of it?
-
-    Files in `added` replace those of the same name.
-    """
-    return _padded(unpack(own, "initrd"), 4) + added
 
 
 def _program(path: Path) -> bytes:

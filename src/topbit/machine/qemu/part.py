@@ -81,6 +81,8 @@ class Part:
             )
         if work.unplug and self.pci:
             steps.append(workload.unplug(self.name, after=after))
+        if self.pci and self.pci.bus:
+            steps.append(workload.replug(self.name))
         return steps
 
     def event(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from topbit.errors import UsageError
 from topbit.machine.qemu import devices, stale, workload
 from topbit.machine.qemu.devices import PciDevice, pci_name
 from topbit.machine.qemu.disk_part import DISK_BYTES, DiskPart, Medium
@@ -54,20 +55,44 @@ def part_of(spec: DeviceSpec, number: int, scenario: Scenario, payload: bytes) -
     `payload`: the content of the guest's `workload.PAYLOAD`.
     """
     work = scenario.workload
+    bus = buses(scenario).get(spec.name, 0)
     if spec.kind == "emulated" and spec.model == "virtio-rng":
         return RandomPart(spec, EmulatedDevice(number, VirtioRng()), work)
     if spec.model in devices.WIRES:
-        return WirePart(spec, number, work, payload)
+        return WirePart(spec, number, work, payload, bus)
     if spec.model in devices.DISKS and spec.habit == "good":
-        return DiskPart(spec, number, Medium(Disk(number, DISK_BYTES)), work)
+        return DiskPart(spec, number, Medium(Disk(number, DISK_BYTES)), work, bus)
     if spec.habit == "wild":
         return WildPart(spec, PciDevice("edu", number), scenario.realm.ipa_bits)
-    pci = PciDevice(spec.model, number, trusted=spec.trusted)
+    pci = PciDevice(spec.model, number, bus=bus, trusted=spec.trusted)
     victim = victim_of(spec, scenario)
     if spec.habit == "stale" and victim is not None:
         name = pci_name(scenario.device.index(victim) + 1)
         return StalePart(spec, pci, name, scenario.realm.ipa_bits)
     return RandomPart(spec, pci, work) if spec.model == "virtio-rng" else Part(spec, pci)
+
+
+def buses(scenario: Scenario) -> dict[str, int]:
+    """On which bus is each device that stands behind a root port of its own, to be unplugged?
+
+    Raises:
+        UsageError: another device uses one of them by its place on the root bus.
+    """
+    if not scenario.workload.hotplug:
+        return {}
+    if any(spec.habit == "stale" for spec in scenario.device):
+        raise UsageError(
+            "a stale device watches one that stays in its slot",
+            where="workload.hotplug",
+            mend="set it to false",
+        )
+    used = (*devices.DISKS, *devices.WIRES, "virtio-rng")
+    plugged = (
+        spec.name
+        for spec in scenario.device
+        if spec.kind == "assigned" and spec.habit == "good" and spec.model in used
+    )
+    return {name: bus for bus, name in enumerate(plugged, 1)}
 
 
 def agenda(parts: Sequence[Part], work: WorkloadSpec, tree: ModuleTree) -> list[Step]:
@@ -84,6 +109,6 @@ def agenda(parts: Sequence[Part], work: WorkloadSpec, tree: ModuleTree) -> list[
             for name in drivers
             if name in tree.files
         ]
-    if work.reloads or work.unplug or work.rebinds > 1:
+    if work.reloads or work.unplug or work.hotplug or work.rebinds > 1:
         steps += [step for part in parts for step in part.again]
     return steps

@@ -9,6 +9,7 @@ arrived, are put together on the guest's clock.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from topbit.errors import InputError, UsageError
+from topbit.events import Event
 from topbit.machine.model import policies
 from topbit.machine.qemu import attested, clock, kernels
 from topbit.machine.qemu.conversions import leaks
@@ -30,6 +32,7 @@ from topbit.machine.qemu.machine import QemuMachine, Run
 from topbit.machine.qemu.own_system import OwnSystem
 from topbit.machine.qemu.part import Part
 from topbit.machine.qemu.parts import part_of
+from topbit.machine.qemu.plug import Plugger
 from topbit.machine.qemu.terminal import Terminal
 from topbit.machine.strikes import missed
 from topbit.recording import Platform, Recording
@@ -49,7 +52,8 @@ class Outcome:
     Attributes:
         recording: everything, on the guest's clock; what there was until then, if it was ended.
         ending: as `Run.ending`.
-        complete: the guest did all its work and reported it.
+        complete: the guest came to the end of its work and reported it.
+        undone: a step of it failed or hung, or data did not arrive as it was sent.
         command_status: exit status of the user's command; None without one, or if it did not end.
         last_words: the kernel's line about its death; empty if there is none.
         guest: what the guest reported.
@@ -58,6 +62,7 @@ class Outcome:
     recording: Recording
     ending: str
     complete: bool
+    undone: bool
     command_status: int | None
     last_words: str
     guest: GuestReport
@@ -177,11 +182,10 @@ class ScenarioRun:
             inherited=inherited,
         ) as machine:
             started(machine)
-            if keyboard:
-                with Terminal(machine.console) as typing:
-                    run = machine.run(timeout, typing.left)
-            else:
-                run = machine.run(timeout)
+            plugged = [device for device in self.shape.pci if device.bus]
+            with Plugger(machine, plugged), contextlib.ExitStack() as stack:
+                typing = stack.enter_context(Terminal(machine.console)) if keyboard else None
+                run = machine.run(timeout, typing.left if typing else None)
             self.rmm, self.rd = machine.host.rmm, machine.host.realm.rd
         return self._outcome(run)
 
@@ -190,19 +194,25 @@ class ScenarioRun:
         found = read_evidence(report, run.console)
         traced = clock.merge(run.events, found.events, 1 << (self.shape.ipa_bits - 1))
         steps = step_events(report)
+        payload: list[Event] = []
         if not self.own.boots:
-            steps += [event for part in self.parts for event in part.payload(report)]
+            payload = [event for part in self.parts for event in part.payload(report)]
         text = run.console.decode("utf-8", "replace")
         last_words = next((match[0].strip() for match in DEATH.finditer(text)), "")
         complete = report.complete
         if self.own.boots:
             complete = run.ending in ("power off", "reset") and not last_words
-        recording = Recording.of_events(self._platform(run, report, found), [*traced, *steps])
+        undone = not self.own.boots and bool(
+            troubles(run.ending, report) or any(event.status != "ok" for event in payload)
+        )
+        events = [*traced, *steps, *payload]
+        recording = Recording.of_events(self._platform(run, report, found), events)
         step = report.steps.get("run")
         return Outcome(
             recording,
             run.ending,
             complete,
+            undone,
             step.status if step and self.own.command else None,
             last_words,
             report,

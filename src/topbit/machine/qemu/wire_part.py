@@ -27,7 +27,9 @@ class WirePart(Part):
     A second peer serves the guest's work after its driver was bound anew.
     """
 
-    def __init__(self, spec: DeviceSpec, slot: int, work: WorkloadSpec, payload: bytes) -> None:
+    def __init__(
+        self, spec: DeviceSpec, slot: int, work: WorkloadSpec, payload: bytes, bus: int = 0
+    ) -> None:
         self._wires = [socket.socketpair() for _ in range(2)]
         self.size = work.network_mib * MIB or SENT
         self._sent = workload.sent(payload, self.size)
@@ -48,7 +50,7 @@ class WirePart(Part):
             device = EmulatedDevice(slot, VirtioNet(wire[0], MAC))
             self._wires.append(wire)
         else:
-            device = PciDevice(spec.model, slot, forward=forward, trusted=spec.trusted)
+            device = PciDevice(spec.model, slot, forward=forward, bus=bus, trusted=spec.trusted)
         super().__init__(spec, device)
         self.inherited = [theirs for _, theirs in self._wires]
         self.options = tuple(chardevs)

@@ -225,6 +225,19 @@ awaited /sys/bus/pci/devices/{pci}/driver
     return Step("unplug-" + _words(pci), script, limit)
 
 
+def replug(pci: str, limit: int = 60) -> Step:
+    """Wait until the host has taken the device out of its slot and put it in again (`plug`)."""
+    script = f"""{SHELL_HELPERS}
+n=1000  # 20 seconds: the guest itself waits 5 after the attention button
+while [ -e /sys/bus/pci/devices/{pci} ]; do
+    usleep 20000; n=$((n - 1)); [ $n -gt 0 ] || {{ echo "it was not taken out"; exit 1; }}
+done
+for i in $(seq 4); do ( awaited /sys/bus/pci/devices/{pci}/driver ) && exit; done
+exit 1
+"""
+    return Step("replug-" + _words(pci), script, limit)
+
+
 def read_random(step: str = "random", *, size: int = 4096, limit: int = 15) -> Step:
     """Read `size` bytes (a multiple of 1 KiB) from the random number generator."""
     count = size >> 10
