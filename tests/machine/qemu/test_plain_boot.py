@@ -89,7 +89,7 @@ def test_workload_runs_and_is_verified_from_outside(tmp_path: Path) -> None:
     }
     for name, disk in disks.items():
         assert disk.check_copy(tmp_path / name, 0, 32 * MIB, 4 * MIB) == ""
-        parts = {"4k": (0, 256 << 10), "1M": (0, 4 * MIB)}
+        parts = {"4k": (0, 256 << 10), "all": (0, 4 * MIB)}
         assert disk.check_hashes(report.steps[f"copy-{name}"], parts) == ""
     readers = {str(index): (index * MIB, MIB) for index in range(4)}
     assert disks["vda"].check_hashes(report.steps["parallel-vda"], readers) == ""

@@ -61,6 +61,7 @@ class DiskPart(Part):
         super().__init__(spec, device)
         self.medium = medium
         self.readers = work.readers
+        self.block = work.size
         self.copied = min(-(-work.transfers * work.size // MIB) * MIB, LAST - HALF)
         below = f"/sys/bus/{'pci' if self.pci else 'platform'}/devices/{self.name}"
         if self.copied:
@@ -85,6 +86,7 @@ class DiskPart(Part):
             first=0,
             second=to,
             size=size,
+            block=self.block,
             below=below,
             step=step,
             limit=COPY_LIMIT,
@@ -103,7 +105,7 @@ class DiskPart(Part):
             yield from self._copied(step, LAST, MIB)
 
     def _copied(self, step: StepReport | None, to: int, size: int) -> Iterator[Event]:
-        parts = {"4k": (0, min(SMALL_READS, size)), "1M": (0, size)}
+        parts = {"4k": (0, min(SMALL_READS, size)), "all": (0, size)}
         read = self.medium.disk.check_hashes(step, parts) if step else ""
         yield self.event(step, "w", size, read, "read")
         written = self.medium.disk.check_copy(self.medium.path, 0, to, size)

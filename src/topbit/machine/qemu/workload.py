@@ -71,6 +71,7 @@ def copy_blocks(
     first: int,
     second: int,
     size: int,
+    block: int = 1 << 20,
     below: str = "",
     step: str = "copy",
     limit: int = 30,
@@ -83,18 +84,18 @@ def copy_blocks(
         device: block device's name, such as ``nvme0n1``; with `below` any name for the step.
         first, second: byte offsets, multiples of 1 MiB.
         size: bytes, a multiple of 1 MiB.
+        block: bytes of one read, a multiple of 512. A write has at most 64 KiB.
         below: the folder of its controller in /sys, if its name is to be looked up there.
         step: first word of the step's name.
     """
-    mega = 1 << 20
-    read, written, count = first // mega, second // mega, size // mega
+    flags = "direct,skip_bytes,count_bytes"
     script = f"""{SHELL_HELPERS}
 {_disk(device, below)}
 echo md5 4k $(dd if=$d bs=4k skip={first // 4096} count=64 iflag=direct 2>/dev/null | md5sum)
 data=/tmp/{device}
-took read dd if=$d of=$data bs=1M skip={read} count={count} iflag=direct || exit 1
-echo md5 1M $(md5sum <$data)
-took write dd if=$data of=$d bs=64k seek={written * 16} oflag=direct conv=notrunc,fsync || exit 1
+took read dd if=$d of=$data bs={block} skip={first} count={size} iflag={flags} || exit 1
+echo md5 all $(md5sum <$data)
+took write dd if=$data of=$d bs=64k seek={second >> 16} oflag=direct conv=notrunc,fsync || exit 1
 rm $data
 """
     return Step(f"{step}-{device}", script, limit)
