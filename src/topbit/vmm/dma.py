@@ -101,7 +101,7 @@ class EmulatedDma:
         Raises:
             DmaError: no guest memory there, not shared, or refused by granule protection.
         """
-        ipa = address & self._kept
+        ipa = self.canonical(address)
         status, pa = self._reach(address, ipa, size)
         if again and status == "ok" and pa is not None:
             return self.memory.view(pa, size)
