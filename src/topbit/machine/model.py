@@ -183,7 +183,7 @@ class ModelMachine:
             msi_doorbells=[ITS_DOORBELL],
             dma_ranges=ranges,
             machine="model",
-            policies=policies(scenario),
+            policies=scenario.settings(),
             notes=missed(scenario.host, self.events),
         )
 
@@ -273,15 +273,3 @@ class ModelMachine:
             rmi_da.unlock(self.vmm.realm, self.vdevs[sid])
         else:
             self.driver.detach(sid)
-
-
-def policies(scenario: Scenario) -> dict[str, str]:
-    """Which settings of the scenario may a rule or a reader want to see?"""
-    import dataclasses
-
-    return {
-        f"{table}.{key}": str(value)
-        for table in ("realm", "guest", "vmm", "host", "workload")
-        for key, value in dataclasses.asdict(getattr(scenario, table)).items()
-        if value not in (None, "")
-    }

@@ -6,6 +6,7 @@ everything that a machine relies on, so that machines never meet a contradiction
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 
 from topbit.addressing.kernel_policy import KernelPolicy, policy_for
@@ -57,8 +58,6 @@ class GuestSpec:
 
     def policy(self) -> KernelPolicy:
         """Which conventions does this guest keep?"""
-        import dataclasses
-
         policy = policy_for(self.kernel)
         changes = {
             name: getattr(self, name)
@@ -225,6 +224,15 @@ class Scenario:
 
     def __post_init__(self) -> None:
         self.check()
+
+    def settings(self) -> dict[str, str]:
+        """Which settings, but for the devices', may a rule or a reader want to see?"""
+        return {
+            f"{table}.{key}": str(value)
+            for table in ("realm", "guest", "vmm", "host", "workload")
+            for key, value in dataclasses.asdict(getattr(self, table)).items()
+            if value not in (None, "")
+        }
 
     def check(self) -> None:
         """Does the scenario contradict itself?

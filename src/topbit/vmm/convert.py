@@ -97,11 +97,12 @@ class PageConverter:
         for start, end in runs(fresh & slot.populated[pages], base):
             self.realm.destroy_range(start, end, slot.to_private_pa(start))
             slot.populated[slot.pages(start, end)] = False
+        for start, end in runs(fresh & slot.written[pages], base):
+            self.realm.memory.fill(slot.to_shared_pa(start), end - start)
         for start, end in runs(fresh, base):
             pa = slot.to_shared_pa(start)
-            self.realm.memory.fill(pa, end - start)
             self.realm.map_unprotected_range(start | self.shared_bit, end | self.shared_bit, pa)
-        slot.shared[pages] = True
+        slot.shared[pages] = slot.written[pages] = True
         self.latest = base
 
     def _vfio(

@@ -27,6 +27,7 @@ class MemorySlot:
         private_pa: physical address that backs `ipa` while private (delegated).
         shared: bool per page: the VMM converted it to shared.
         populated: bool per page: the Realm has a private granule there.
+        written: bool per page: the memory at `shared_pa` may hold something; elsewhere it is zero.
     """
 
     ipa: int
@@ -35,12 +36,15 @@ class MemorySlot:
     private_pa: int
     shared: NDArray[np.bool_] = field(init=False)
     populated: NDArray[np.bool_] = field(init=False)
+    written: NDArray[np.bool_] = field(init=False)
     _shared: memoryview = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.shared = np.zeros(self.size >> SHIFT, np.bool_)
         self._shared = self.shared.data  # for single questions, which cost NumPy most
         self.populated = np.zeros(self.size >> SHIFT, np.bool_)
+        in_place = self.shared_pa == self.private_pa
+        self.written = np.full(self.size >> SHIFT, in_place, np.bool_)
 
     @property
     def end(self) -> int:

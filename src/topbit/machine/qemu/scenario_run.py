@@ -18,7 +18,6 @@ from pathlib import Path
 
 from topbit.errors import InputError, UsageError
 from topbit.events import Event
-from topbit.machine.model import policies
 from topbit.machine.qemu import attested, clock, kernels
 from topbit.machine.qemu.conversions import leaks
 from topbit.machine.qemu.evidence import Evidence, read_evidence
@@ -246,7 +245,7 @@ class ScenarioRun:
         for name, facts in devices.items():
             if name in found.facts.devices:
                 facts.driver = found.facts.devices[name].driver
-        told = policies(self.scenario)
+        told = self.scenario.settings()
         told = {key: value for key, value in told.items() if not key.startswith("guest.")}
         told["realm.ram_mib"] = str(self.shape.ram // MIB)
         for part in self.parts:
