@@ -36,7 +36,8 @@ class Disk:
     def content(self, first: int, size: int) -> bytes:
         """Which bytes are at `first`..`first + size` before the run? Both multiples of 1 MiB."""
         blocks = range(first // MIB, (first + size) // MIB)
-        parts = [np.random.default_rng((self.seed, block)).bytes(MIB) for block in blocks]
+        words = (np.random.PCG64((self.seed, block)).random_raw(MIB // 8) for block in blocks)
+        parts = [block.tobytes() for block in words]
         if parts and first == 0:
             # No partition table by chance: the kernel would scan it.
             parts[0] = parts[0][:510] + b"\0\0" + parts[0][512:]
