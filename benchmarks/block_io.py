@@ -36,8 +36,7 @@ from topbit.vmm.virtio_blk import VirtioBlk
 RAM = 1024 * MIB
 DISK = 128 * MIB
 # With all of its RAM below 4 GiB a plain guest gets a pool of 1 MiB, whatever swiotlb= says, in
-# which virtio-blk's reads of 1 MiB never end. (Linux arch/arm64/mm/init.c: the pool is cut down
-# with DMA_BOUNCE_UNALIGNED_KMALLOC, except in a Realm.)
+# which virtio-blk's reads of 1 MiB never end (observed on 6.18.15).
 PLAIN_RAM = 4096 * MIB
 SIZES = {"4k": (4 << 10, 2000), "64k": (64 << 10, 600), "1M": (MIB, 96)}  # bytes, requests
 READ_ALL = """
