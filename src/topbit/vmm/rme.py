@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from topbit.arch.rmi import RealmParams, RecParams, Rmi, Rmi2, RmiStatus, index, status
+from topbit.arch.stage2 import G4K
 from topbit.memory import PhysicalMemory
 from topbit.vmm.slots import PAGE, PagePool
 
@@ -42,8 +43,12 @@ class RmiPort(Protocol):
 
 
 def start_level(ipa_bits: int) -> int:
-    """At which level does a Realm's table start so that its root is a single table?"""
-    return 1 if ipa_bits <= 39 else 0 if ipa_bits <= 48 else -1
+    """At which level does a Realm's table start?
+
+    The walk is as short as up to 16 root tables side by side allow.
+    Source: Linux arch/arm64/include/asm/stage2_pgtable.h:stage2_pgtable_levels().
+    """
+    return LAST_LEVEL + 1 - (ipa_bits - 8) // 9
 
 
 @dataclass(slots=True)
@@ -85,15 +90,18 @@ class RealmHost:
         """Create the Realm (still NEW). Returns its RD."""
         params = self.pages.page()
         self.memory.fill(params, PAGE)
-        root = self.delegated_page()
+        start = start_level(self.ipa_bits)
+        tables = G4K.root_tables(self.ipa_bits, start)
+        root = self.pages.run(tables, align=tables * PAGE)
+        self.delegate(root, root + tables * PAGE)
         fields = {
             RealmParams.S2SZ: self.ipa_bits,
             RealmParams.NUM_BPS: 1,
             RealmParams.NUM_WPS: 1,
             RealmParams.VMID: 1,
             RealmParams.RTT_BASE: root,
-            RealmParams.RTT_LEVEL_START: start_level(self.ipa_bits) & (1 << 64) - 1,
-            RealmParams.RTT_NUM_START: 1,
+            RealmParams.RTT_LEVEL_START: start,
+            RealmParams.RTT_NUM_START: tables,
             RealmParams.FLAGS0: RealmParams.FLAG_LPA2 if self.ipa_bits > 48 else 0,
         }
         for offset, value in fields.items():

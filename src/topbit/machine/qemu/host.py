@@ -48,7 +48,6 @@ from topbit.vmm.arm_smmu_v3 import ArmSmmuV3
 from topbit.vmm.convert import runs
 from topbit.vmm.hostile import HostileHost
 from topbit.vmm.policy import SmmuMap, VmmPolicy
-from topbit.vmm.rme import start_level
 from topbit.vmm.rme_ranges import RangeRealmHost
 from topbit.vmm.slots import MemorySlot, PagePool
 from topbit.vmm.vfio import VfioContainer
@@ -158,9 +157,8 @@ class QemuHost:
             smmu=RealmStreams(self.smmu, memory, tables, shape.policy.msi_doorbell),
             told_ipa_bits=shape.told_ipa_bits,
         )
-        self.table = Stage2Table(
-            memory, tables, bits, start_level=start_level(bits), output_bits=SMMU_BITS, blocks=False
-        )
+        # Not concatenated, as Linux has it: QEMU's SMMU takes such roots for one table (Q7).
+        self.table = Stage2Table(memory, tables, bits, output_bits=SMMU_BITS)
         shared_bit = 1 << (shape.ipa_bits - 1)
         behind = shape.policy
         if not shape.smmu:  # nothing is assigned, so nothing is mapped for devices

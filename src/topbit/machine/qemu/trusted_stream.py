@@ -46,8 +46,10 @@ class RealmStreams:
         """Make the stream translate through the Realm's table."""
         ste = realm_ste(realm)
         ste.S2VMID = VMID
+        root, level = _single_root(self._memory, self._allocate, realm)
         if self._doorbell:
-            ste.S2TTB = _with_doorbell(self._memory, self._allocate, realm)
+            root = _with_doorbell(self._memory, self._allocate, root, level)
+        ste.S2TTB, ste.S2SL0 = root, 2 - level
         self._driver.attach(sid, ste)
         self._sids.add(sid)
 
@@ -106,10 +108,25 @@ def accept(cpu: FirstCpu, sid: int, page: int) -> None:
         raise RunError(f"the RMM refused the device with StreamID 0x{sid:x} to the Realm")
 
 
-def _with_doorbell(memory: PhysicalMemory, allocate: PageRange, realm: Realm) -> int:
+def _single_root(memory: PhysicalMemory, allocate: PageRange, realm: Realm) -> tuple[int, int]:
+    """Where is a root of one table, and at which level, that leads to all of the Realm's?
+
+    QEMU's SMMU takes concatenated root tables for one (docs/qemu-deviations.md, Q7): such a Realm
+    gets a table above them.
+    """
+    tables = realm.rtt.roots
+    if tables == 1:
+        return realm.rtt_base, realm.start_level
+    root = allocate(G4K.bytes)
+    for number in range(tables):
+        table = realm.rtt_base + number * G4K.bytes
+        memory.write_u64(root + 8 * number, table | VALID | TABLE_OR_PAGE)
+    return root, realm.start_level - 1
+
+
+def _with_doorbell(memory: PhysicalMemory, allocate: PageRange, source: int, start: int) -> int:
     root = copy = allocate(G4K.bytes)
-    source = realm.rtt_base
-    for level in range(realm.start_level, LAST_LEVEL + 1):
+    for level in range(start, LAST_LEVEL + 1):
         if source:
             memory.write(copy, memory.read(source, G4K.bytes))
         entry = copy + 8 * (ITS_DOORBELL >> G4K.level_shift(level) & (G4K.entries - 1))
