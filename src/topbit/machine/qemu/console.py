@@ -18,7 +18,6 @@ _GATHER = 0.004  # seconds between two reads: QEMU writes byte by byte
 _HURRY = 0.0005  # the same while the guest writes much: the socket holds only some hundred writes
 _MUCH = 128
 _PASSED = 1 << 16
-_MARKER = 64  # bytes; a marker may come in two pieces
 
 
 class Console:
@@ -31,7 +30,7 @@ class Console:
         channel: a connected socket whose other end is the console.
         log: file that gets a copy.
         terminal: file descriptor of a terminal that gets a copy.
-        hidden_from: the terminal's copy ends where this stands in the output.
+        hidden_from: the copies end behind the first byte of this, a line end.
 
     Attributes:
         arrivals: (seconds of `time.monotonic`, length of the output by then), one per read.
@@ -50,6 +49,7 @@ class Console:
         self._channel = channel
         self._terminal = terminal
         self._hidden_from = hidden_from
+        self._hidden = False
         self._output = bytearray()
         self._path = log
         self._log: int | None = None
@@ -97,18 +97,25 @@ class Console:
                 return
             if not data:
                 return
-            if len(self._output) < MAX_KEPT:
+            before = len(self._output)
+            if before < MAX_KEPT:
                 self._output += data
                 self.arrivals.append((time.monotonic(), len(self._output)))
-            self._copy(data)
+            if not self._hidden:
+                self._copy(data, before)
             time.sleep(_HURRY if len(data) > _MUCH else _GATHER)
 
-    def _copy(self, data: bytes) -> None:
+    def _copy(self, data: bytes, before: int) -> None:
+        """Hand on what came behind the first `before` bytes, up to the end of the copies."""
+        if self._hidden_from:
+            start = max(0, before - len(self._hidden_from) + 1)  # it may come in two pieces
+            end = self._output.find(self._hidden_from, start)
+            if end >= 0:
+                self._hidden = True
+                data = data[: max(0, end + 1 - before)]
         if self._terminal is not None:
             with contextlib.suppress(OSError):
                 os.write(self._terminal, data)
-            if self._hidden_from and self._hidden_from in self.tail(len(data) + _MARKER):
-                self._terminal = None
         if self._log is not None and not self.error:
             try:
                 while data:

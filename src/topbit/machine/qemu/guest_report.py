@@ -7,8 +7,6 @@ limited, and a report that is cut off or damaged is still read as far as it goes
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 import io
 import re
@@ -17,10 +15,11 @@ import zlib
 from dataclasses import dataclass, field
 
 from topbit.events import Event
-from topbit.machine.qemu.init import ALL_DONE, BUNDLE_BEGIN, BUNDLE_END, MARK
+from topbit.machine.qemu.init import ALL_DONE, BUNDLE_BEGIN, MARK
 
 MAX_BUNDLE = 512 << 20  # bytes of one unpacked bundle
 MARKER = re.compile(rf"{MARK} (\d+\.\d+) (\S+) ?(.*?)\r?$", re.MULTILINE)
+BUNDLE = re.compile(rf"\n{BUNDLE_BEGIN} (\d{{1,9}}) ([0-9a-f]{{64}})\r?\n".encode())
 
 
 @dataclass(slots=True)
@@ -77,18 +76,19 @@ class GuestReport:
 
 def read_report(console: bytes) -> GuestReport:
     """What does this console output report? Never fails: `damage` and `complete` tell."""
-    text = console.decode("utf-8", "replace")
     report = GuestReport()
-    _read_markers(text, report)
-    begin = text.rfind(f"\n{BUNDLE_BEGIN}")
-    if begin >= 0:
+    announced = BUNDLE.search(console)
+    lines = console[: announced.start() + 1] if announced else console
+    _read_markers(lines.decode("utf-8", "replace"), report)
+    if announced:
+        end = announced.end() + int(announced[1])
         try:
-            report.files = _read_bundle(text[begin:])
+            report.files = _read_bundle(console[announced.end() : end], announced)
         except ValueError as error:
             report.damage = str(error)
         else:
             _read_steps(report)
-            report.complete = f"\n{ALL_DONE}" in text[begin:]
+            report.complete = console.startswith(f"\n{ALL_DONE}".encode(), end)
     return report
 
 
@@ -161,17 +161,11 @@ def _status(word: str) -> int | None:
     return int(word) if re.fullmatch(r"[0-9]{1,3}", word) else None
 
 
-def _read_bundle(text: str) -> dict[str, bytes]:
-    """Which files are in the bundle at the start of `text`? ValueError says what is damaged."""
-    body, found, rest = text.partition(f"\n{BUNDLE_END} ")
-    if not found:
+def _read_bundle(packed: bytes, announced: re.Match[bytes]) -> dict[str, bytes]:
+    """Which files are in the bundle? ValueError says what is damaged."""
+    if len(packed) < int(announced[1]):
         raise ValueError("the bundle is cut off")
-    lines = body.splitlines()[2:]  # an empty one, the begin marker
-    try:
-        packed = base64.b64decode("".join(lines), validate=True)
-    except binascii.Error as error:
-        raise ValueError("the bundle is damaged: not base64") from error
-    if hashlib.sha256(packed).hexdigest() != rest[:64]:
+    if hashlib.sha256(packed).hexdigest().encode() != announced[2]:
         raise ValueError("the bundle is damaged: its hash differs")
     unzip = zlib.decompressobj(wbits=31)
     try:

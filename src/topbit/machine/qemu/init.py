@@ -5,8 +5,8 @@ the modules to load and the steps of the workload. Every step runs in the backgr
 of its own, because a device whose DMA does not work leaves its users waiting for ever.
 
 At the end the guest sends one bundle over the serial console, which works without any DMA: a
-compressed tar file of each step's status and output, the kernel log and the trace, as base64
-between two marker lines, while the kernel is kept from printing in between.
+compressed tar file of each step's status and output, the kernel log and the trace, as it is,
+behind a marker line with its length and hash, while the kernel is kept from printing.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from typing import Protocol
 
 MARK = "@@"
 BUNDLE_BEGIN = f"{MARK} bundle begin"
-BUNDLE_END = f"{MARK} bundle end"
 ALL_DONE = f"{MARK} done"  # nothing comes after it but the power-off, which may hang
 MODULE_LIMIT = 8  # seconds for one module: a block driver reads the disk's partition table
 
@@ -94,11 +93,11 @@ kill $readers
 dmesg >dmesg.txt
 tar -c -f /run/bundle.tar .
 gzip -1 /run/bundle.tar
-sum=$(sha256sum </run/bundle.tar.gz)
-echo; echo "{BUNDLE_BEGIN}"
-base64 /run/bundle.tar.gz
-echo "{BUNDLE_END} ${{sum%% *}}"
-echo "{ALL_DONE}"
+size=$(wc -c </run/bundle.tar.gz) sum=$(sha256sum </run/bundle.tar.gz)
+echo; echo "{BUNDLE_BEGIN} $size ${{sum%% *}}"
+stty -opost  # every byte as it is
+cat /run/bundle.tar.gz
+echo; echo "{ALL_DONE}"
 poweroff -f
 sleep 1000
 """
