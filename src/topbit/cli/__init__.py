@@ -20,7 +20,7 @@ VERBS = ("run", "check", "explain", "report", "scenario", "kernel")
 
 EPILOG = """\
 exit status: 0 no violation, 1 violations found, 2 bad usage or bad input,
-3 the run could not be made (the message says what to do)"""
+3 the run could not be made, or the guest did not do all of its work"""
 
 
 def parser() -> argparse.ArgumentParser:
