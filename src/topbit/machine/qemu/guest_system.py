@@ -17,8 +17,8 @@ from topbit.machine.qemu.workload import Step
 from topbit.scenario.scenario import MIB, GuestSpec, Scenario
 
 SLOT = 2048  # bytes: IO_TLB_SIZE
-# NVMe with SGLs corrupts bounced reads before a54afbc8a213 (6.18.15 lacks it, 7.2 has it).
-SGL_FIXED = (7, 0)
+# NVMe with SGLs corrupts bounced reads from f0887e2a52d4 (6.18) to a54afbc8a213 (6.19).
+SGL_BROKEN, SGL_FIXED = (6, 18), (6, 19)
 
 
 class GuestSystem:
@@ -113,8 +113,8 @@ class GuestSystem:
         if scenario.host.destroy_page == "shared":
             words.append("oops=panic")  # else an oops under a spinlock leaves the vCPU spinning
         nvme = any(part.pci and part.pci.model == "nvme" for part in self.parts)
-        old = kernels.version_of(self.kernel.release) < SGL_FIXED
-        if nvme and old and "nvme.sgl_threshold=" not in self.append:
+        broken = SGL_BROKEN <= kernels.version_of(self.kernel.release) < SGL_FIXED
+        if nvme and broken and "nvme.sgl_threshold=" not in self.append:
             words.append("nvme.sgl_threshold=0")
             self.notes.append(
                 "NVMe runs without SGLs (nvme.sgl_threshold=0): before commit a54afbc8a213 the "

@@ -1,0 +1,43 @@
+"""Which kernel command line does a scenario give?"""
+
+from pathlib import Path
+
+import pytest
+
+from topbit.machine.qemu.devices import PciDevice
+from topbit.machine.qemu.guest_system import GuestSystem
+from topbit.machine.qemu.kernels import Kernel
+from topbit.machine.qemu.own_system import OwnSystem
+from topbit.machine.qemu.part import Part
+from topbit.scenario import DeviceSpec, loads
+
+
+def words(tmp_path: Path, release: str, append: str = "") -> list[str]:
+    scenario = loads('[[device]]\nname = "nvme0"\n', "test")
+    nvme = Part(DeviceSpec("nvme0"), PciDevice("nvme", 1, image=tmp_path / "disk.img"))
+    kernel = Kernel(release, tmp_path / "Image", None)
+    system = GuestSystem(scenario, kernel, OwnSystem(), [nvme], None, append)
+    found = [word for word in system.command_line().split() if word.startswith("nvme.")]
+    assert bool(system.notes) == (bool(found) and not append)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("release", "broken"),
+    [
+        ("6.16.12+deb14+1-arm64", False),
+        ("6.18", True),
+        ("6.18.15+deb13-cloud-arm64", True),
+        ("6.19.0", False),
+        ("7.2.12+deb14-arm64", False),
+    ],
+)
+def test_nvme_has_no_sgls_where_their_unmapping_is_broken(
+    tmp_path: Path, release: str, broken: bool
+) -> None:
+    assert words(tmp_path, release) == ["nvme.sgl_threshold=0"] * broken
+
+
+def test_the_user_may_want_them_all_the_same(tmp_path: Path) -> None:
+    asked = "nvme.sgl_threshold=32768"
+    assert words(tmp_path, "6.18.15", asked) == [asked]
