@@ -52,9 +52,9 @@ def _create(rmm: Rmm, rd: int, data: int, ipa: int, src: int | None, flags: int)
         rmm.granules.wipe(data)
         ripas = entry >> RIPAS_SHIFT & 3
     else:
-        content = rmm.memory.read(src, GRANULE)
-        rmm.memory.write(data, content)
-        realm.measurements.data(ipa, flags, content)
+        content = rmm.memory.view(data, GRANULE)
+        content[:] = rmm.memory.view(src, GRANULE)
+        realm.measurements.data(ipa, flags, content)  # the copy's: the host may change the source
         ripas = Ripas.RAM
     rtt.write(index, rtt.assigned(data, ripas))
     rmm.granules.set(data, DATA)

@@ -14,6 +14,9 @@ from topbit.arch.rsi import MAX_MEASUREMENT, NUM_MEASUREMENTS
 
 DESCRIPTOR = 0x100
 TYPE_DATA, TYPE_REC, TYPE_RIPAS = range(3)
+# Type, length, RIM so far, what is measured; zeros up to the end.
+_DESCRIPTOR = struct.Struct(f"<QQ64s80s{DESCRIPTOR - 160}x")
+_DATA = struct.Struct("<QQ64s")
 
 _MEASURED_PARAMS = (
     (RealmParams.FLAGS0, 8),
@@ -41,13 +44,12 @@ class Measurements:
         self.size = self._new().digest_size
         self.values = [bytes(self.size)] * NUM_MEASUREMENTS
 
-    def digest(self, data: bytes) -> bytes:
+    def digest(self, data: bytes | memoryview) -> bytes:
         """What is the hash of `data`?"""
         return self._new(data).digest()
 
     def _extend_rim(self, kind: int, tail: bytes) -> None:
-        descriptor = struct.pack("<QQ", kind, DESCRIPTOR) + self.values[0].ljust(64, b"\0") + tail
-        self.values[0] = self.digest(descriptor.ljust(DESCRIPTOR, b"\0"))
+        self.values[0] = self.digest(_DESCRIPTOR.pack(kind, DESCRIPTOR, self.values[0], tail))
 
     def start(self, params: bytes) -> None:
         """The RIM of a new Realm: the hash of a parameter page with only the measured fields."""
@@ -56,10 +58,10 @@ class Measurements:
             page[offset : offset + size] = params[offset : offset + size]
         self.values[0] = self.digest(bytes(page))
 
-    def data(self, ipa: int, flags: int, content: bytes) -> None:
+    def data(self, ipa: int, flags: int, content: bytes | memoryview) -> None:
         """Extend the RIM by a populated page; its content counts only if `flags` bit 0 is set."""
         measured = self.digest(content) if flags & 1 else b""
-        self._extend_rim(TYPE_DATA, struct.pack("<QQ", ipa, flags) + measured)
+        self._extend_rim(TYPE_DATA, _DATA.pack(ipa, flags, measured))
 
     def rec(self, params: bytes) -> None:
         """Extend the RIM by a REC: flags, entry point and registers of its parameter page."""

@@ -102,6 +102,8 @@ def change_words(rtt: Rtt, words: Words, level: int, ripas: int, change_destroye
     """
     if len(words) == 1:  # the usual call of a host: one page
         return _change_word(rtt, words, level, ripas, change_destroyed)
+    if ripas == Ripas.RAM and _is_ram(rtt, words, level):
+        return len(words)
     now = entries.ripas_of(words, level)
     valid = (words & np.uint64(1)) != np.uint64(0)
     hipas = np.where(valid, np.uint64(0), words & np.uint64(HIPAS_MASK))
@@ -129,6 +131,14 @@ def change_words(rtt: Rtt, words: Words, level: int, ripas: int, change_destroye
         hipas = np.where(device, np.uint64(HIPAS_ASSIGNED_DEV), np.uint64(HIPAS_ASSIGNED))
         part[:] = np.where(assigned, oa | hipas, np.uint64(entries.unassigned(Ripas.EMPTY)))
     return count
+
+
+def _is_ram(rtt: Rtt, words: Words, level: int) -> bool:
+    """Do all the words map memory as RAM, so that nothing is to be done? (a guest's first call)"""
+    address = np.uint64(rtt.address(0x000F_FFFF_FFFF_F000))
+    if not bool(((words & ~address) == np.uint64(rtt.assigned(0, Ripas.RAM, level))).all()):
+        return False
+    return bool(rtt.granules.are(entries.addresses(rtt, words), 1 << SHIFTS[level], DATA).all())
 
 
 def _change_word(rtt: Rtt, words: Words, level: int, ripas: int, change_destroyed: bool) -> int:

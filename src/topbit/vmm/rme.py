@@ -202,6 +202,8 @@ class RealmHost:
     def _mapped(self, call: Rmi, ipa: int, *args: int) -> None:
         """Make a call that needs a level 3 table; supply the tables that are missing."""
         result = self.port.rmi(call, list(args))[0]
+        if result == RmiStatus.SUCCESS:
+            return
         if status(result) is RmiStatus.ERROR_RTT and index(result) != LAST_LEVEL:
             self._create_tables(ipa, signed_level(index(result)))
             result = self.port.rmi(call, list(args))[0]

@@ -1,7 +1,7 @@
 """What stands in the Realm's memory before its first instruction, and where?
 
-The host stages each image in the Non-secure backing of the pages it is for, and the RMM copies
-and measures it page by page (RMI_DATA_CREATE). Everything else is RAM of unknown content.
+The host stages each image, part by part, in the Non-secure backing of its first pages, and the RMM
+copies and measures it page by page (RMI_DATA_CREATE). Everything else is RAM of unknown content.
 Source: Linux Documentation/arch/arm64/booting.rst.
 """
 
@@ -15,6 +15,7 @@ from topbit.vmm.slots import PAGE, MemorySlot
 
 IMAGE_ALIGN = 2 << 20
 MEASURE = 1  # RMI_DATA_CREATE flags
+STAGE = 64 * PAGE
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +52,15 @@ def plan(slot: MemorySlot, text_offset: int, image_size: int, initrd_size: int) 
 
 
 def load(realm: RealmHost, slot: MemorySlot, ipa: int, data: bytes) -> None:
-    """Put `data` at `ipa` of a Realm that is NEW, measured."""
-    first, end = ipa & -PAGE, -(-(ipa + len(data)) // PAGE) * PAGE
-    realm.memory.write(slot.to_shared_pa(ipa), data)
-    private = slot.to_private_pa(first)
-    realm.delegate(private, private + end - first)
-    for page in range(first, end, PAGE):
-        realm.data_create(page, slot.to_private_pa(page), slot.to_shared_pa(page), MEASURE)
-    realm.memory.fill(slot.to_shared_pa(first), end - first)
-    slot.populated[slot.pages(first, end)] = True
+    """Put `data` at `ipa` (a multiple of 4 KiB) of a Realm that is NEW, measured."""
+    end = -(-(ipa + len(data)) // PAGE) * PAGE
+    private, stage = slot.to_private_pa(ipa), slot.to_shared_pa(ipa)
+    realm.delegate(private, private + end - ipa)
+    for part in range(ipa, end, STAGE):
+        content = data[part - ipa : part - ipa + STAGE]
+        realm.memory.write(stage, content)
+        realm.memory.fill(stage + len(content), -len(content) % PAGE)
+        for page in range(part, min(part + STAGE, end), PAGE):
+            realm.data_create(page, slot.to_private_pa(page), stage + page - part, MEASURE)
+    realm.memory.fill(stage, min(STAGE, end - ipa))
+    slot.populated[slot.pages(ipa, end)] = True
