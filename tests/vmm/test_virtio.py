@@ -5,79 +5,32 @@ import struct
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from virtio_bench import DATA, RAM, RING, WRITE, DeviceBench, S
 
-from topbit.arch.virtio import Mmio, Status
-from topbit.events import Event
-from topbit.memory import PhysicalMemory
-from topbit.rmm import Granules
-from topbit.vmm.dma import DmaError, EmulatedDma
+from topbit.arch.virtio import BlkType, Mmio, Status
+from topbit.vmm.dma import DmaError
 from topbit.vmm.policy import SharedBit, VmmPolicy
-from topbit.vmm.slots import MemorySlot
 from topbit.vmm.virtio_blk import VirtioBlk
 from topbit.vmm.virtio_mmio import VirtioMmio
 
-RAM, SIZE, S = 0x4000_0000, 1 << 20, 1 << 40
-RING, DATA = RAM + 0x1000, RAM + 0x4000
 
-
-class Bench:
+class DiskBench(DeviceBench):
     def __init__(self, policy: VmmPolicy | None = None) -> None:
-        self.memory = PhysicalMemory(RAM, SIZE)
-        self.slot = MemorySlot(RAM, SIZE, RAM, RAM)
-        self.slot.shared[:] = True
-        self.events: list[Event] = []
-        self.levels: list[bool] = []
-        granules = Granules(self.memory)
-        self.dma = EmulatedDma(
-            "vda",
-            self.memory,
-            [self.slot],
-            S,
-            policy or VmmPolicy(),
-            granules.check,
-            self.events.append,
-        )
         self.disk = VirtioBlk(bytearray(range(256)) * 16)
-        self.mmio = VirtioMmio(self.disk, self.dma, self.levels.append)
-
-    def start(self, ring: int = RING | S) -> None:
-        write = self.mmio.write_register
-        write(Mmio.Status, 3)
-        write(Mmio.DriverFeaturesSel, 1)
-        write(Mmio.DriverFeatures, 3)
-        write(Mmio.QueueSel, 0)
-        write(Mmio.QueueNum, 8)
-        for register, at in (
-            (Mmio.QueueDescLow, ring),
-            (Mmio.QueueDriverLow, ring + 0x100),
-            (Mmio.QueueDeviceLow, ring + 0x200),
-        ):
-            write(register, at & 0xFFFF_FFFF)
-            write(register + 4, at >> 32)
-        write(Mmio.QueueReady, 1)
-        write(Mmio.Status, 15)
+        super().__init__(self.disk, policy)
 
     def request(self, kind: int, sector: int, size: int, address: int = DATA | S) -> int:
         """Put one request on the ring and notify; returns its status byte."""
-        memory = self.memory
-        memory.write(DATA - 0x1000, struct.pack("<IIQ", kind, 0, sector))
-        memory.write(DATA - 0x800, b"\xff")
-        flags = 3 if kind == 0 else 1
-        for i, d in enumerate(
-            (
-                ((DATA - 0x1000) | S, 16, 1, 1),
-                (address, size, flags, 2),
-                ((DATA - 0x800) | S, 1, 2, 0),
-            )
-        ):
-            memory.write(RING + 16 * i, struct.pack("<QIHH", *d))
-        memory.write(RING + 0x100, struct.pack("<HHH", 0, 1, 0))
-        self.mmio.write_register(Mmio.QueueNotify, 0)
-        return memory.read(DATA - 0x800, 1)[0]
+        header, status = DATA - 0x1000, DATA - 0x800
+        self.memory.write(header, struct.pack("<IIQ", kind, 0, sector))
+        self.memory.write(status, b"\xff")
+        how = WRITE if kind == BlkType.IN else 0
+        self.offer(0, (header | S, 16, 0), (address, size, how), (status | S, 1, WRITE))
+        return self.memory.read(status, 1)[0]
 
 
 def test_read_through_the_alias() -> None:
-    bench = Bench()
+    bench = DiskBench()
     bench.start()
     assert bench.request(kind=0, sector=1, size=512) == 0
     assert bench.memory.read(DATA, 512) == bytes(bench.disk.image[512:1024])
@@ -87,7 +40,7 @@ def test_read_through_the_alias() -> None:
 
 
 def test_write_through_the_alias() -> None:
-    bench = Bench()
+    bench = DiskBench()
     bench.start()
     bench.memory.write(DATA, b"x" * 512)
     assert bench.request(kind=1, sector=2, size=512) == 0
@@ -95,7 +48,7 @@ def test_write_through_the_alias() -> None:
 
 
 def test_a_vmm_that_does_not_mask_finds_no_memory() -> None:
-    bench = Bench(VmmPolicy(shared_bit=SharedBit.KEEP))
+    bench = DiskBench(VmmPolicy(shared_bit=SharedBit.KEEP))
     bench.start()
     bench.request(kind=0, sector=0, size=512)
     assert bench.mmio.read_register(Mmio.Status) & Status.NEEDS_RESET
@@ -103,7 +56,7 @@ def test_a_vmm_that_does_not_mask_finds_no_memory() -> None:
 
 
 def test_a_private_page_is_refused() -> None:
-    bench = Bench()
+    bench = DiskBench()
     bench.slot.shared[bench.slot.page(DATA)] = False
     bench.start()
     assert bench.request(kind=0, sector=0, size=512) == 0xFF
@@ -112,21 +65,21 @@ def test_a_private_page_is_refused() -> None:
 
 
 def test_a_buffer_that_ends_in_a_private_page_is_refused() -> None:
-    bench = Bench()
+    bench = DiskBench()
     bench.slot.shared[bench.slot.page(DATA + 0x1000)] = False
     with pytest.raises(DmaError, match="private"):
         bench.dma.read((DATA | S) + 0xFFF, 2)
 
 
 def test_sectors_beyond_the_disk_are_an_error_of_the_request_only() -> None:
-    bench = Bench()
+    bench = DiskBench()
     bench.start()
     assert bench.request(kind=0, sector=1 << 60, size=512) == 1
     assert not bench.mmio.read_register(Mmio.Status) & Status.NEEDS_RESET
 
 
 def test_features_without_access_platform_are_refused() -> None:
-    bench = Bench()
+    bench = DiskBench()
     bench.mmio.write_register(Mmio.DriverFeaturesSel, 1)
     bench.mmio.write_register(Mmio.DriverFeatures, 1)
     bench.mmio.write_register(Mmio.Status, 11)
@@ -134,7 +87,7 @@ def test_features_without_access_platform_are_refused() -> None:
 
 
 def test_a_chain_that_loops_needs_a_reset() -> None:
-    bench = Bench()
+    bench = DiskBench()
     bench.start()
     bench.memory.write(RING, struct.pack("<QIHH", DATA | S, 16, 1, 0))
     bench.memory.write(RING + 0x100, struct.pack("<HHH", 0, 1, 0))
@@ -151,37 +104,38 @@ def test_a_chain_that_loops_needs_a_reset() -> None:
 def test_any_ring_and_any_register_write_is_survived(
     ring: bytes, writes: list[tuple[int, int]]
 ) -> None:
-    bench = Bench()
+    bench = DiskBench()
     bench.start()
+    bench.slot.shared[: bench.slot.page(RING)] = False
     bench.memory.write(RING, ring)
-    before = bytes(bench.memory.bytes[: RING - RAM])
+    before = bench.memory.read(RAM, RING - RAM)
     bench.mmio.write_register(Mmio.QueueNotify, 0)
     for offset, value in writes:
         bench.mmio.write_register(offset, value)
         bench.mmio.read_register(offset)
         bench.mmio.write_register(Mmio.QueueNotify, 0)
-    assert len(before) == RING - RAM
+    assert bench.memory.read(RAM, RING - RAM) == before
 
 
 def test_a_vmm_that_requires_the_bit_refuses_an_address_without_it() -> None:
-    bench = Bench(VmmPolicy(shared_bit=SharedBit.REQUIRE))
+    bench = DiskBench(VmmPolicy(shared_bit=SharedBit.REQUIRE))
     bench.start()
     assert bench.request(kind=0, sector=1, size=512, address=DATA) == 0xFF
     assert bench.events[-1].status == "protected"
     assert bench.memory.read(DATA, 512) == bytes(512)
-    bench = Bench(VmmPolicy(shared_bit=SharedBit.REQUIRE))
+    bench = DiskBench(VmmPolicy(shared_bit=SharedBit.REQUIRE))
     bench.start()
     assert bench.request(kind=0, sector=1, size=512) == 0
 
 
 def test_a_vmm_that_masks_accepts_an_address_without_the_bit() -> None:
-    bench = Bench()
+    bench = DiskBench()
     bench.start()
     assert bench.request(kind=0, sector=1, size=512, address=DATA) == 0
 
 
 def test_the_page_of_registers_shows_what_a_read_gives() -> None:
-    bench = Bench()
+    bench = DiskBench()
     page = memoryview(bytearray(4096))
     bench.mmio = VirtioMmio(bench.disk, bench.dma, bench.levels.append, page)
 
