@@ -4,7 +4,7 @@ import needs
 import pytest
 
 from topbit.errors import UsageError
-from topbit.machine.qemu import workload
+from topbit.machine.qemu import edu, stale, workload
 from topbit.machine.qemu.init import INIT, plan_files
 from topbit.machine.qemu.workload import Step
 
@@ -16,6 +16,8 @@ STEPS = [
     workload.reload_module("virtio_rng"),
     workload.rebind("0000:00:02.0", 3),
     workload.unplug("0000:00:02.0"),
+    edu.wild_dma("0000:00:02.0", 1 << 40, 3 << 40),
+    stale.use_after_unbind("0000:00:02.0", "0000:00:01.0", 1 << 40),
     workload.attest(bytes(range(64))),
     workload.run_command("echo 'it''s' \"$HOME\" && exit 3"),
     workload.shell(),

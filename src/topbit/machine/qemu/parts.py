@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from topbit.errors import UsageError
-from topbit.machine.qemu import devices, stale, workload
+from topbit.machine.qemu import devices, edu, stale, workload
 from topbit.machine.qemu.devices import PciDevice, pci_name
 from topbit.machine.qemu.disk_part import DISK_BYTES, DiskPart, Medium
 from topbit.machine.qemu.emulated import EmulatedDevice
@@ -38,7 +38,7 @@ class WildPart(Part):
         super().__init__(spec, pci)
         shared_bit = 1 << (ipa_bits - 1)
         wild = 1 << ipa_bits | shared_bit | RAM_BASE
-        self.steps = [workload.wild_dma(pci.name, shared_bit, wild)]
+        self.steps = [edu.wild_dma(pci.name, shared_bit, wild)]
 
 
 class StalePart(Part):

@@ -184,7 +184,7 @@ for i in $(seq {times}); do
     rmmod {module} && insmod /topbit/modules/{module}.ko $parameters || exit 1
 done
 """
-    return Step(f"reload-{_words(module)}", script, limit)
+    return Step(f"reload-{dashed(module)}", script, limit)
 
 
 def rebind(
@@ -204,7 +204,7 @@ for i in $(seq {times}); do
 done
 awaited $driver/{device}
 """
-    return Step("rebind-" + _words(device), script, limit)
+    return Step("rebind-" + dashed(device), script, limit)
 
 
 def _only_after(step: str) -> str:
@@ -223,7 +223,7 @@ echo 1 >/sys/bus/pci/devices/{pci}/remove
 echo 1 >/sys/bus/pci/rescan
 awaited /sys/bus/pci/devices/{pci}/driver
 """
-    return Step("unplug-" + _words(pci), script, limit)
+    return Step("unplug-" + dashed(pci), script, limit)
 
 
 def replug(pci: str, limit: int = 60) -> Step:
@@ -236,7 +236,7 @@ done
 for i in $(seq 4); do ( awaited /sys/bus/pci/devices/{pci}/driver ) && exit; done
 exit 1
 """
-    return Step("replug-" + _words(pci), script, limit)
+    return Step("replug-" + dashed(pci), script, limit)
 
 
 def read_random(step: str = "random", *, size: int = 4096, limit: int = 15) -> Step:
@@ -246,24 +246,7 @@ def read_random(step: str = "random", *, size: int = 4096, limit: int = 15) -> S
     return Step(step, script, limit)
 
 
-def wild_dma(pci: str, shared_bit: int, address: int, limit: int = 15) -> Step:
-    """Have QEMU's `edu` device `pci` read 16 bytes at `address`, whatever is there.
-
-    Registers: QEMU docs/specs/edu.rst. The guest reaches them at the alias (`shared_bit`).
-    """
-    script = f"""
-cd /sys/bus/pci/devices/{pci} || exit 1
-echo 1 >enable
-printf '\\006\\000' | dd of=config bs=1 seek=4 conv=notrunc 2>/dev/null  # memory, bus master
-read -r base rest <resource
-at() {{ printf '0x%x' $((base + {shared_bit} + $1)); }}
-devmem $(at 0x80) 64 0x{address:x} && devmem $(at 0x88) 64 0x40000 &&
-devmem $(at 0x90) 64 16 && devmem $(at 0x98) 64 1 && sleep 1
-"""
-    return Step("wild-" + _words(pci), script, limit)
-
-
-def _words(name: str) -> str:
+def dashed(name: str) -> str:
     """Which form has a kernel's name in the name of a step?"""
     return re.sub(r"[:._]", "-", name)
 
