@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import needs
 import pytest
+from every_device import EVERY_DEVICE
 
 from topbit.machine.qemu.own_system import OwnSystem
 from topbit.machine.qemu.scenario_run import ScenarioRun
@@ -13,7 +14,7 @@ from topbit.scenario import loads
 
 pytestmark = pytest.mark.qemu
 
-SCENARIO = """
+WORK = """
 [workload]
 readers = 4
 network_mib = 1
@@ -22,20 +23,6 @@ reloads = 2
 unplug = true
 hotplug = true
 attest = true
-[[device]]
-name = "nvme0"
-[[device]]
-name = "disk0"
-model = "virtio-blk"
-[[device]]
-name = "virtio0"
-kind = "emulated"
-[[device]]
-name = "net0"
-model = "virtio-net"
-[[device]]
-name = "rng0"
-model = "virtio-rng"
 """
 HOTPLUG = """
 cd /sys/devices/system/cpu
@@ -47,7 +34,7 @@ taskset -c 1 cat /proc/self/stat | cut -d' ' -f39
 
 def test_stress() -> None:
     needs.tool("qemu")
-    scenario = loads(SCENARIO, "stress")
+    scenario = loads(WORK + EVERY_DEVICE, "stress")
     own = OwnSystem(command=HOTPLUG)
     with ScenarioRun(scenario, needs.kernel("6.18"), cpus=4, own=own) as prepared:
         needs.busybox()
