@@ -86,6 +86,17 @@ def test_features_without_access_platform_are_refused() -> None:
     assert not bench.mmio.read_register(Mmio.Status) & Status.FEATURES_OK
 
 
+def test_features_are_those_written_last() -> None:
+    bench = DiskBench()
+    bench.mmio.write_register(Mmio.DriverFeatures, 1 << 31)  # not offered
+    bench.mmio.write_register(Mmio.DriverFeatures, 0)
+    bench.mmio.write_register(Mmio.DriverFeaturesSel, 1)
+    bench.mmio.write_register(Mmio.DriverFeatures, 7)
+    bench.mmio.write_register(Mmio.DriverFeatures, 3)
+    bench.mmio.write_register(Mmio.Status, 11)
+    assert bench.mmio.read_register(Mmio.Status) & Status.FEATURES_OK
+
+
 def test_a_chain_that_loops_needs_a_reset() -> None:
     bench = DiskBench()
     bench.start()

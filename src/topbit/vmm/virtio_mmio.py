@@ -142,7 +142,8 @@ class VirtioMmio:
         elif offset == Mmio.DriverFeatures:
             half = self.select[Mmio.DriverFeaturesSel]
             if half < 2:
-                self.features |= value << 32 * half
+                others = self.features & ~(0xFFFF_FFFF << 32 * half)
+                self.features = others | value << 32 * half
         elif offset == Mmio.Status:
             self._set_status(value)
         elif queue is not None:
