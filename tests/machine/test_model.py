@@ -184,6 +184,14 @@ def test_a_destroyed_page_ends_the_guest_when_it_uses_it() -> None:
     assert machine.died.startswith("synchronous external abort at IPA 0x00000100")
 
 
+def test_the_host_takes_the_page_that_the_device_reaches_through_its_bus() -> None:
+    machine = ModelMachine(override(builtin("dma-ranges"), "host.destroy_page=shared"))
+    recording = machine.run()
+    struck = recording.of_kind("state").filter(status="injected")
+    assert struck["detail"].to_list() == ["the host unmapped a shared page"]
+    assert machine.died.startswith("synchronous external abort at IPA 0x00000100")
+
+
 def test_a_host_may_take_a_trusted_device_away_as_well() -> None:
     scenario = override(builtin("trusted-aliased"), "host.disable_stream=accel0")
     machine = ModelMachine(scenario)

@@ -249,7 +249,7 @@ class ModelMachine:
         def before(dma_addr: int) -> None:
             strikes, self._strikes = self._strikes, False
             if strikes and self.scenario.host.destroy_page != "none":
-                self._destroy_page(spec.name, dma_addr)
+                self._destroy_page(spec, dma_addr)
             if spec.name == self._victim:
                 self._victim = ""
                 self.hostile.disable_stream(spec.name, sid, lambda: self._disable(sid))
@@ -260,12 +260,13 @@ class ModelMachine:
 
         return WatchedRing(ring, before, after)
 
-    def _destroy_page(self, device: str, dma_addr: int) -> None:
+    def _destroy_page(self, spec: DeviceSpec, dma_addr: int) -> None:
         """Take a page of the transfer away: the driver's buffer, or where it was bounced to."""
         if self.scenario.host.destroy_page == "shared":
-            self.hostile.destroy_shared(dma_addr & ~self.shared_bit & -PAGE)
+            ipa = dma_addr + spec.dma_offset & ~self.shared_bit
+            self.hostile.destroy_shared(ipa & -PAGE)
             return
-        maps = (e for e in reversed(self.events) if e.event == "dma_map" and e.device == device)
+        maps = (e for e in reversed(self.events) if (e.event, e.device) == ("dma_map", spec.name))
         self.hostile.destroy_private((next(maps).phys or 0) & -PAGE)
 
     def _disable(self, sid: int) -> None:
