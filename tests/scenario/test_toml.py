@@ -1,5 +1,7 @@
 """Scenarios as TOML: what is taken, and how what is wrong is refused."""
 
+import dataclasses
+
 import pytest
 
 from topbit.cli import main
@@ -11,6 +13,12 @@ from topbit.scenario.toml import dumps
 @pytest.mark.parametrize("name", builtin_names())
 def test_every_builtin_survives_toml(name: str) -> None:
     assert loads(dumps(builtin(name)), "test") == builtin(name)
+
+
+def test_any_text_survives_toml() -> None:
+    text = 'a "quoted" \\ line\r\n\ttab, \x00\x1f\x7f\x85 and \u00e4\u2028\U0001f600'
+    scenario = dataclasses.replace(builtin("seed"), summary=text)
+    assert loads(dumps(scenario), "test") == scenario
 
 
 def test_a_small_file_takes_defaults() -> None:
@@ -44,6 +52,11 @@ def test_a_small_file_takes_defaults() -> None:
         ),
         ("[[device]]\nkind = 'assigned'", ["a device needs a name"]),
         ("[[device]]\nname='a'\n[[device]]\nname='a'", ["same name"]),
+        ("[[device]]\nname=''", ["device.name", "''", "letters"]),
+        ("[[device]]\nname='a b'", ["device.name", "'a b'", "letters"]),
+        ('[[device]]\nname="a\\nb"', ["device.name", "letters"]),
+        ("[[device]]\nname='realm'", ["device.name", "'realm' is a table"]),
+        ("[[device]]\nname='a'\nkind='emulated'\nhabit='stale'", ["device a", "behaves"]),
         ("[[device]]\nname='a'\nkind='emulated'\ntrusted=true", ["cannot be trusted"]),
         ("[device]\nname='a'", ["[[device]]"]),
         ("vmm = 3", ["is not a table"]),

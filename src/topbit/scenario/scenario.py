@@ -7,6 +7,7 @@ everything that a machine relies on, so that machines never meet a contradiction
 from __future__ import annotations
 
 import dataclasses
+import re
 from dataclasses import dataclass, field
 
 from topbit.addressing.kernel_policy import KernelPolicy, policy_for
@@ -73,7 +74,7 @@ class VmmSpec:
 
     Attributes:
         smmu_map: "alias", "protected", "both" or "none".
-        shared_bit: "mask" or "keep".
+        shared_bit: "mask", "keep" or "require".
         map_fault: "none", "map" or "unmap".
         fail_closed: a failed VFIO operation fails the page conversion.
         invalidate: SMMU TLB entries are invalidated after an unmap.
@@ -311,6 +312,18 @@ class Scenario:
                 )
 
     def _check_device(self, device: DeviceSpec) -> None:
+        if not re.fullmatch(r"[\w.:-]+", device.name):
+            raise ScenarioError(
+                f"a device cannot be called {device.name!r}",
+                where="device.name",
+                mend="give it a name of letters, digits and -",
+            )
+        if device.name in {f.name for f in dataclasses.fields(self)}:
+            raise ScenarioError(
+                f"{device.name!r} is a table of the scenario",
+                where="device.name",
+                mend=f"call it {device.name}0",
+            )
         where = f"device {device.name}"
         for name in ("dma_mask_bits", "address_bits"):
             if not 20 <= getattr(device, name) <= 64:
@@ -322,6 +335,12 @@ class Scenario:
                 "an emulated device is part of the VMM: it cannot be trusted or have dma-ranges",
                 where=where,
                 mend='use kind = "assigned"',
+            )
+        if device.kind == "emulated" and device.habit != "good":
+            raise ScenarioError(
+                "an emulated device is part of the VMM: it behaves, and its errors are keys of vmm",
+                where=where,
+                mend='give it habit = "good", or kind = "assigned"',
             )
         if device.kind == "emulated" and device.model not in EMULATED_MODELS:
             raise ScenarioError(

@@ -18,7 +18,6 @@ from topbit.scenario import DeviceSpec, builtin, builtin_names, override
         ("seed", "guest.alias_for_shared=false", "cannot be told its conventions"),
         ("seed", "nvme0.dma_mask_bits=32", "64 address bits"),
         ("seed", "nvme0.model=e1000e", "one network device"),
-        ("seed", "virtio0.habit=wild", "behaves"),
         ("wild-address", "realm.ipa_bits=44", "45 bits"),
         ("trusted-private", "realm.ram_mib=64", "private addresses"),
         ("stale-mapping", "realm.ram_mib=64", "different memory"),

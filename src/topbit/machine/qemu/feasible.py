@@ -70,8 +70,6 @@ def _refuse_device(device: DeviceSpec, bits: int) -> None:
     if device.dma_offset:
         raise UsageError("QEMU's PCIe bus has no dma-ranges", where=where, mend=MODEL)
     if device.kind == "emulated":
-        if device.habit != "good":
-            raise UsageError("an emulated device here behaves", where=where, mend=MODEL)
         return
     if bits > SMMU_BITS:
         raise UsageError(
