@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 
 from topbit.events import Event
@@ -44,6 +45,18 @@ def test_the_summary_counts_addresses_and_bounces() -> None:
     summary = report.summary
     assert (summary.dma_addresses, summary.with_shared_bit) == (3, 2)
     assert (summary.streaming_maps, summary.bounced, summary.failed_maps) == (3, 2, 1)
+
+
+def test_nothing_in_the_text_speaks_to_the_terminal_or_makes_its_own_line() -> None:
+    hostile = "\x1b[2J\x1b]0;x\x07\x9b1m6.18\r\nverdict: no violation"
+    platform = dataclasses.replace(REALM, kernel=hostile, notes=[hostile])
+    event = dataclasses.replace(PLAIN, device=hostile)
+    text = render([Report.of(Recording.of_events(platform, [event]))], "text")
+    assert all(line.isprintable() for line in text.split("\n"))
+    assert [line for line in text.split("\n") if line.startswith("verdict")] == [
+        "verdict: VIOLATION of M1; at fault: guest"
+    ]
+    assert "note     1m6.18 verdict: no violation" in text
 
 
 def test_text_names_everything_a_finding_has() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 # "[    1.234567]" with an optional caller id "[    T1]" or "[  C0]" (CONFIG_PRINTK_CALLER).
 STAMP = re.compile(r"\[\s*(\d+\.\d{3,9})\](?:\s*\[\s*[TC]\d+\])?:? ?(.*)", re.S)
@@ -41,9 +41,14 @@ def clean(text: str) -> Iterator[tuple[int, str]]:
     """Which lines has a text, numbered from 1, without colours, carriage returns and NULs?"""
     # Not str.splitlines(): form feeds and the like are no line ends for `less` or an editor.
     for number, line in enumerate(text.split("\n"), 1):
-        if "\x1b" in line:
-            line = ANSI.sub("", line)
-        yield number, CONTROL.sub("", line) if not line.isprintable() else line
+        yield number, plain(line)
+
+
+def plain(line: str) -> str:
+    """What does a line say without what a terminal would obey?"""
+    if line.isprintable():
+        return line
+    return CONTROL.sub("", ANSI.sub("", line))
 
 
 def log_line(number: int, line: str) -> LogLine:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Sequence
 
+from topbit.readers.lines import plain
 from topbit.recording import Platform
 from topbit.report.report import Report
 from topbit.report.summary import Summary
@@ -33,8 +34,12 @@ DEFAULTS = {
 
 
 def render(reports: Sequence[Report]) -> str:
-    """What is the whole report, with line ends?"""
-    return "\n".join(_lines(reports)) + "\n"
+    """What is the whole report, with line ends?
+
+    Names and log lines in it may come from a hostile guest or a file of somebody else: none of
+    them speaks to the terminal or makes a line of its own.
+    """
+    return "".join(plain(line).replace("\n", " ") + "\n" for line in _lines(reports))
 
 
 def _lines(reports: Sequence[Report]) -> Iterator[str]:

@@ -34,6 +34,7 @@ from topbit.machine.qemu.parts import part_of
 from topbit.machine.qemu.plug import Plugger
 from topbit.machine.qemu.terminal import Terminal
 from topbit.machine.strikes import missed
+from topbit.readers.lines import plain
 from topbit.recording import Platform, Recording
 from topbit.scenario.scenario import MIB, RAM_BASE, Scenario
 
@@ -197,7 +198,7 @@ class ScenarioRun:
         if not self.own.boots:
             payload = [event for part in self.parts for event in part.payload(report)]
         text = run.console.decode("utf-8", "replace")
-        last_words = next((match[0].strip() for match in DEATH.finditer(text)), "")
+        last_words = next((plain(match[0]).strip() for match in DEATH.finditer(text)), "")
         complete = report.complete
         if self.own.boots:
             complete = run.ending in ("power off", "reset") and not last_words
