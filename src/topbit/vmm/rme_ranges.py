@@ -13,6 +13,7 @@ from topbit.vmm.rme import LAST_LEVEL, RealmHost, RmiError, signed_level
 from topbit.vmm.slots import PAGE
 
 _NORMAL_WB = 0b110
+BLOCK = 2 << 20
 
 
 @dataclass(slots=True)
@@ -60,8 +61,25 @@ class RangeRealmHost(RealmHost):
         self._undelegate(pa, pa + top - base)
 
     def map_unprotected_range(self, base: int, top: int, pa: int) -> None:
-        """Map the host memory from `pa` at the unprotected addresses [base, top)."""
-        self.map_unprotected_blocks(base, top, pa, LAST_LEVEL, _NORMAL_WB)
+        """Map the host memory from `pa` at the unprotected addresses [base, top).
+
+        With blocks of 2 MiB where they fit and no table stands in their way, else with pages.
+        """
+        first = -(-base // BLOCK) * BLOCK
+        if (base - pa) % BLOCK or first + BLOCK > top:
+            self.map_unprotected_blocks(base, top, pa, LAST_LEVEL, _NORMAL_WB)
+            return
+        if base < first:
+            self.map_unprotected_blocks(base, first, pa, LAST_LEVEL, _NORMAL_WB)
+        for block in range(first, top - BLOCK + 1, BLOCK):
+            where = block, block + BLOCK, pa + block - base
+            try:
+                self.map_unprotected_blocks(*where, LAST_LEVEL - 1, _NORMAL_WB)
+            except RmiError:
+                self.map_unprotected_blocks(*where, LAST_LEVEL, _NORMAL_WB)
+        last = top // BLOCK * BLOCK
+        if last < top:
+            self.map_unprotected_blocks(last, top, pa + last - base, LAST_LEVEL, _NORMAL_WB)
 
     def map_unprotected_blocks(
         self, base: int, top: int, pa: int, level: int, memattr: int, *, writable: bool = True
