@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from qemu_smmu import QUEUES, STRTAB, QemuSmmu, start
 from qtest import RAM_BASE, RAM_SIZE, find_qemu
-from smmu_cases import OAS_BITS, configure_model
+from smmu_pair import OAS_BITS, configure_model
 
 from topbit.arch.smmuv3 import (
     L1STD,
