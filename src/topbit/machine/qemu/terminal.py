@@ -7,7 +7,6 @@ import select
 import termios
 import threading
 import tty
-from types import TracebackType
 
 from topbit.machine.qemu.console import Console
 
@@ -38,12 +37,7 @@ class Terminal:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         os.write(self._woken, b"x")
         self._thread.join()
         os.close(self._wake)
