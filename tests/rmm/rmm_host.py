@@ -16,6 +16,7 @@ MIB = 1 << 20
 PAGE = 4096
 BASE = 0x8000_0000
 PARAMS, RUN, LIST = BASE, BASE + PAGE, BASE + 2 * PAGE
+SID, VDEV_ID = 0x10, 7
 
 
 class Host:
@@ -147,3 +148,12 @@ class Host:
         self.ok(Rmi.RTT_MAP_UNPROTECTED, self.rd, alias, 3, pa | 0xD4)
         assert self.enter().regs == {0: 0, 1: ipa + PAGE, 2: 0}
         return pa
+
+
+def assign(host: Host) -> tuple[int, int, int]:
+    """Assign a device with StreamID `SID` to the Realm: what names it in further calls."""
+    pdev, vdev = host.granule(), host.granule()
+    host.ok(Rmi2.PDEV_CREATE, pdev, PARAMS)
+    host.memory.table(PARAMS, 3)[:] = [0, VDEV_ID, SID]
+    host.ok(Rmi2.VDEV_CREATE, host.rd, pdev, vdev, PARAMS)
+    return host.rd, pdev, vdev

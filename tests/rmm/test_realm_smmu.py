@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from rmm_host import BASE, PAGE, PARAMS, Host
+from rmm_host import BASE, PAGE, SID, VDEV_ID, Host, assign
 
 from topbit.arch.rmi import AddrRange, MapFlags, Rmi, Rmi2
 from topbit.arch.rsi import Rsi
@@ -12,7 +12,6 @@ from topbit.machine.trusted import RealmStreams
 from topbit.smmu import Smmu
 from topbit.smmu.outcome import Fault, Ok
 
-SID, VDEV_ID = 0x10, 7
 BAR, BAR_IPA = 0x1000_0000, 0x8000
 HALF = 1 << 32
 BLOCK = 0x20_0000
@@ -74,14 +73,6 @@ def registers(host: Host) -> int:
     host.rsi(Rsi.VDEV_VALIDATE_MAPPING, VDEV_ID, BAR_IPA, BAR_IPA + PAGE, BAR, 0, 1)
     host.ok(Rmi2.RTT_DEV_VALIDATE, host.rd, host.recs[0], BAR_IPA, BAR_IPA + PAGE)
     return BAR_IPA
-
-
-def assign(host: Host) -> tuple[int, int, int]:
-    pdev, vdev = host.granule(), host.granule()
-    host.ok(Rmi2.PDEV_CREATE, pdev, PARAMS)
-    host.memory.table(PARAMS, 3)[:] = [0, VDEV_ID, SID]
-    host.ok(Rmi2.VDEV_CREATE, host.rd, pdev, vdev, PARAMS)
-    return host.rd, pdev, vdev
 
 
 def split(host: Host) -> None:

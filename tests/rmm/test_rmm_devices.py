@@ -1,14 +1,13 @@
 """Device assignment: RIPAS DEV, and whose table a trusted stream walks."""
 
 import pytest
-from rmm_host import PAGE, PARAMS, Host
+from rmm_host import PAGE, PARAMS, SID, VDEV_ID, Host, assign
 
 from topbit.arch.rmi import AddrRange, ExitReason, MapFlags, Rmi, Rmi2
 from topbit.arch.rsi import Rsi
 from topbit.rmm import Exit, Resume, Sea, Translated
 
-BAR, SID, VDEV_ID = 0x1000_0000, 0x10, 7
-IPA = 0x8000
+BAR, IPA = 0x1000_0000, 0x8000
 SINGLE = MapFlags(OADDR_TYPE=MapFlags.SINGLE).words[0]
 ERROR_INPUT, ERROR_DEVICE = 1, 6
 
@@ -22,14 +21,6 @@ def host() -> Host:
     host.tables(0)
     host.ok(Rmi.REALM_ACTIVATE, host.rd)
     return host
-
-
-def assign(host: Host) -> tuple[int, int, int]:
-    pdev, vdev = host.granule(), host.granule()
-    host.ok(Rmi2.PDEV_CREATE, pdev, PARAMS)
-    host.memory.table(PARAMS, 3)[:] = [0, VDEV_ID, SID]
-    host.ok(Rmi2.VDEV_CREATE, host.rd, pdev, vdev, PARAMS)
-    return host.rd, pdev, vdev
 
 
 def map_bar(host: Host) -> None:
