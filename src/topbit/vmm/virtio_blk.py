@@ -7,7 +7,6 @@ import struct
 
 from topbit.arch import virtio
 from topbit.arch.virtio import BlkStatus, BlkType
-from topbit.vmm.dma import DmaError
 from topbit.vmm.virtqueue import Buffer, Virtqueue, VirtqueueError
 
 MAX_REQUEST = 16 << 20
@@ -37,15 +36,12 @@ class VirtioBlk:
         """Serve all available requests; returns how many.
 
         Raises:
-            VirtqueueError: a ring, header or status byte that cannot be used.
+            VirtqueueError: a ring, header or status byte that makes no sense.
+            DmaError: DMA refused one.
         """
         done = 0
         for head, chain in queue.chains():
-            try:
-                written = self._request(queue, chain)
-            except DmaError as error:
-                raise VirtqueueError(str(error)) from error
-            queue.complete(head, written)
+            queue.complete(head, self._request(queue, chain))
             done += 1
         return done
 

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from topbit.arch import virtio
 from topbit.arch.virtio import Mmio, Status
-from topbit.vmm.dma import EmulatedDma
+from topbit.vmm.dma import DmaError, EmulatedDma
 from topbit.vmm.virtqueue import QUEUE_NUM_MAX, Virtqueue, VirtqueueError
 
 FEATURES = 1 << virtio.VIRTIO_F_VERSION_1 | 1 << virtio.VIRTIO_F_ACCESS_PLATFORM
@@ -52,6 +52,7 @@ class Backend(Protocol):
 
         Raises:
             VirtqueueError: the ring makes no sense.
+            DmaError: the driver gave an address that the device may not use.
         """
         ...
 
@@ -185,7 +186,7 @@ class VirtioMmio:
             return
         try:
             interrupt = self.backend.serve(index, queue) and queue.wants_interrupt()
-        except VirtqueueError as error:
+        except (VirtqueueError, DmaError) as error:
             self.error = str(error)
             self.status |= Status.NEEDS_RESET
             self._show(_CHANGING)

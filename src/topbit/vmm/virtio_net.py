@@ -11,7 +11,6 @@ import socket
 from collections import deque
 
 from topbit.arch import virtio
-from topbit.vmm.dma import DmaError
 from topbit.vmm.virtqueue import Buffer, Virtqueue, VirtqueueError
 
 RECEIVE, TRANSMIT = 0, 1
@@ -63,19 +62,17 @@ class VirtioNet:
         """Send what is available, or fill what is available with frames; returns how many.
 
         Raises:
-            VirtqueueError: a ring or buffer that cannot be used.
+            VirtqueueError: a ring or buffer that makes no sense.
+            DmaError: DMA refused one.
         """
         done = 0
         limit = None if index == TRANSMIT else len(self._waiting)
         for head, chain in queue.chains(limit):
-            try:
-                if index == TRANSMIT:
-                    self._send(queue, chain)
-                    written = 0
-                else:
-                    written = _receive(queue, chain, _HEADER + self._waiting.popleft())
-            except DmaError as error:
-                raise VirtqueueError(str(error)) from error
+            if index == TRANSMIT:
+                self._send(queue, chain)
+                written = 0
+            else:
+                written = _receive(queue, chain, _HEADER + self._waiting.popleft())
             queue.complete(head, written)
             done += 1
         return done

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 
 from topbit.arch import virtio
-from topbit.vmm.dma import DmaError
 from topbit.vmm.virtqueue import Buffer, Virtqueue, VirtqueueError
 
 MAX_BUFFER = 64 << 10  # bytes of one request that are filled; the driver is told how many
@@ -26,14 +25,12 @@ class VirtioRng:
         """Fill all available buffers; returns how many.
 
         Raises:
-            VirtqueueError: a ring or buffer that cannot be used.
+            VirtqueueError: a ring or buffer that makes no sense.
+            DmaError: DMA refused one.
         """
         done = 0
         for head, chain in queue.chains():
-            try:
-                queue.complete(head, _fill(queue, chain))
-            except DmaError as error:
-                raise VirtqueueError(str(error)) from error
+            queue.complete(head, _fill(queue, chain))
             done += 1
         return done
 

@@ -1,8 +1,8 @@
 """Which requests did the guest put on a split virtqueue? (VIRTIO 1.2, 2.7)
 
-Everything in the ring is untrusted: indices, lengths, flags and addresses. A chain that loops, an
-index out of range or an address that DMA refuses ends the queue with `VirtqueueError`, never the
-VMM.
+Everything in the ring is untrusted: indices, lengths, flags and addresses. A chain that loops or
+an index out of range is a `VirtqueueError`, an address that DMA refuses a `DmaError`: both end the
+device, never the VMM.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from topbit.arch import virtio
-from topbit.vmm.dma import DmaError, EmulatedDma
+from topbit.vmm.dma import EmulatedDma
 
 QUEUE_NUM_MAX = 256
 _U16, _DESC, _USED = struct.Struct("<H"), struct.Struct("<QIHH"), struct.Struct("<II")
@@ -62,26 +62,24 @@ class Virtqueue:
         """Which chains are available, at most `limit` of them: (head, buffers)?
 
         Raises:
-            VirtqueueError: the ring makes no sense, or DMA refused it.
+            VirtqueueError: the ring makes no sense.
+            DmaError: DMA refused it.
         """
-        try:
-            ring = self._area(self.avail, virtio.AVAIL_HEADER + 2 * self.size, "r")
-            (available,) = _U16.unpack_from(ring, 2)
-            waiting = (available - self.next_avail) & 0xFFFF
-            if waiting > self.size:
-                raise VirtqueueError(f"avail.idx {available} is more than a ring ahead")
-            if limit is not None:
-                waiting = min(waiting, limit)
-            if not waiting:
-                return
-            table = self._area(self.desc, virtio.DESC_SIZE * self.size, "r")
-            for _ in range(waiting):
-                slot = virtio.AVAIL_HEADER + 2 * (self.next_avail % self.size)
-                (head,) = _U16.unpack_from(ring, slot)
-                self.next_avail = (self.next_avail + 1) & 0xFFFF
-                yield head, self._chain(table, head)
-        except DmaError as error:
-            raise VirtqueueError(str(error)) from error
+        ring = self._area(self.avail, virtio.AVAIL_HEADER + 2 * self.size, "r")
+        (available,) = _U16.unpack_from(ring, 2)
+        waiting = (available - self.next_avail) & 0xFFFF
+        if waiting > self.size:
+            raise VirtqueueError(f"avail.idx {available} is more than a ring ahead")
+        if limit is not None:
+            waiting = min(waiting, limit)
+        if not waiting:
+            return
+        table = self._area(self.desc, virtio.DESC_SIZE * self.size, "r")
+        for _ in range(waiting):
+            slot = virtio.AVAIL_HEADER + 2 * (self.next_avail % self.size)
+            (head,) = _U16.unpack_from(ring, slot)
+            self.next_avail = (self.next_avail + 1) & 0xFFFF
+            yield head, self._chain(table, head)
 
     def _area(self, address: int, size: int, direction: str) -> memoryview:
         """Which bytes are this area of the ring? Recorded once: it is used at each turn."""
@@ -106,27 +104,20 @@ class Virtqueue:
         """Does the driver want to hear of what was completed?
 
         Raises:
-            VirtqueueError: DMA refused the ring.
+            DmaError: DMA refused the ring.
         """
-        try:
-            (flags,) = _U16.unpack_from(
-                self._area(self.avail, virtio.AVAIL_HEADER + 2 * self.size, "r")
-            )
-        except DmaError as error:
-            raise VirtqueueError(str(error)) from error
+        ring = self._area(self.avail, virtio.AVAIL_HEADER + 2 * self.size, "r")
+        (flags,) = _U16.unpack_from(ring)
         return not flags & virtio.AVAIL_F_NO_INTERRUPT
 
     def complete(self, head: int, written: int) -> None:
         """Tell the driver that the chain is done and how many bytes the device wrote.
 
         Raises:
-            VirtqueueError: DMA refused the used ring.
+            DmaError: DMA refused the used ring.
         """
         size = virtio.USED_HEADER + virtio.USED_ELEM_SIZE * self.size
-        try:
-            ring = self._area(self.used, size, "w")
-        except DmaError as error:
-            raise VirtqueueError(str(error)) from error
+        ring = self._area(self.used, size, "w")
         slot = virtio.USED_HEADER + virtio.USED_ELEM_SIZE * (self.next_used % self.size)
         _USED.pack_into(ring, slot, head, written)
         self.next_used = (self.next_used + 1) & 0xFFFF
