@@ -55,6 +55,23 @@ def test_a_vmm_that_does_not_mask_finds_no_memory() -> None:
     assert bench.events[-1].status == "unmapped"
 
 
+def test_a_ring_that_is_moved_again_and_again_costs_no_memory() -> None:
+    bench = DiskBench()
+    for at in range(RAM, RAM + (256 << 10), 0x400):
+        bench.start(at | S)
+        bench.mmio.write_register(Mmio.QueueNotify, 0)
+    assert len(bench.mmio.queues[0]._recorded) <= 3
+
+
+def test_each_area_of_a_ring_is_recorded_once() -> None:
+    bench = DiskBench()
+    bench.start()
+    for _ in range(3):
+        assert bench.request(kind=BlkType.IN, sector=1, size=512) == 0
+    areas = [e for e in bench.events if RING <= (e.phys or 0) < RING + 0x400]
+    assert len(areas) == 3
+
+
 def test_a_private_page_is_refused() -> None:
     bench = DiskBench()
     bench.slot.shared[bench.slot.page(DATA)] = False

@@ -16,6 +16,7 @@ from topbit.arch import virtio
 from topbit.vmm.dma import EmulatedDma
 
 QUEUE_NUM_MAX = 256
+AREAS = 3  # descriptors, available, used
 _U16, _DESC, _USED = struct.Struct("<H"), struct.Struct("<QIHH"), struct.Struct("<II")
 
 
@@ -85,7 +86,10 @@ class Virtqueue:
         """Which bytes are this area of the ring? Recorded once: it is used at each turn."""
         area = address, size, direction
         window = self.dma.window(*area, again=area in self._recorded)
-        self._recorded.add(area)
+        if area not in self._recorded:
+            if len(self._recorded) == AREAS:  # the driver has moved one
+                self._recorded.clear()
+            self._recorded.add(area)
         return window
 
     def _chain(self, table: memoryview, head: int) -> list[Buffer]:
