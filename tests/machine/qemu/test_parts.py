@@ -78,6 +78,32 @@ def test_devices_behind_ports_have_buses_of_their_own(tree: ModuleTree) -> None:
     assert found[-1] == "random-again-rng0"
 
 
+@pytest.mark.parametrize(
+    ("model", "habit"),
+    [
+        ("nvme", "good"),
+        ("virtio-net", "good"),
+        ("virtio-rng", "good"),
+        ("edu", "good"),
+        ("edu", "stale"),
+        ("edu", "wild"),
+        ("nvme", "wild"),
+    ],
+)
+def test_a_trusted_device_is_trusted_whatever_it_does(model: str, habit: str) -> None:
+    wanted = loads(
+        f'[[device]]\nname="a"\n[[device]]\nname="b"\nmodel="{model}"\nhabit="{habit}"\n'
+        "trusted=true",
+        "test",
+    )
+    other, part = parts_of(wanted)
+    assert part.pci is not None
+    assert part.pci.trusted
+    assert part.facts().trusted
+    other.close()
+    part.close()
+
+
 def test_a_device_that_is_watched_stays_in_its_slot() -> None:
     wanted = loads(
         '[workload]\nhotplug = true\n[[device]]\nname="a"\n'

@@ -63,7 +63,8 @@ def part_of(spec: DeviceSpec, number: int, scenario: Scenario, payload: bytes) -
     if spec.model in devices.DISKS and spec.habit == "good":
         return DiskPart(spec, number, Medium(Disk(number, DISK_BYTES)), work, bus)
     if spec.habit == "wild":
-        return WildPart(spec, PciDevice("edu", number), scenario.realm.ipa_bits)
+        pci = PciDevice("edu", number, trusted=spec.trusted)
+        return WildPart(spec, pci, scenario.realm.ipa_bits)
     pci = PciDevice(spec.model, number, bus=bus, trusted=spec.trusted)
     victim = victim_of(spec, scenario)
     if spec.habit == "stale" and victim is not None:
