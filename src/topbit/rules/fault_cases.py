@@ -140,10 +140,10 @@ def _faults(recording: Recording) -> list[Fault]:
             else Fault(row, None, None, False, mapped)
             for row in rows.iter_rows(named=True)
         ]
-    waiting = {_key(row): row for row in rows.iter_rows(named=True)}
+    waiting = {key_of(row): row for row in rows.iter_rows(named=True)}
     found: list[Fault] = []
     for row, state in replay(recording, *FAULT_KINDS, state_kinds=MAPPING_KINDS):
-        first = waiting.pop(_key(row), None)
+        first = waiting.pop(key_of(row), None)
         if first is not None:
             value = first["address"]
             live = None if value is None else state.mapping_at(value)
@@ -154,6 +154,7 @@ def _faults(recording: Recording) -> list[Fault]:
     return found
 
 
-def _key(row: Row) -> tuple[object, ...]:
+def key_of(row: Row) -> tuple[object, ...]:
+    """What do refused accesses have in common that `fault_rows` takes for one?"""
     page = None if row["address"] is None else row["address"] >> 12
     return row["sid"], row["device"], page, row["status"], row["direction"]

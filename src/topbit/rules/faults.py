@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from topbit.recording import Recording
 from topbit.rules.fault_cases import CONFIGURATION, Fault, fault_rows, faults
 from topbit.rules.finding import Evidence, Finding
+from topbit.rules.refusals import against, was_translated
 from topbit.rules.replay import Row
 from topbit.rules.rule import a_realm, rule, sees_faults, the_shared_bit
 from topbit.rules.tables import at_doorbell, devices_where, lies_in
@@ -19,6 +20,7 @@ from topbit.rules.wording import (
     address,
     device_name,
     evidence_of,
+    refused_access,
     release_mend,
     shared_bit,
 )
@@ -31,22 +33,6 @@ TRANSLATION, PERMISSION = "F_TRANSLATION", "F_PERMISSION"
 def _trusted(recording: Recording, row: Row) -> bool:
     device = device_name(recording, row["device"], row["sid"])
     return device in devices_where(recording.platform, trusted=True)
-
-
-def _seen(recording: Recording, row: Row) -> str:
-    platform = recording.platform
-    verb = {"r": "read", "w": "wrote"}.get(row["direction"] or "", "used")
-    stream = "" if row["sid"] is None else f" (StreamID 0x{row['sid']:x})"
-    device = device_name(recording, row["device"], row["sid"]) or "a device"
-    stream = "" if device.startswith("StreamID") else stream
-    if row["address"] is None:  # a configuration fault has none
-        return f"{device}{stream}: {row['status']}"
-    state = "set" if row["address"] & (platform.shared_bit or 0) else "clear"
-    stage = ", stage 2" if "s2" in (row["attrs"] or "") else ""
-    return (
-        f"{device}{stream} {verb} {address(row['address'])} "
-        f"({shared_bit(platform)}, {state}): {row['status']}{stage}"
-    )
 
 
 def _finding(
@@ -71,7 +57,7 @@ def _finding(
         message,
         device=device_name(recording, row["device"], row["sid"]),
         count=row["times"],
-        seen=_seen(recording, row),
+        seen=refused_access(recording, row),
         expected=expected,
         evidence=shown,
         mend=mend,
@@ -102,7 +88,7 @@ def alias_faults(recording: Recording) -> Iterator[Finding]:
         row, value = fault.row, fault.row["address"]
         if row["status"] != TRANSLATION or not value & bit or value >> (platform.ipa_bits or 64):
             continue
-        if _trusted(recording, row):
+        if _trusted(recording, row) or was_translated(recording, fault):  # F7
             continue
         ipa = value & ~bit
         live = fault.live
@@ -289,12 +275,13 @@ def permission_faults(recording: Recording) -> Iterator[Finding]:
         row, mapping = fault.row, fault.live
         if row["status"] != PERMISSION:
             continue
+        if was_translated(recording, fault):  # F7
+            continue
         direction = None if mapping is None else mapping["direction"]
-        against = (row["direction"], direction) in (("w", "TO_DEVICE"), ("r", "FROM_DEVICE"))
         if mapping is None and _known_device(recording, fault):
             message, agent = "the device used an address that it was never given", "device"
             expected, mend = "an address that the guest mapped", "look at the device"
-        elif against:
+        elif against(row, mapping):
             verb = "wrote to" if row["direction"] == "w" else "read"
             message = f"the device {verb} a buffer that is mapped {direction}"
             agent, expected = "device", f"accesses as {direction} allows"

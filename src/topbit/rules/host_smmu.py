@@ -1,4 +1,4 @@
-"""F: does the host's SMMU let interrupts through, and are its event records read in time?"""
+"""F: does the SMMU translate what its tables hold, let interrupts through, and lose no record?"""
 
 from __future__ import annotations
 
@@ -7,9 +7,16 @@ from collections.abc import Iterator
 from topbit.recording import Recording
 from topbit.rules.fault_cases import faults
 from topbit.rules.finding import Finding
-from topbit.rules.rule import rule, sees_faults
+from topbit.rules.refusals import nothing_lost, refusals, was_translated
+from topbit.rules.rule import a_realm, any_event, one_clock, rule, sees_faults
 from topbit.rules.tables import at_doorbell
-from topbit.rules.wording import address, device_name, evidence, evidence_of
+from topbit.rules.wording import (
+    address,
+    device_name,
+    evidence,
+    evidence_of,
+    refused_access,
+)
 
 
 def _a_doorbell(recording: Recording) -> str:
@@ -31,6 +38,8 @@ def interrupts_arrive(recording: Recording) -> Iterator[Finding]:
         row = fault.row
         if not at_doorbell(recording.platform, row["address"]):
             continue
+        if was_translated(recording, fault):  # F7
+            continue
         yield Finding(
             "F6",
             "violation",
@@ -42,6 +51,42 @@ def interrupts_arrive(recording: Recording) -> Iterator[Finding]:
             expected=f"a writable stage-2 mapping at {address(row['address'] & ~0xFFF)}",
             evidence=[evidence_of(row)],
             mend="map the page of GITS_TRANSLATER, at its plain address, for each stream",
+        )
+
+
+@rule(
+    "F7",
+    "The SMMU translates what the stream's own table holds.",
+    source="IHI0070 5.2, STE.S2TTB, S2T0SZ and S2SL0; 7.3.13 F_TRANSLATION, 7.3.16 F_PERMISSION; "
+    "DDI0487 D8.2, concatenated translation tables",
+    needs=[a_realm, one_clock, nothing_lost, any_event("iommu_map", "rtt_map"), sees_faults],
+)
+def tables_are_walked(recording: Recording) -> Iterator[Finding]:
+    """Which accesses were refused although guest, VMM and RMM had done their part?
+
+    F_ADDR_SIZE and F_ACCESS are left to F9: no event tells the output size or the access flag.
+    """
+    for refusal in refusals(recording).values():
+        row, entry = refusal.row, refusal.entry
+        if row is None or entry is None:
+            continue
+        table = "the VMM's table" if entry.row["event"] == "iommu_map" else "the Realm's own table"
+        does = "permits" if row["status"] == "F_PERMISSION" else "translates"
+        shown = [row, entry.row, *([refusal.mapping] if refusal.mapping else [])]
+        yield Finding(
+            "F7",
+            "violation",
+            "smmu",
+            f"the SMMU refused an access that {table} {does}",
+            device=device_name(recording, row["device"], row["sid"]),
+            count=refusal.times,
+            seen=refused_access(recording, row),
+            expected=f"the page that {table} holds at {address(row['address'] & ~0xFFF)}",
+            evidence=evidence(shown),
+            mend="compare the stream's STE with that table: S2TTB with its root, S2T0SZ and S2SL0 "
+            "with its size and root level (CMD_CFGI_STE after every change); look whether the "
+            "SMMU sees the table's bytes as they were written, and whether it can walk "
+            "concatenated root tables (QEMU's cannot: docs/qemu-deviations.md, Q7)",
         )
 
 

@@ -78,6 +78,23 @@ def describe(row: dict[str, Any]) -> str:
     return " ".join(words)
 
 
+def refused_access(recording: Recording, row: dict[str, Any]) -> str:
+    """What does a finding say of a refused access: who, where, and how it was refused?"""
+    platform = recording.platform
+    verb = {"r": "read", "w": "wrote"}.get(row["direction"] or "", "used")
+    stream = "" if row["sid"] is None else f" (StreamID 0x{row['sid']:x})"
+    device = device_name(recording, row["device"], row["sid"]) or "a device"
+    stream = "" if device.startswith("StreamID") else stream
+    if row["address"] is None:  # a configuration fault has none
+        return f"{device}{stream}: {row['status']}"
+    state = "set" if row["address"] & (platform.shared_bit or 0) else "clear"
+    stage = ", stage 2" if "s2" in (row["attrs"] or "") else ""
+    return (
+        f"{device}{stream} {verb} {address(row['address'])} "
+        f"({shared_bit(platform)}, {state}): {row['status']}{stage}"
+    )
+
+
 def evidence_of(row: dict[str, Any]) -> Evidence:
     """Which evidence is one event?"""
     return Evidence(describe(row), row["source"] or "", row["line"], row["agent"])

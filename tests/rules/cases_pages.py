@@ -1,0 +1,96 @@
+"""P, A and D: pages, accesses that went through, data that arrived."""
+
+from __future__ import annotations
+
+from rule_events import (
+    BUFFER,
+    HOST,
+    PAGE,
+    POOL,
+    SHARED,
+    Case,
+    S,
+    access,
+    asked,
+    dma_alloc,
+    dma_map,
+    dma_unmap,
+    iommu_unmap,
+    set_memory,
+    unshared,
+)
+
+from topbit.events import Event
+
+CASES = {
+    "P5: a page of RAM is destroyed": Case(
+        "P5",
+        "host",
+        [Event("rmm", "ripas", phys=BUFFER, size=PAGE, status="ok", attrs="DESTROYED")],
+        [Event("rmm", "ripas", phys=BUFFER, size=PAGE, status="ok", attrs="EMPTY")],
+        device=None,
+    ),
+    "P6: a shared page is unmapped": Case(
+        "P6",
+        "host",
+        [asked(BUFFER, "EMPTY"), unshared(BUFFER)],
+        [asked(BUFFER, "EMPTY"), asked(BUFFER, "RAM"), unshared(BUFFER)],
+        device=None,
+    ),
+    "P1: encrypted under a live mapping": Case(
+        "P1",
+        "guest",
+        [set_memory(BUFFER, "shared"), dma_alloc(), set_memory(BUFFER, "private")],
+        [
+            set_memory(BUFFER, "shared"),
+            dma_alloc(),
+            Event("guest", "dma_free", device="disk", address=BUFFER | S, size=PAGE),
+            set_memory(BUFFER, "private"),
+        ],
+    ),
+    "P1: mapped while private": Case(
+        "P1",
+        "guest",
+        [set_memory(BUFFER, "private"), dma_alloc()],
+        [set_memory(BUFFER, "private"), set_memory(BUFFER, "shared"), dma_alloc()],
+    ),
+    "P4: private memory reached": Case(
+        "P4",
+        "vmm",
+        [access(BUFFER, "ok", attrs="private", pa=HOST)],
+        [
+            access(BUFFER | S, "ok", attrs="shared"),
+            access(BUFFER, "ok", attrs="private", device="tdisp", sid=0x20),
+        ],
+    ),
+    "P4: stopped by granule protection": Case(
+        "P4", "vmm", [access(BUFFER, "GPF")], [access(BUFFER, "F_TRANSLATION")], says="stopped it"
+    ),
+    "A1: no invalidation": Case(
+        "A1",
+        "vmm",
+        [*SHARED, iommu_unmap(POOL | S), access(POOL | S, "ok", attrs="shared")],
+        [*SHARED, access(POOL | S, "ok", attrs="shared"), iommu_unmap(POOL | S)],
+        says="CMD_TLBI",
+    ),
+    "A1: no invalidation, and granule protection stops it": Case(
+        "A1",
+        "vmm",
+        [*SHARED, iommu_unmap(POOL | S), access(POOL | S, "GPF")],
+        [*SHARED, iommu_unmap(POOL | S), access(POOL | S, "F_TRANSLATION")],
+    ),
+    "A2: use after unmap that no fault shows": Case(
+        "A2",
+        "device",
+        [dma_map(), dma_unmap(), access(POOL | S, "ok", attrs="shared")],
+        [dma_map(), access(POOL | S, "ok", attrs="shared"), dma_unmap()],
+        says="let it through",
+    ),
+    "D1: wrong data": Case(
+        "D1",
+        "device",
+        [Event("device", "payload", device="disk", address=POOL | S, status="wrong")],
+        [Event("device", "payload", device="disk", address=POOL | S, status="ok")],
+        severity="warning",
+    ),
+}

@@ -1,0 +1,136 @@
+"""Platforms and events that the rules' recordings are made of."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+
+from topbit.events import Event
+from topbit.recording import DeviceFacts, Platform
+
+S = 1 << 40
+FAILED = (1 << 64) - 1
+POOL = 0x76B00000
+BUFFER = 0x43D92000
+PAGE = 0x1000
+HOST = 0x9_0000_0000  # physical pages of the host: HOST + IPA backs a shared IPA
+
+REALM = Platform(
+    realm=True,
+    ipa_bits=41,
+    ipa_bits_from="scenario",
+    kernel="6.18.15",
+    machine="model",
+    ram=[(0x40000000, 1 << 30)],
+    pools=[(POOL, 64 << 20)],
+    devices={
+        "disk": DeviceFacts(sid=0x10),
+        "tdisp": DeviceFacts(sid=0x20, trusted=True),
+        "virtio": DeviceFacts(sid=None, emulated=True),
+        "narrow": DeviceFacts(sid=0x30, dma_mask=0xFFFFFFFF),
+    },
+)
+LOG = dataclasses.replace(REALM, machine="log", one_clock=False)
+DOORBELL = 0x8090040
+INTERRUPTS = dataclasses.replace(REALM, msi_doorbells=[DOORBELL])
+WIDE = dataclasses.replace(REALM, ipa_bits=52)
+UNKNOWN_WIDTH = dataclasses.replace(REALM, ipa_bits=None)
+SME = Platform(scheme="amd-sme", realm=False, policies={"c_bit": "47"})
+PLAIN = Platform(scheme="none", realm=False)
+
+
+def dma_map(address: int = POOL | S, device: str = "disk", **more: object) -> Event:
+    facts = {"size": 64, "phys": BUFFER, "direction": "FROM_DEVICE"} | more
+    return dataclasses.replace(Event("guest", "dma_map", device, address=address), **facts)  # type: ignore[arg-type]
+
+
+def dma_unmap(address: int = POOL | S, device: str = "disk", size: int = 64) -> Event:
+    return Event("guest", "dma_unmap", device=device, address=address, size=size)
+
+
+def dma_alloc(address: int = BUFFER | S, device: str = "disk", **more: object) -> Event:
+    facts = {"size": PAGE, "direction": "BIDIRECTIONAL"} | more
+    return Event("guest", "dma_alloc", device=device, address=address, **facts)  # type: ignore[arg-type]
+
+
+def helper(name: str, phys: int, address: int, device: str | None = None) -> Event:
+    return Event("guest", "helper", device=device, attrs=name, phys=phys, address=address)
+
+
+def convert(phys: int, status: str, size: int = PAGE, pa: int | None = None) -> Event:
+    return Event("vmm", "convert", phys=phys, status=status, size=size, pa=pa)
+
+
+def iommu_map(iova: int, pa: int, size: int = PAGE, sid: int = 0x10, status: str = "ok") -> Event:
+    return Event("vmm", "iommu_map", address=iova, pa=pa, size=size, sid=sid, status=status)
+
+
+def asked(phys: int, ripas: str) -> Event:
+    return Event("rmm", "rmm_exit", phys=phys, size=PAGE, status="RIPAS_CHANGE", attrs=ripas)
+
+
+def unshared(phys: int) -> Event:
+    return Event("rmm", "rtt_unmap", address=phys | S, phys=phys, size=PAGE, attrs="unprotected")
+
+
+def rtt(event: str, ipa: int, size: int = PAGE) -> Event:
+    half = "unprotected" if ipa & S else "protected"
+    return Event("rmm", event, address=ipa, phys=ipa & ~S, pa=HOST, size=size, attrs=half)
+
+
+def ripas(ipa: int, attrs: str, size: int = PAGE) -> Event:
+    return Event("rmm", "ripas", phys=ipa, size=size, status="ok", attrs=attrs)
+
+
+def iommu_unmap(iova: int, size: int = PAGE, sid: int = 0x10, status: str = "ok") -> Event:
+    return Event("vmm", "iommu_unmap", address=iova, size=size, sid=sid, status=status)
+
+
+def access(
+    address: int, status: str = "F_TRANSLATION", direction: str = "r", **more: object
+) -> Event:
+    facts = {"device": "disk", "sid": 0x10, "size": 64} | more
+    return Event(
+        "device",
+        "access",
+        address=address,
+        status=status,
+        direction=direction,
+        **facts,  # type: ignore[arg-type]
+    )
+
+
+def smmu_event(
+    address: int, status: str = "F_TRANSLATION", direction: str = "r", **more: object
+) -> Event:
+    facts = {"sid": 0x10, "attrs": "s2|IN"} | more
+    return Event(
+        "smmu",
+        "smmu_event",
+        address=address,
+        status=status,
+        direction=direction,
+        **facts,  # type: ignore[arg-type]
+    )
+
+
+def set_memory(phys: int, status: str, size: int = PAGE) -> Event:
+    return Event("guest", "set_memory", phys=phys, status=status, size=size)
+
+
+@dataclass
+class Case:
+    """A recording that a rule must flag, and one that it must not."""
+
+    rule: str
+    agent: str
+    bad: list[Event]
+    good: list[Event]
+    platform: Platform = field(default_factory=lambda: REALM)
+    severity: str = "violation"
+    count: int = 1
+    device: str | None = "disk"
+    says: str = ""
+
+
+SHARED = [convert(POOL, "shared", pa=HOST + POOL), iommu_map(POOL | S, HOST + POOL)]
