@@ -12,7 +12,8 @@ from topbit.linux.cpu import SynchronousExternalAbort
 from topbit.machine.model import FIRST_SID, ITS_DOORBELL, ModelMachine
 from topbit.recording import Recording
 from topbit.rules import check
-from topbit.scenario import builtin, builtin_names, override
+from topbit.scenario import DeviceSpec, Scenario, builtin, builtin_names, override
+from topbit.scenario.scenario import MOST_DEVICES
 
 # scenario -> {(agent, rule, device)} of its violations; nothing else may be found.
 VERDICTS: dict[str, set[tuple[str, str, str | None]]] = {
@@ -90,6 +91,13 @@ def test_a_trusted_device_reaches_shared_memory_at_the_alias_and_private_memory_
     assert set(shared["attrs"]) == {"shared"}
     private = ModelMachine(builtin("trusted-private")).run().of_kind("access")
     assert set(private["attrs"]) == {"private"}
+
+
+def test_as_many_devices_as_a_scenario_takes_all_work() -> None:
+    devices = tuple(DeviceSpec(f"d{number}") for number in range(MOST_DEVICES))
+    payload = ModelMachine(Scenario("many", device=devices)).run().of_kind("payload")
+    assert set(payload["device"]) == {device.name for device in devices}
+    assert set(payload["status"]) == {"ok"}
 
 
 def test_granule_protection_stops_a_stale_mapping() -> None:

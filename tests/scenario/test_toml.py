@@ -52,6 +52,7 @@ def test_a_small_file_takes_defaults() -> None:
         ),
         ("[[device]]\nkind = 'assigned'", ["a device needs a name"]),
         ("[[device]]\nname='a'\n[[device]]\nname='a'", ["same name"]),
+        ("\n".join(f"[[device]]\nname='d{n}'" for n in range(32)), ["32 devices", "at most 31"]),
         ("[[device]]\nname=''", ["device.name", "''", "letters"]),
         ("[[device]]\nname='a b'", ["device.name", "'a b'", "letters"]),
         ('[[device]]\nname="a\\nb"', ["device.name", "letters"]),

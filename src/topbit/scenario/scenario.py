@@ -17,6 +17,7 @@ from topbit.vmm.policy import MapFault, SharedBit, SmmuMap, VmmPolicy
 
 MIB = 1 << 20
 RAM_BASE = 0x4000_0000
+MOST_DEVICES = 31  # slots of a PCI bus besides the host bridge's
 EMULATED_MODELS = ("virtio-blk", "virtio-net", "virtio-rng")
 USUAL_MODEL = {"assigned": "nvme", "emulated": "virtio-blk"}
 
@@ -260,6 +261,10 @@ class Scenario:
             self._check_device(device)
         if len(set(names)) != len(names):
             raise ScenarioError("two devices have the same name", where="device.name")
+        if len(names) > MOST_DEVICES:
+            raise ScenarioError(
+                f"{len(names)} devices", where="device", mend=f"give at most {MOST_DEVICES}"
+            )
         self._check_host()
 
     def _check_host(self) -> None:

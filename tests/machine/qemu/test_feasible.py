@@ -1,13 +1,12 @@
 """Which scenarios QEMU refuses, and which kernel one wants."""
 
 import contextlib
-import dataclasses
 
 import pytest
 
 from topbit.errors import UsageError
 from topbit.machine.qemu.feasible import kernel_of, refuse_impossible, refuse_other_conventions
-from topbit.scenario import DeviceSpec, builtin, builtin_names, override
+from topbit.scenario import builtin, builtin_names, override
 
 
 @pytest.mark.parametrize(
@@ -30,12 +29,6 @@ from topbit.scenario import DeviceSpec, builtin, builtin_names, override
 def test_the_reason_is_given(name: str, setting: str, words: str) -> None:
     with pytest.raises(UsageError, match=words):
         refuse_impossible(override(builtin(name), setting))
-
-
-def test_a_bus_has_31_slots() -> None:
-    devices = tuple(DeviceSpec(f"d{n}", kind="emulated") for n in range(32))
-    with pytest.raises(UsageError, match="31"):
-        refuse_impossible(dataclasses.replace(builtin("seed"), device=devices))
 
 
 def test_what_is_possible_is_not_refused() -> None:
