@@ -192,6 +192,26 @@ def test_a_destroyed_page_ends_the_guest_when_it_uses_it() -> None:
     assert machine.died.startswith("synchronous external abort at IPA 0x00000100")
 
 
+@pytest.mark.parametrize(
+    ("settings", "notes"),
+    [
+        (("host.destroy_page=private", "host.disable_stream=nvme0"), []),
+        (("host.destroy_page=private", "host.disable_stream=net0"), ["did not do all that"]),
+        (("host.disable_stream=net0", "workload.transfers=0"), ["never did what"]),
+    ],
+)
+def test_what_the_host_was_to_do_and_did_not_is_told(
+    settings: Sequence[str], notes: list[str]
+) -> None:
+    scenario = builtin("seed")
+    for setting in settings:
+        scenario = override(scenario, setting)
+    found = ModelMachine(scenario).run().platform.notes
+    assert [note for note in found if "it was to do" in note] == [
+        f"the host {how} it was to do in the middle of the work" for how in notes
+    ]
+
+
 def test_the_host_takes_the_page_that_the_device_reaches_through_its_bus() -> None:
     machine = ModelMachine(override(builtin("dma-ranges"), "host.destroy_page=shared"))
     recording = machine.run()

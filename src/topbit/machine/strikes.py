@@ -46,8 +46,10 @@ class WatchedRing:
 
 
 def missed(spec: HostSpec, events: Iterable[Event]) -> list[str]:
-    """Which note says that the host was to strike and never did?"""
-    struck = any((e.agent, e.event, e.status) == ("host", "state", "injected") for e in events)
-    if struck or not spec.strikes:
+    """Which note says that the host was to strike and did not, or not as often as it was to?"""
+    wanted = (spec.destroy_page != "none") + bool(spec.disable_stream)
+    struck = sum((e.agent, e.event, e.status) == ("host", "state", "injected") for e in events)
+    if struck >= wanted:
         return []
-    return ["the host never did what it was to do in the middle of the work"]
+    how = "did not do all that" if struck else "never did what"
+    return [f"the host {how} it was to do in the middle of the work"]
