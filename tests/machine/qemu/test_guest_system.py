@@ -9,6 +9,7 @@ from topbit.machine.qemu.guest_system import GuestSystem
 from topbit.machine.qemu.kernels import Kernel
 from topbit.machine.qemu.own_system import OwnSystem
 from topbit.machine.qemu.part import Part
+from topbit.machine.qemu.workload import Step
 from topbit.scenario import DeviceSpec, loads
 
 
@@ -41,3 +42,18 @@ def test_nvme_has_no_sgls_where_their_unmapping_is_broken(
 def test_the_user_may_want_them_all_the_same(tmp_path: Path) -> None:
     asked = "nvme.sgl_threshold=32768"
     assert words(tmp_path, "6.18.15", asked) == [asked]
+
+
+def test_a_driver_that_cannot_be_reloaded_is_told(tmp_path: Path) -> None:
+    (tmp_path / "modules").mkdir()
+    (tmp_path / "modules/virtio_net.ko").write_bytes(b"")
+    kernel = Kernel("6.18", tmp_path / "Image", None)
+    scenario = loads("[workload]\nreloads = 2\n", "test")
+    models = ("nvme", "virtio-net", "edu")
+    parts = [Part(DeviceSpec(name), PciDevice(name, n)) for n, name in enumerate(models, 1)]
+    for part in parts[:2]:
+        part.again = [Step("work", "")]
+    system = GuestSystem(scenario, kernel, OwnSystem(), parts, None, "")
+    steps = system.steps(interactive=False)
+    assert [step.name for step in steps if "reload" in step.name] == ["reload-virtio-net"]
+    assert system.notes == ["workload.reloads leaves nvme out: it is part of this kernel"]

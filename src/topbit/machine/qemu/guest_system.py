@@ -10,6 +10,7 @@ from topbit.errors import InputError, UsageError
 from topbit.machine.qemu import attested, initramfs, kernels, knock, workload
 from topbit.machine.qemu.init import INIT, plan_files
 from topbit.machine.qemu.kernels import Kernel
+from topbit.machine.qemu.modules import kernel_name
 from topbit.machine.qemu.own_system import OwnSystem, file_systems
 from topbit.machine.qemu.part import Part
 from topbit.machine.qemu.parts import agenda
@@ -52,6 +53,7 @@ class GuestSystem:
         self.append = append
         self.challenge = os.urandom(64)
         self.notes: list[str] = []
+        self._tree = kernel.tree()
 
     def steps(self, interactive: bool) -> list[Step]:
         """What does topbit's init do in the guest?"""
@@ -65,7 +67,9 @@ class GuestSystem:
                     mend="leave --initrd and --rootfs away",
                 )
             return []
-        steps = agenda(self.parts, work, self.kernel.tree())
+        steps = agenda(self.parts, work, self._tree)
+        if work.reloads:
+            self._say_what_is_not_reloaded()
         if scenario.host.strikes:
             strike = knock.script(1 << (scenario.realm.ipa_bits - 1))
             first, *others = steps or [Step("strike", "")]
@@ -83,10 +87,16 @@ class GuestSystem:
             steps.append(workload.shell())
         return steps
 
+    def _say_what_is_not_reloaded(self) -> None:
+        files = self._tree.files
+        drivers = {kernel_name(part.drivers[-1]) for part in self.parts if part.again}
+        for name in sorted(drivers - files.keys()):
+            self.notes.append(f"workload.reloads leaves {name} out: it is part of this kernel")
+
     def initramfs(self, busybox: Path, steps: list[Step]) -> bytes:
         """Which archive does the kernel unpack?"""
         own, disk = self.own, self.disk.name if self.disk else ""
-        tree = self.kernel.tree()
+        tree = self._tree
         drivers = [name for part in self.parts for name in part.drivers]
         if self.scenario.workload.attest:
             drivers += workload.ATTEST_DRIVERS

@@ -53,7 +53,8 @@ class Outcome:
         recording: everything, on the guest's clock; what there was until then, if it was ended.
         ending: as `Run.ending`.
         complete: the guest came to the end of its work and reported it.
-        undone: a step of it failed or hung, or data did not arrive as it was sent.
+        undone: a step of it failed or hung, data did not arrive as it was sent, or the
+            attestation token that it should get is missing or wrong.
         command_status: exit status of the user's command; None without one, or if it did not end.
         last_words: the kernel's line about its death; empty if there is none.
         guest: what the guest reported.
@@ -203,7 +204,9 @@ class ScenarioRun:
         if self.own.boots:
             complete = run.ending in ("power off", "reset") and not last_words
         undone = not self.own.boots and bool(
-            troubles(run.ending, report) or any(event.status != "ok" for event in payload)
+            troubles(run.ending, report)
+            or any(event.status != "ok" for event in payload)
+            or self._wrong_token(report)
         )
         events = [*traced, *steps, *payload]
         recording = Recording.of_events(self._platform(run, report, found), events)
@@ -218,17 +221,16 @@ class ScenarioRun:
             report,
         )
 
-    def _attested(self, report: GuestReport) -> str:
-        """What is to be said of the guest's attestation token?"""
+    def _wrong_token(self, report: GuestReport) -> str:
+        """What is wrong with the guest's attestation token? Empty: nothing, or none was wanted."""
+        if not self.scenario.workload.attest:
+            return ""
         token = report.files.get("token")
         if token is None:
             return "the guest got no attestation token"
         realm = self.rmm.realm(self.rd)
         wrong = attested.verify(token, self.rmm.attestor(), realm, self.system.challenge)
-        if wrong:
-            return f"the guest's attestation token is WRONG: {wrong}"
-        rim = realm.measurements.values[0].hex()
-        return f"the guest's attestation token was verified; its RIM is {rim}"
+        return wrong and f"the guest's attestation token is WRONG: {wrong}"
 
     def _platform(self, run: Run, report: GuestReport, found: Evidence) -> Platform:
         notes = [*self.system.notes, *run.notes]
@@ -238,7 +240,9 @@ class ScenarioRun:
             notes += [*missed(self.scenario.host, run.events), *troubles(run.ending, report)]
             notes += leaks(run.events, report, self.scenario.workload)
         if self.scenario.workload.attest:
-            notes.append(self._attested(report))
+            rim = self.rmm.realm(self.rd).measurements.values[0].hex()
+            verified = f"the guest's attestation token was verified; its RIM is {rim}"
+            notes.append(self._wrong_token(report) or verified)
         step = report.steps.get("run")
         if self.own.command and step is not None and step.status is not None:
             notes.append(f"the guest's command ended with exit status {step.status}")
