@@ -44,8 +44,11 @@ class Plugger:
         self._thread.join()
 
     def _watch(self) -> None:
+        console, seen = self._machine.console, 0
+        overlap = max(map(len, self._waiting), default=0)  # a marker may come in two pieces
         while self._waiting and not self._over.wait(_LOOK):
-            for marker in [m for m in self._waiting if self._machine.console.saw(m)]:
+            start, seen = max(0, seen - overlap), len(console)
+            for marker in [m for m in self._waiting if console.saw(m, start)]:
                 self._replug(self._waiting.pop(marker))
 
     def _replug(self, device: PciDevice) -> None:
