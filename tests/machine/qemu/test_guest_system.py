@@ -49,8 +49,11 @@ def test_a_driver_that_cannot_be_reloaded_is_told(tmp_path: Path) -> None:
     (tmp_path / "modules/virtio_net.ko").write_bytes(b"")
     kernel = Kernel("6.18", tmp_path / "Image", None)
     scenario = loads("[workload]\nreloads = 2\n", "test")
-    models = ("nvme", "virtio-net", "edu")
-    parts = [Part(DeviceSpec(name), PciDevice(name, n)) for n, name in enumerate(models, 1)]
+    models = {"nvme": tmp_path / "disk.img", "virtio-net": None, "edu": None}
+    parts = [
+        Part(DeviceSpec(name), PciDevice(name, slot, image=image))
+        for slot, (name, image) in enumerate(models.items(), 1)
+    ]
     for part in parts[:2]:
         part.again = [Step("work", "")]
     system = GuestSystem(scenario, kernel, OwnSystem(), parts, None, "")
