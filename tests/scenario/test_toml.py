@@ -55,6 +55,7 @@ def test_a_small_file_takes_defaults() -> None:
         ("\n".join(f"[[device]]\nname='d{n}'" for n in range(32)), ["32 devices", "at most 31"]),
         ("[[device]]\nname=''", ["device.name", "''", "letters"]),
         ("[[device]]\nname='a b'", ["device.name", "'a b'", "letters"]),
+        ("[[device]]\nname='0000:00:01.0'", ["device.name", "letters"]),
         ('[[device]]\nname="a\\nb"', ["device.name", "letters"]),
         ("[[device]]\nname='realm'", ["device.name", "'realm' is a table"]),
         ("[[device]]\nname='a'\nkind='emulated'\nhabit='stale'", ["device a", "behaves"]),

@@ -130,7 +130,7 @@ class DeviceSpec:
     """Which device is it?
 
     Attributes:
-        name: its name in every event and finding.
+        name: its name in every event and finding; letters, digits, - and _.
         kind: "assigned" (behind the SMMU) or "emulated" (in the VMM).
         trusted: accepted into the Realm (T=1): its stream walks the Realm's own table.
         dma_mask_bits: what its driver tells dma_set_mask().
@@ -317,11 +317,11 @@ class Scenario:
                 )
 
     def _check_device(self, device: DeviceSpec) -> None:
-        if not re.fullmatch(r"[\w.:-]+", device.name):
+        if not re.fullmatch(r"[A-Za-z0-9_-]+", device.name):
             raise ScenarioError(
                 f"a device cannot be called {device.name!r}",
                 where="device.name",
-                mend="give it a name of letters, digits and -",
+                mend="give it a name of letters, digits, - and _",
             )
         if device.name in {f.name for f in dataclasses.fields(self)}:
             raise ScenarioError(

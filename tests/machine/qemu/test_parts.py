@@ -53,6 +53,14 @@ def test_usual_work(tree: ModuleTree) -> None:
     ]
 
 
+def test_any_name_that_a_scenario_takes_names_steps(tree: ModuleTree) -> None:
+    wanted = loads('[[device]]\nname = "My-nvme_0"\n', "test")
+    (part,) = parts_of(wanted)
+    steps = agenda([part], wanted.workload, tree)
+    assert [step.name for step in steps] == ["copy-My-nvme_0", "rebind-0000-00-01-0"]
+    part.close()
+
+
 def test_no_work(tree: ModuleTree) -> None:
     assert names("transfers = 0\nrebinds = 0", tree) == ["ping-eth0", "echo", "random-rng0"]
 

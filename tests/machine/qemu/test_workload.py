@@ -51,7 +51,7 @@ def test_plan_lists_the_steps_in_order() -> None:
 
 @pytest.mark.parametrize("name", ["", "a b", "../x", "a/b", "ä"])
 def test_name_that_is_no_file_name_is_refused(name: str) -> None:
-    with pytest.raises(UsageError, match="letters, digits and dashes"):
+    with pytest.raises(UsageError, match="letters, digits, - and _"):
         Step(name, "")
 
 

@@ -51,7 +51,7 @@ class Step:
     """What is done, and how long may it take?
 
     Attributes:
-        name: letters, digits and dashes; names the step in the report.
+        name: letters, digits, - and _; names the step in the report.
         script: shell text for the guest.
         limit: seconds after which it counts as hanging; 0 for never.
     """
@@ -61,8 +61,8 @@ class Step:
     limit: int = 60
 
     def __post_init__(self) -> None:
-        if not self.name.replace("-", "").isalnum() or not self.name.isascii():
-            raise UsageError("a step's name has letters, digits and dashes", where=self.name)
+        if not re.fullmatch(r"[A-Za-z0-9_-]+", self.name):
+            raise UsageError("a step's name has letters, digits, - and _", where=self.name)
 
 
 def copy_blocks(
