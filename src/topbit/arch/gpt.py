@@ -12,8 +12,6 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from topbit.arch.bitfield import Layout, aligned, bits
-
 
 class GPI(IntEnum):
     """In which physical address space (PAS) is a granule? The 4-bit GPI encoding."""
@@ -37,23 +35,9 @@ class PAS(IntEnum):
 
 GPI_OF_PAS = {PAS.SECURE: GPI.SECURE, PAS.NS: GPI.NS, PAS.ROOT: GPI.ROOT, PAS.REALM: GPI.REALM}
 
-L0_BLOCK = 0b0001
 L0_TABLE = 0b0011
 GPIS_PER_ENTRY = 16
 FSC_GPF = 0x28  # granule protection fault, not on a translation table walk
-
-
-class L0Entry(Layout):
-    """What does a level 0 GPT entry say?"""
-
-    Type = bits(3, 0)
-    GPI = bits(7, 4)
-    Table = aligned(51, 12)
-
-
-def l0_block(gpi: int) -> int:
-    """Which level 0 entry gives its whole range one GPI?"""
-    return L0_BLOCK | gpi << 4
 
 
 def l0_table(pa: int) -> int:

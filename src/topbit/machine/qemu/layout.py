@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from topbit.machine.qemu.mailbox import MAILBOX_BYTES, MAILBOXES_OFFSET, MAX_VCPUS
 from topbit.machine.qemu.process import CONSOLE_UART, RAM_BASE
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
@@ -77,11 +76,6 @@ class Layout:
     def program(self) -> int:
         """Where does the EL2 program stand?"""
         return RAM_BASE + 2 * self.guest_ram
-
-    @property
-    def program_bytes(self) -> int:
-        """How much do the EL2 program and its mailboxes take?"""
-        return MAILBOXES_OFFSET + MAX_VCPUS * MAILBOX_BYTES
 
     @property
     def pool_start(self) -> int:

@@ -96,11 +96,6 @@ def r64(pa: int) -> Op:
     return Op(Code.R64, pa)
 
 
-def tlbi_ipa(ipa: int, pages: int) -> Op:
-    """Make every vCPU forget the translations of `pages` 4 KiB pages from `ipa`."""
-    return Op(Code.TLBI_IPA, ipa >> 12, pages)
-
-
 def execute(instruction: int, x0: int = 0) -> Op:
     """Run one A64 instruction at EL2 with X0 set; the result is the X0 that it leaves."""
     return Op(Code.EXEC, instruction, x0)
