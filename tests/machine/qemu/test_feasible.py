@@ -1,6 +1,7 @@
 """Which scenarios QEMU refuses, and which kernel one wants."""
 
 import contextlib
+import dataclasses
 
 import pytest
 
@@ -29,6 +30,14 @@ from topbit.scenario import builtin, builtin_names, override
 def test_the_reason_is_given(name: str, setting: str, words: str) -> None:
     with pytest.raises(UsageError, match=words):
         refuse_impossible(override(builtin(name), setting))
+
+
+def test_one_device_is_watched() -> None:
+    scenario = builtin("stale-translation")
+    edu = scenario.device[1]
+    two = (*scenario.device, dataclasses.replace(edu, name="edu1"))
+    with pytest.raises(UsageError, match="one stale device"):
+        refuse_impossible(dataclasses.replace(scenario, device=two))
 
 
 def test_what_is_possible_is_not_refused() -> None:

@@ -56,6 +56,8 @@ def refuse_impossible(scenario: Scenario) -> None:
                 mend='give it model = "edu", and beside it a device with a driver, which loses '
                 f"the memory that it uses; or {MODEL}",
             )
+    if sum(device.habit == "stale" for device in scenario.device) > 1:
+        raise UsageError("one stale device is as many as a run can watch", where="device.habit")
     if sum(d.model in devices.WIRES for d in scenario.device) > 1:
         raise UsageError("one network device is as many as a run can check", where="device.model")
 
