@@ -23,8 +23,9 @@ DEVICE = PciDevice("virtio-rng", 2, trusted=True)
 
 
 class Platform:
-    def __init__(self, *, doorbell: bool = True) -> None:
-        shape = RealmShape(ram=RAM, policy=VmmPolicy(msi_doorbell=doorbell), pci=(DEVICE,))
+    def __init__(self, *, doorbell: bool = True, ipa_bits: int = 41) -> None:
+        policy = VmmPolicy(msi_doorbell=doorbell)
+        shape = RealmShape(ipa_bits=ipa_bits, ram=RAM, policy=policy, pci=(DEVICE,))
         layout = layout_of(shape)
         self.memory = PhysicalMemory(RAM_BASE, layout.ram)
         kernel = Image(bytes(4096), 0, 1 << 16, 4096, "", True)
@@ -42,7 +43,7 @@ class Platform:
     def leaf(self, ipa: int) -> int:
         """Which level 3 descriptor does the stream's table hold for `ipa`? 0 if none."""
         table = self.ste().S2TTB
-        for level in range(4):
+        for level in range(2 - self.ste().S2SL0, 4):
             entry = self.memory.read_u64(table + 8 * (ipa >> G4K.level_shift(level) & 511))
             if level == 3 or not is_table(entry, level):
                 return entry
@@ -72,11 +73,28 @@ def test_it_walks_the_realms_live_table_and_the_doorbell_besides() -> None:
     assert output_address(made.leaf(ITS_DOORBELL)) == ITS_DOORBELL & -4096
 
 
-def test_without_a_doorbell_it_is_the_realms_table_itself() -> None:
-    made = Platform(doorbell=False)
+def test_without_a_doorbell_a_table_with_one_root_is_walked_itself() -> None:
+    made = Platform(doorbell=False, ipa_bits=44)
     accept(made.cpu, DEVICE.sid, RAM_BASE)
     assert made.host.rmm.realm(made.host.realm.rd).rtt_base == made.ste().S2TTB
     assert not made.leaf(ITS_DOORBELL) & 1
+
+
+@pytest.mark.parametrize("doorbell", [True, False])
+@pytest.mark.parametrize("ipa_bits", [41, 43])
+def test_above_concatenated_roots_stands_a_single_one(ipa_bits: int, doorbell: bool) -> None:
+    made = Platform(doorbell=doorbell, ipa_bits=ipa_bits)
+    accept(made.cpu, DEVICE.sid, RAM_BASE)
+    realm = made.host.rmm.realm(made.host.realm.rd)
+    assert (realm.start_level, made.ste().S2SL0) == (1, 2)
+    page = RAM_BASE + (32 << 20)
+    assert output_address(made.leaf(page)) == made.host.slot.to_private_pa(page)
+    made.host.rmm.interrupt(made.rec)
+    made.host.realm.destroy_data(page)
+    shared = made.host.slot.to_shared_pa(page)
+    made.host.realm.map_unprotected_range(page | realm.half, (page | realm.half) + 4096, shared)
+    assert output_address(made.leaf(page | realm.half)) == shared
+    assert bool(made.leaf(ITS_DOORBELL) & 1) == doorbell
 
 
 def test_what_the_rmm_does_not_know_is_refused() -> None:
