@@ -48,9 +48,9 @@ $(VENV)/test.stamp: $(VENV)/python.stamp requirements/test.txt pyproject.toml
 
 lock: $(VENV)/python.stamp
 	$(PIP) install pip-tools
-	$(BIN)/pip-compile --quiet --strip-extras --generate-hashes --allow-unsafe --no-emit-index-url \
+	$(BIN)/pip-compile --quiet --strip-extras --generate-hashes --allow-unsafe --no-emit-index-url --no-emit-find-links \
 	  --no-header --upgrade -o requirements/run.txt pyproject.toml requirements/build.in
-	$(BIN)/pip-compile --quiet --strip-extras --generate-hashes --allow-unsafe --no-emit-index-url \
+	$(BIN)/pip-compile --quiet --strip-extras --generate-hashes --allow-unsafe --no-emit-index-url --no-emit-find-links \
 	  --no-header --upgrade --extra test --extra qemu --extra fast --extra attest \
 	  -o requirements/test.txt pyproject.toml requirements/build.in
 
