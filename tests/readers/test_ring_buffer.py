@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import struct
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from topbit.events import Event
-from topbit.readers.ring_buffer import PAGE, Records, read_formats, read_pages
+from topbit.readers.event_format import read_formats
+from topbit.readers.raw_event import decoders_of
+from topbit.readers.ring_buffer import PAGE, Records, read_pages
 from topbit.readers.source import Source
 from topbit.readers.text import read_text
 
@@ -24,7 +27,9 @@ FORMAT = (
 )
 RECORD = struct.pack("<HBBiIIQQQB3x", 7, 0, 0, 1, 2 << 16 | 41, 0, 0xFF, 0x1000, 512, 0)
 RECORD = RECORD[:41] + b"d\0" + RECORD[43:]
-LINE = "swiotlb_bounced: dev_name: d dma_mask=ff dev_addr=1000 size=512 NORMAL"
+EVENT = Event(
+    "guest", "swiotlb_bounced", device="d", mask=0xFF, phys=0x1000, size=512, status="NORMAL"
+)
 
 
 def recorded(kernel: str) -> dict[str, bytes]:
@@ -45,11 +50,16 @@ def events_of(text: str) -> list[Event]:
 @pytest.mark.parametrize("kernel", ["6.16", "7.2", "7.3"])
 def test_pages_tell_what_the_text_tells(kernel: str) -> None:
     files = recorded(kernel)
-    formats = read_formats(files["formats"].decode())
-    cpus = [read_pages(data, formats) for name, data in files.items() if name.endswith(".raw")]
+    decoders = decoders_of(read_formats(files["formats"].decode()))
+    cpus = [read_pages(data, decoders) for name, data in files.items() if name.endswith(".raw")]
     assert not any(cpu.damage or cpu.lost for cpu in cpus)
-    lines = sorted((line for cpu in cpus for line in cpu.lines), key=lambda line: line[0])
-    from_pages = events_of("".join(f"{line}\n" for _, line in lines))
+    records = sorted((r for cpu in cpus for r in cpu.records), key=lambda record: record[0])
+    from_pages = [event for _, events in records for event in events]
+    for event in from_pages:
+        assert event.time is not None
+        # The text has microseconds, rounded half up.
+        event.time = (round(event.time * 1e9) + 500) // 1000 / 1e6
+        event.source = "trace"
     assert len(from_pages) > 3000
     assert from_pages == events_of(files["text"].decode())
 
@@ -64,7 +74,11 @@ def event(delta: int, record: bytes = RECORD) -> bytes:
 
 
 def read(*pages: bytes) -> Records:
-    return read_pages(b"".join(pages), read_formats(FORMAT))
+    return read_pages(b"".join(pages), decoders_of(read_formats(FORMAT)))
+
+
+def told(records: Records) -> list[Event]:
+    return [event for _, events in records.records for event in events]
 
 
 def test_times_add_up() -> None:
@@ -74,16 +88,16 @@ def test_times_add_up() -> None:
     end = struct.pack("<I", 29)
     records = read(page(event(3), extend, event(0), skipped, event(0), absolute, event(1), end))
     base = 1_000_000_000
-    times = [time - base for time, _ in records.lines]
+    times = [time - base for time, _ in records.records]
     assert times == [3, 8 + (1 << 27), 108 + (1 << 27), (64 << 27) + 8 - base]
-    assert records.lines[0][1] == f"1.000000: {LINE}"
+    assert told(records)[0] == replace(EVENT, time=1.000000003)
 
 
 def test_long_records_and_unknown_events() -> None:
     long = struct.pack("<II", 0, len(RECORD) + 4 + 80) + RECORD + bytes(80)
     unknown = event(0, struct.pack("<HBBi", 9, 0, 0, 1))
     records = read(page(long, unknown, event(0)))
-    assert (len(records.lines), records.count, records.damage) == (2, 3, "")
+    assert (len(told(records)), len(records.records), records.damage) == (2, 3, "")
 
 
 def test_what_was_lost_is_counted() -> None:
@@ -105,8 +119,19 @@ def test_what_was_lost_is_counted() -> None:
 )
 def test_a_page_that_makes_no_sense_is_named_and_others_are_read(bad: bytes) -> None:
     records = read(page(event(0)), bad.ljust(PAGE, b"\0") if bad != b"short" else bad)
-    assert len(records.lines) == 1
+    assert len(told(records)) == 1
     assert records.damage.startswith("page 1: ")
+    assert records.damaged == 1
+
+
+def test_a_record_that_makes_no_sense_costs_no_other() -> None:
+    records = read(page(event(0), event(0, RECORD[:12]), event(0)))
+    assert (len(told(records)), len(records.records), records.damaged) == (2, 3, 1)
+
+
+def test_of_a_page_that_is_cut_off_the_beginning_is_read() -> None:
+    records = read(page(event(0), event(0))[: 16 + 4 + len(RECORD) + 10])
+    assert (len(told(records)), records.damaged) == (1, 1)
 
 
 def test_random_pages_never_fail() -> None:

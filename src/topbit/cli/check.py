@@ -23,8 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         nargs="+",
         type=Path,
-        help="ftrace text, kernel log, console log, SMMU event queue dump (also .xz, .gz), a "
-        "folder with the files of one run, or a recording (.parquet)",
+        help="ftrace text, trace.dat of trace-cmd, kernel log, console log, SMMU event queue dump "
+        "(also .xz, .gz), a folder with the files of one run, or a recording (.parquet)",
     )
     parser.add_argument(
         "--ipa-bits",

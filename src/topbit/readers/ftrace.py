@@ -25,6 +25,8 @@ COMMON = re.compile(
     r"|swiotlb_bounced:\s+dev_name: (\S+) dma_mask=([0-9a-f]{1,16}) dev_addr=([0-9a-f]{1,16}) "
     r"size=(\d{1,19}) (FORCE|NORMAL))\s*$"
 )
+OTHERS = "dma_fence_"
+"""Events that begin like ours, of drivers/dma-buf/dma-fence.c."""
 STAMP_DIGITS = 24
 """More characters than a time stamp before ": dma_" has."""
 # A kernel message that the console put behind a trace line.
@@ -76,6 +78,8 @@ def parse(line: str) -> tuple[list[Event], str, str] | None:
         return None
     handler = HANDLERS.get(name)
     if handler is None:
+        if name.startswith(OTHERS):
+            return None
         raise Unparsable
     try:
         events = handler(name, body)

@@ -38,7 +38,9 @@ ATTRIBUTES = {
     13: "CC_SHARED",
     14: "ALLOC_CC_SHARED",
 }
-NULL_POINTERS = {"(null)", "0", "0000000000000000", "00000000"}
+ARRAYS = {"dma_addrs", "phys_addrs", "sizes"}
+# As the kernel prints them, and `trace-cmd report`.
+NULL_POINTERS = {"(null)", "(nil)", "0", "0000000000000000", "00000000"}
 
 Fields = dict[str, str]
 
@@ -46,14 +48,19 @@ Fields = dict[str, str]
 def _fields(body: str) -> Fields:
     """Which `key=value` fields has a body? The device stands before them (-R: in `device`)."""
     fields: Fields = {}
+    key = ""
     words = body.split()
     if words and "=" not in words[0]:
         fields["device"] = words.pop(0)
     for word in words:
+        if word == "[TRUNCATED]":
+            continue
+        if key in ARRAYS and word.isdecimal():
+            # `trace-cmd report` separates an array's entries by blanks.
+            fields[key] += f" {word}"
+            continue
         key, equals, value = word.partition("=")
         if not equals:
-            if word == "[TRUNCATED]":
-                continue
             raise ValueError(word)
         if key in fields:
             raise ValueError(word)
@@ -72,7 +79,10 @@ def _number(text: str) -> int:
 
 
 def _array(text: str) -> list[int]:
-    if not (text.startswith("{") and text.endswith("}")):
+    """What are the entries: {0x1,0x2} as the kernel prints them, or 1 2 of `trace-cmd report`?"""
+    if not text.startswith("{"):
+        return [_decimal(entry) for entry in text.split()]
+    if not text.endswith("}"):
         raise ValueError(text)
     return [int(entry, 16) for entry in text[1:-1].split(",") if entry]
 

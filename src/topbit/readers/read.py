@@ -18,6 +18,7 @@ from topbit.readers import infer, smmu_queue
 from topbit.readers.kernel_log import LogFacts
 from topbit.readers.source import files_of, open_source
 from topbit.readers.text import Boot, read_text
+from topbit.readers.trace_dat import PRINTK_CLOCKS, read_trace_dat
 from topbit.recording import DeviceFacts, Platform, Recording
 
 
@@ -76,6 +77,8 @@ def _read(
         elif source.kind == "event queue":
             queued += smmu_queue.parse(source.name, source.data)
             queues.append(source.name)
+        elif source.kind == "trace.dat":
+            runs.append([read_trace_dat(source, progress)])
         else:
             runs.append(read_text(source, progress))
     if recorded:
@@ -89,8 +92,8 @@ def _read(
         raise InputError(
             "holds no DMA trace event, no kernel log and no SMMU event",
             where=", ".join(str(path) for path in files),
-            mend="give /sys/kernel/tracing/trace with the dma and swiotlb events on, dmesg, or an "
-            "event queue dump",
+            mend="give /sys/kernel/tracing/trace or a trace.dat with the dma and swiotlb events "
+            "on, dmesg, or an event queue dump",
         )
     earlier = [[boot] for run in told for boot in run[:-1] if not boot.empty]
     last = [run[-1] for run in told]
@@ -182,6 +185,14 @@ def _platform(boots: list[Boot], events: list[Event], ipa_bits: int | None) -> P
         platform.notes.append(
             f"{platform.lost_events} trace events were lost before they were read"
         )
+    platform.notes += [note for boot in boots for note in boot.notes]
+    if any(boot.facts.seen_lines for boot in boots):
+        platform.notes += [
+            f"{boot.source}: its times are of the clock {boot.clock}, the kernel log's are not: "
+            "they cannot be compared"
+            for boot in boots
+            if boot.clock not in ("", *PRINTK_CLOCKS)
+        ]
     _set_width(platform, facts, events, ipa_bits)
     _set_realm(platform, facts, ipa_bits)
     return platform

@@ -1,13 +1,13 @@
 """What kind of file is this, and what stands in it once it is unpacked?
 
-The content decides, never the name: text (logs and traces), an SMMU event queue (binary), or a
-recording (Parquet). Text may be compressed with xz, gzip or Zstandard.
+The content decides, never the name: text (logs and traces), a trace.dat of trace-cmd, an SMMU
+event queue (binary), or a recording (Parquet). All but a recording may be compressed with xz, gzip
+or Zstandard.
 """
 
 from __future__ import annotations
 
 import gzip
-import importlib
 import lzma
 import zlib
 from dataclasses import dataclass
@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Literal
 
 from topbit.errors import InputError
+from topbit.readers.trace_dat_parts import MAGIC as TRACE_DAT_MAGIC
+from topbit.readers.zstd import unzstd
 
-TRACE_DAT_MAGIC = b"\x17\x08\x44tracing"
 BINARY_SHARE = 0.02
 """A larger share of NUL bytes than a serial console can put into a log means binary data."""
 
@@ -33,7 +34,7 @@ class Source:
     """
 
     name: str
-    kind: Literal["text", "event queue", "recording"]
+    kind: Literal["text", "trace.dat", "event queue", "recording"]
     data: bytes = b""
     text: str = ""
 
@@ -73,11 +74,7 @@ def open_source(path: Path) -> Source:
     if not data:
         raise InputError("is empty", where=name)
     if data.startswith(TRACE_DAT_MAGIC):
-        raise InputError(
-            "is a trace.dat of trace-cmd, which is not read yet",
-            where=name,
-            mend="give the text that `trace-cmd report` prints",
-        )
+        return Source(name, "trace.dat", data)
     if data.count(0) > len(data) * BINARY_SHARE:
         return Source(name, "event queue", data)
     try:
@@ -107,20 +104,10 @@ def _unpack(name: str, data: bytes) -> bytes:
 
 
 def _unzstd(name: str, data: bytes) -> bytes:
-    # In the standard library from Python 3.14 on; `zstandard` is what others have installed.
-    for module in ("compression.zstd", "zstandard"):
-        try:
-            zstd = importlib.import_module(module)
-        except ImportError:
-            continue
-        try:
-            if module == "zstandard":
-                return bytes(zstd.ZstdDecompressor().decompressobj().decompress(data))
-            return bytes(zstd.decompress(data))
-        except (zstd.ZstdError, EOFError) as error:
-            raise InputError(f"is damaged or truncated: {error}", where=name) from error
-    raise InputError(
-        "is compressed with Zstandard, which this Python cannot unpack",
-        where=name,
-        mend="unpack it with `zstd -d`, or `pip install zstandard`",
-    )
+    try:
+        return unzstd(data)
+    except ValueError as error:
+        raise InputError(f"is damaged or truncated: {error}", where=name) from error
+    except InputError as error:
+        mend = f"unpack it with `zstd -d`, or `{error.mend}`"
+        raise InputError(error.what, where=name, mend=mend) from error

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from topbit.events import Event
 from topbit.readers import ftrace
 from topbit.readers.boots import boot_starts
+from topbit.readers.copies import copy_key
 from topbit.readers.kernel_log import LogFacts
 from topbit.readers.lines import clean, log_line
 from topbit.readers.smmu_log import MARK, SmmuLog
@@ -26,10 +27,12 @@ class Boot:
         source: the file.
         facts: what its kernel log told.
         events: trace events, log events and SMMU events, in the order of the lines.
-        keys: (hash of a trace line, its first event, the one after its last), to find copies of
-            one trace in two files.
+        keys: (number that copies of a trace event share, its first event, the one after its
+            last), to find copies of one trace in two files.
         unparsed: lines that looked like events, if any.
         lost_events: trace events that were lost.
+        clock: what the times of its trace are taken from; empty if it does not say.
+        notes: what a reader of the report must know about it.
     """
 
     source: str
@@ -38,6 +41,8 @@ class Boot:
     keys: list[tuple[int, int, int]] = field(default_factory=list)
     unparsed: Unparsed | None = None
     lost_events: int = 0
+    clock: str = ""
+    notes: list[str] = field(default_factory=list)
 
     @property
     def empty(self) -> bool:
@@ -80,7 +85,9 @@ def _read_boot(boot: Boot, lines: list[tuple[int, str]], progress: Callable[[int
             if parsed is not None:
                 events, key, line = parsed
                 first = len(boot.events)
-                boot.keys.append((hash(key), first, first + len(events)))
+                shared = copy_key(events[0]) if events else None
+                shared = hash(key) if shared is None else shared
+                boot.keys.append((shared, first, first + len(events)))
                 for traced in events:
                     traced.source, traced.line = boot.source, number
                 boot.events += events

@@ -49,9 +49,11 @@ def _lines(reports: Sequence[Report]) -> Iterator[str]:
         yield from _platform(report.platform)
         yield from _summary(report.platform, report.summary)
         for entry in report.platform.unparsed:
+            # Only text has lines, which are counted from 1.
+            lines, place = ("lines", f" at line {entry.line}") if entry.line else ("places", "")
             yield (
-                f"unparsed {entry.count} lines of {entry.source} look like events and could not "
-                f"be read, the first at line {entry.line}: {entry.text}"
+                f"unparsed {entry.count} {lines} of {entry.source} look like events and could not "
+                f"be read, the first{place}: {entry.text}"
             )
         yield ""
         for finding in report.checked.findings:

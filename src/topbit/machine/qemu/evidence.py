@@ -1,19 +1,22 @@
 """What did the guest itself record: its DMA trace and its kernel log?
 
-Read as logs from anywhere are, through `readers`. The trace (pages of ftrace's ring buffer, which
-are turned into the lines of its text) and the log come in the guest's bundle;
-of a guest that never sent it, the console's kernel messages are all there is.
+Read as logs from anywhere are, through `readers`. The trace (pages of ftrace's ring buffer) and the
+log come in the guest's bundle; of a guest that never sent it, the console's kernel messages are all
+there is.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from operator import itemgetter
 
 from topbit.events import Event
 from topbit.machine.qemu.guest_report import GuestReport
+from topbit.readers.event_format import read_formats
 from topbit.readers.kernel_log import LogFacts
-from topbit.readers.ring_buffer import read_formats, read_pages
+from topbit.readers.raw_event import decoders_of
+from topbit.readers.ring_buffer import read_pages
 from topbit.readers.source import Source
 from topbit.readers.text import read_text
 from topbit.recording import Unparsed
@@ -46,34 +49,38 @@ def read_evidence(report: GuestReport, console: bytes) -> Evidence:
         console: all that it wrote to its console.
     """
     found = Evidence()
-    log = (LOG, report.dmesg) if report.dmesg else (CONSOLE, console.decode("utf-8", "replace"))
-    for name, text in ((TRACE, _trace(report, found)), log):
-        if not text:
-            continue
+    _read_trace(report, found)
+    name, text = (
+        (LOG, report.dmesg) if report.dmesg else (CONSOLE, console.decode("utf-8", "replace"))
+    )
+    if text:
         boot = read_text(Source(name, "text", text=text), lambda lines: None)[0]
         found.events += boot.events
         found.lost_events += boot.lost_events
         if boot.unparsed:
             found.unparsed.append(boot.unparsed)
-        if name != TRACE:
-            found.facts = boot.facts
+        found.facts = boot.facts
     found.events.sort(key=lambda event: event.time or 0.0)
     return found
 
 
-def _trace(report: GuestReport, found: Evidence) -> str:
-    """What would the text of the guest's trace be? What is missing of it is said in `found`."""
+def _read_trace(report: GuestReport, found: Evidence) -> None:
+    """Which events are in the guest's trace, and what is missing of it?"""
     formats = read_formats(report.files.get("formats", b"").decode("utf-8", "replace"))
-    lines: list[tuple[int, str]] = []
+    decoders = decoders_of(formats)
+    merged: list[tuple[int, tuple[Event, ...]]] = []
     for name in sorted(name for name in report.files if re.fullmatch(r"cpu\d+\.raw", name)):
-        records = read_pages(report.files[name], formats)
+        read = read_pages(report.files[name], decoders)
         stats = report.files.get(name.replace(".raw", ".stats"), b"")
-        found.lost_events += max(records.lost, _written(stats) - records.count)
-        if records.damage:
-            found.unparsed.append(Unparsed(name, 1, 0, records.damage))
-        lines += records.lines
-    lines.sort(key=lambda line: line[0])
-    return "".join(f"{line}\n" for _, line in lines)
+        found.lost_events += max(read.lost, _written(stats) - len(read.records))
+        if read.damage:
+            found.unparsed.append(Unparsed(name, read.damaged, 0, read.damage))
+        merged += read.records
+    merged.sort(key=itemgetter(0))
+    for number, (_, events) in enumerate(merged):
+        for event in events:
+            event.source, event.line = TRACE, number
+        found.events += events
 
 
 def _written(stats: bytes) -> int:

@@ -1,0 +1,140 @@
+"""What does a trace.dat of trace-cmd tell?
+
+Its trace data are pages of ftrace's ring buffer, one sequence for each CPU and buffer; the events
+of all are put into the order of their times, as `trace-cmd report` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from heapq import merge
+from itertools import groupby
+from operator import itemgetter
+
+from topbit.errors import InputError
+from topbit.readers.copies import copy_key
+from topbit.readers.raw_event import Decoder, decoders_of
+from topbit.readers.ring_buffer import Records
+from topbit.readers.source import Source
+from topbit.readers.text import SHOWN, Boot
+from topbit.readers.trace_dat_bytes import DamagedError, UnreadableError
+from topbit.readers.trace_dat_parts import Buffer, File
+from topbit.recording import Unparsed
+
+NANOSECONDS = {"local", "global", "uptime", "perf", "mono", "mono_raw", "boot", "tai"}
+"""The clocks that count nanoseconds (Linux 7.2 kernel/trace/trace.c:trace_clocks)."""
+PRINTK_CLOCKS = {"local", "global", "perf"}
+"""The clocks that the kernel log's time stamps come from too (kernel/sched/clock.c:local_clock)."""
+ARCHITECTURES = {"aarch64": "arm64", "x86_64": "x86"}
+REPORT = "give the text that `trace-cmd report` prints"
+
+
+def read_trace_dat(source: Source, progress: Callable[[int], None]) -> Boot:
+    """What does the file tell? It is of one boot.
+
+    Args:
+        source: a trace.dat.
+        progress: is told how many more records were read, now and then.
+
+    Raises:
+        InputError: nothing of it can be read: damaged, truncated, or of a kind that is not known.
+    """
+    try:
+        return _read(File(source.data), source.name, progress)
+    except DamagedError as error:
+        what, mend = f"is a damaged or truncated trace.dat: {error}", "copy or record it again"
+        raise InputError(what, where=source.name, mend=mend) from error
+    except UnreadableError as error:
+        raise InputError(str(error), where=source.name, mend=REPORT) from error
+    except InputError as error:
+        mend = f"{error.mend}, or {REPORT}"
+        raise InputError(error.what, where=source.name, mend=mend) from error
+
+
+def _read(file: File, name: str, progress: Callable[[int], None]) -> Boot:
+    if file.told.has_text and not file.told.buffers:
+        raise UnreadableError("is a trace.dat with no more than a latency tracer's text")
+    boot = Boot(name)
+    decoders = decoders_of(file.told.formats)
+    damage = [(1, what) for what in file.told.damage]
+    # Times of different clocks cannot be compared: such buffers stand one behind the other.
+    clocks = dict.fromkeys(buffer.clock for buffer in file.told.buffers)
+    number = 0
+    for clock in clocks:
+        cpus = []
+        for buffer in file.told.buffers:
+            if buffer.clock == clock:
+                for records in _read_buffer(file, buffer, decoders, damage, boot):
+                    cpus.append(records.records)
+                    progress(len(records.records))
+        for _, events in merge(*cpus, key=itemgetter(0)):
+            if events:
+                first = len(boot.events)
+                key = copy_key(events[0])
+                if key is not None:
+                    boot.keys.append((key, first, first + len(events)))
+                for event in events:
+                    event.source, event.line = name, number
+                boot.events += events
+            number += 1
+    if damage:
+        count = sum(count for count, _ in damage)
+        boot.unparsed = Unparsed(name, count, 0, damage[0][1][:SHOWN])
+    _tell_facts(boot, file, list(clocks))
+    return boot
+
+
+def _read_buffer(
+    file: File,
+    buffer: Buffer,
+    decoders: dict[int, Decoder],
+    damage: list[tuple[int, str]],
+    boot: Boot,
+) -> list[Records]:
+    """What do the CPUs of a buffer hold?"""
+    read: list[Records] = []
+    by_number = sorted(buffer.cpus, key=lambda cpu: cpu.number)
+    for number, parts in groupby(by_number, key=lambda cpu: cpu.number):
+        records = Records(buffer.clock in NANOSECONDS, file.told.offset)
+        rest = b""
+        try:
+            for cpu in parts:
+                for data in file.trace_data(buffer, cpu):
+                    data = rest + data if rest else data
+                    whole = len(data) - len(data) % buffer.page_size
+                    rest = data[whole:]
+                    records.read(data[:whole] if rest else data, decoders, buffer.page_size)
+        except DamagedError as error:
+            damage.append((1, str(error)))
+        records.read(rest, decoders, buffer.page_size)
+        if records.damaged:
+            damage.append((records.damaged, f"CPU {number}, {records.damage}"))
+        counted = file.told.overwritten.get((buffer.name, number), 0)
+        boot.lost_events += max(records.lost, counted)
+        read.append(records)
+    return read
+
+
+def _tell_facts(boot: Boot, file: File, clocks: list[str]) -> None:
+    """Which facts about the machine and its clocks does the file tell?"""
+    words = file.told.uname.split()
+    # sysname nodename release machine; a host's trace is known by its IOMMU events.
+    if len(words) == 4 and not any(event.agent == "vmm" for event in boot.events):
+        boot.facts.kernel = words[2]
+        boot.facts.architecture = ARCHITECTURES.get(words[3], "")
+    boot.clock = clocks[0] if clocks else ""
+    odd = [clock for clock in clocks if clock not in NANOSECONDS]
+    if odd:
+        boot.notes.append(f"{boot.source}: the clock {odd[0]} does not count time")
+    if len(clocks) > 1:
+        boot.notes.append(
+            f"{boot.source}: its buffers have different clocks ({', '.join(clocks)}), so that "
+            "their events stand one buffer behind the other"
+        )
+    if file.told.offset:
+        boot.notes.append(
+            f"{boot.source}: its times hold an offset of {file.told.offset / 1e9} s, which "
+            "trace-cmd record was told to add (--date, --ts-offset)"
+        )
+    if file.told.has_text:
+        boot.notes.append(f"{boot.source}: a latency tracer's text in it was not read")
