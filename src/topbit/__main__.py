@@ -1,7 +1,5 @@
 """`python -m topbit` is the command `topbit`."""
 
-import sys
+from topbit.cli import command
 
-from topbit.cli import main
-
-sys.exit(main())
+command()
