@@ -154,6 +154,15 @@ def test_all_forms_tell_every_kind(form: str, file: TraceDat) -> None:
     )
 
 
+def test_sub_buffers_larger_than_a_page() -> None:
+    # As a recorder writes the file that knows of the machine's page size only.
+    data = BIG_PAGES.version_7().replace(
+        b"\0local\0" + struct.pack("<I", 65536), b"\0local\0" + struct.pack("<I", 4096)
+    )
+    assert data != BIG_PAGES.version_7()
+    assert boot_of(data).events == boot_of(BIG_PAGES.version_7()).events
+
+
 def test_attributes_are_named_as_the_file_names_them() -> None:
     events = boot_of(TWO_CPUS.version_6()).events
     assert {one.attrs for one in events if one.event == "dma_unmap"} == {
@@ -177,8 +186,13 @@ def report_of(path: Path) -> Boot:
     return boot_of_text(done.stdout.decode())
 
 
+MOVED = replace(TWO_CPUS, options=[*TWO_CPUS.options, (1, b"0x18bcfe5687\0"), (7, b"-2500\0")])
+
+
 @pytest.mark.parametrize("form", ["6", "7 none", "7 zstd"])
-@pytest.mark.parametrize("file", [TWO_CPUS, BIG_PAGES], ids=["two CPUs", "64 KiB pages"])
+@pytest.mark.parametrize(
+    "file", [TWO_CPUS, BIG_PAGES, MOVED], ids=["two CPUs", "64 KiB pages", "offsets"]
+)
 def test_trace_cmd_tells_the_same(tmp_path: Path, form: str, file: TraceDat) -> None:
     path = tmp_path / "trace.dat"
     path.write_bytes(FORMS[form](file))

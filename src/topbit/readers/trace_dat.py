@@ -12,6 +12,7 @@ from itertools import groupby
 from operator import itemgetter
 
 from topbit.errors import InputError
+from topbit.events import Event
 from topbit.readers.copies import copy_key
 from topbit.readers.raw_event import Decoder, decoders_of
 from topbit.readers.ring_buffer import Records
@@ -61,12 +62,11 @@ def _read(file: File, name: str, progress: Callable[[int], None]) -> Boot:
     clocks = dict.fromkeys(buffer.clock for buffer in file.told.buffers)
     number = 0
     for clock in clocks:
-        cpus = []
+        cpus: list[list[tuple[int, tuple[Event, ...]]]] = []
         for buffer in file.told.buffers:
             if buffer.clock == clock:
-                for records in _read_buffer(file, buffer, decoders, damage, boot):
-                    cpus.append(records.records)
-                    progress(len(records.records))
+                read = _read_buffer(file, buffer, decoders, damage, boot, progress)
+                cpus += [records.records for records in read]
         for _, events in merge(*cpus, key=itemgetter(0)):
             if events:
                 first = len(boot.events)
@@ -90,6 +90,7 @@ def _read_buffer(
     decoders: dict[int, Decoder],
     damage: list[tuple[int, str]],
     boot: Boot,
+    progress: Callable[[int], None],
 ) -> list[Records]:
     """What do the CPUs of a buffer hold?"""
     read: list[Records] = []
@@ -103,7 +104,9 @@ def _read_buffer(
                     data = rest + data if rest else data
                     whole = len(data) - len(data) % buffer.page_size
                     rest = data[whole:]
+                    before = len(records.records)
                     records.read(data[:whole] if rest else data, decoders, buffer.page_size)
+                    progress(len(records.records) - before)
         except DamagedError as error:
             damage.append((1, str(error)))
         records.read(rest, decoders, buffer.page_size)

@@ -33,6 +33,8 @@ SYSTEMS = ("dma", "swiotlb", "iommu")
 _COMPRESSED = 1
 _DONE, _DATE, _CPUSTAT, _BUFFER, _TRACECLOCK, _UNAME, _OFFSET, _CPUCOUNT = 0, 1, 2, 3, 4, 5, 7, 8
 _HEADER_INFO, _EVENT_FORMATS, _BUFFER_TEXT = 16, 18, 22
+_BLOCK = 1 << 20
+"""About how many bytes of trace data are handed out at a time."""
 _PAGE_SIZES = range(512, (64 << 20) + 1)
 _ADDED = re.compile(r"(-?)(?:0x([0-9a-f]{1,16})|(\d{1,19}))\s*$")
 _DATA = re.compile(r"field: char data;\toffset:(\d{1,9});\tsize:(\d{1,9});")
@@ -113,7 +115,7 @@ class File:
         big_endian, _ = head.number(1), head.number(1)
         if big_endian:
             raise UnreadableError("is a trace.dat of a big-endian machine, which is not read")
-        self._page_size = head.number(4)
+        self._page_size, self._sub_buffer = head.number(4), 0
         if version == "6":
             self._read_sequence(head)
         else:
@@ -171,7 +173,8 @@ class File:
                 cpus.append(Cpu(number, table.number(8), table.number(8)))
         except DamagedError as error:
             self.told.damage.append(str(error))
-        self.told.buffers.append(Buffer(name, self._clock, self._page_size, cpus))
+        page_size = self._sub_buffer or self._page_size
+        self.told.buffers.append(Buffer(name, self._clock, page_size, cpus))
 
     # Version 7.
 
@@ -221,6 +224,9 @@ class File:
         offset, name, clock = option.number(8), option.string(), option.string()
         page_size, count = option.number(4), option.number(4)
         cpus = [Cpu(option.number(4), option.number(8), option.number(8)) for _ in range(count)]
+        if not name and self._sub_buffer:
+            # trace-cmd 3.1 does not know of sub-buffers larger than a page.
+            page_size = self._sub_buffer
         _, flags, _ = self._section_header(offset)
         compressed = bool(flags & _COMPRESSED)
         self.told.buffers.append(Buffer(name, clock, page_size, cpus, compressed))
@@ -253,8 +259,7 @@ class File:
             return
         if int(match[1]) != 16:
             raise UnreadableError("is a trace.dat of a 32-bit kernel, which is not read")
-        # The ring buffer's page may be larger than the machine's.
-        self._page_size = int(match[1]) + int(match[2])
+        self._sub_buffer = int(match[1]) + int(match[2])
 
     def _read_formats(self, formats: Cursor) -> None:
         formats.part = "the event formats"
@@ -307,6 +312,8 @@ class File:
             return
         whole = self.data[cpu.offset : cpu.offset + cpu.size]
         self._unpacker.spend(len(whole), part)
-        yield whole
+        step = max(_BLOCK - _BLOCK % buffer.page_size, buffer.page_size)
+        for start in range(0, len(whole), step):
+            yield whole[start : start + step]
         if len(whole) < cpu.size:
             raise DamagedError(f"{part}: 0x{len(whole):x} of 0x{cpu.size:x} bytes are there")
