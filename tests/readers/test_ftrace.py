@@ -58,7 +58,7 @@ def test_allocations() -> None:
     assert event.status is None
 
 
-@pytest.mark.parametrize("pointer", ["0000000000000000", "(null)"])
+@pytest.mark.parametrize("pointer", ["0000000000000000", "(null)", "(nil)"])
 def test_a_failed_allocation(pointer: str) -> None:
     event = one(
         f"dma_alloc: d dir=NONE dma_addr=0 size=4096 virt_addr={pointer} flags=GFP_KERNEL attrs="
@@ -83,6 +83,20 @@ def test_scatterlists_are_one_event_per_entry() -> None:
         ("dma_unmap_sg", 0x41E35000),
         ("dma_unmap_sg", 0x41C87000),
     ]
+
+
+def test_scatterlists_as_trace_cmd_prints_them() -> None:
+    parsed = parse(
+        PREFIX + "dma_map_sg:           d dir=TO_DEVICE dma_addrs=1099511627776 2199023255552 "
+        "sizes=512 1024 phys_addrs=1073741824 1342177280 attrs="
+    )
+    assert parsed is not None
+    assert [(e.address, e.size, e.phys) for e in parsed[0]] == [
+        (1 << 40, 512, 0x40000000),
+        (1 << 41, 1024, 0x50000000),
+    ]
+    with pytest.raises(Unparsable):
+        parse(PREFIX + "dma_unmap_sg: d dir=TO_DEVICE phys_addrs=1073741824 134217")
 
 
 def test_merged_and_truncated_scatterlists() -> None:
@@ -204,6 +218,7 @@ def test_damaged_lines_are_told_not_dropped(line: str) -> None:
         "=> swiotlb_map (ffffa555e6dcdc7c)",
         "  sh-382  [000] d.h..    20.267693: irq_handler_entry:    irq=11 name=arch_timer",
         "  x-1 [000] .....  1.0: map: something else",
+        "  x-1 [000] .....  1.0: dma_fence_emit: driver=virtio_gpu timeline=x context=1 seqno=7",
         "  DMA      [mem 0x0000000040000000-0x000000007fffffff]",
     ],
 )

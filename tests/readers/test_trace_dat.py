@@ -445,6 +445,27 @@ def test_a_record_that_makes_no_sense_is_counted() -> None:
     assert boot.unparsed.text == "CPU 0, page 0: dma_map_phys: direction 9"
 
 
+@pytest.mark.parametrize(
+    ("was", "now"),
+    [
+        (b"dma_addr;\toffset:24;", b"dma_addr;\toffset:16;"),
+        (b"size;\toffset:32;", b"size;\toffset:99;"),
+        (b"dma_addr;\toffset:24;\tsize:8;", b"dma_addr;\toffset:24;\tsize:3;"),
+        (b"char[] device;", b"char[] nobody;"),
+        (b"name: dma_map_phys", b"name: dma_map_soon"),
+    ],
+)
+def test_a_format_that_makes_no_sense_is_told(was: bytes, now: bytes) -> None:
+    data = TraceDat([Buffer({0: page(a_map(), a_map())})]).version_6()
+    assert was in data
+    boot = boot_of(data.replace(was, now))
+    # Nothing is made up: an address is read where the format says, or the record is counted.
+    if boot.unparsed is None:
+        assert {one.address for one in boot.events} <= {0x4000_0000, 0x4000_0000 & 0xFFFFFF}
+    else:
+        assert (boot.unparsed.count, boot.events) == (2, [])
+
+
 def test_a_long_line_in_a_format_costs_no_time() -> None:
     data = TWO_CPUS.version_6()
     text = b"name: x\nID: 1\nformat:\n\tfield:" + b"a" * 300_000

@@ -104,15 +104,19 @@ class _Attrs:
 
 
 def _picker(fields: list[Field | None]) -> tuple[struct.Struct, Callable[..., tuple[int, ...]]]:
-    """How are these fields (at least two) read in one step? A missing one repeats the first."""
-    there = sorted({f.offset: f for f in fields if f is not None}.values(), key=lambda f: f.offset)
+    """How are these fields (at least two) read in one step? Of a missing one any number comes.
+
+    Raises:
+        RecordError: two of them overlap.
+    """
+    there = sorted((f for f in fields if f is not None), key=lambda f: f.offset)
     code, at = "<", 0
     for place in there:
         if place.offset < at:
             raise RecordError(f"{place.name} overlaps the field before it")
         code += f"{place.offset - at}x{_CODES[place.size]}"
         at = place.offset + place.size
-    indices = [there.index(place or fields[0]) for place in fields]  # type: ignore[arg-type]
+    indices = [there.index(place) if place else 0 for place in fields]
     return struct.Struct(code), itemgetter(*indices)
 
 
