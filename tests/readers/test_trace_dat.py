@@ -288,16 +288,6 @@ def test_an_offset_of_the_times_is_added(number: int, value: bytes, time: float)
     assert bool(boot.notes) == (time != 5.000001)
 
 
-def test_without_zstandard_the_way_out_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(name: str) -> None:
-        raise ImportError(name)
-
-    data = TWO_CPUS.version_7("zstd")
-    monkeypatch.setattr(importlib, "import_module", missing)
-    with pytest.raises(InputError, match=r"pip install zstandard, or .*trace-cmd report"):
-        boot_of(data)
-
-
 def test_without_its_magic_number_zstandard_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     pack = made.PACKERS["zstd"]
     monkeypatch.setitem(made.PACKERS, "zstd", lambda data: pack(data).removeprefix(zstd.MAGIC))

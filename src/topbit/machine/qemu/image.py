@@ -14,7 +14,8 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from topbit.errors import InputError, MissingToolError
+from topbit.errors import InputError
+from topbit.readers import zstd
 
 ARM64_MAGIC = b"ARM\x64"
 MAX_IMAGE = 1 << 30  # bytes; what claims to unpack to more is not a kernel
@@ -63,7 +64,6 @@ def read_image(path: Path) -> Image:
 
     Raises:
         InputError: no such file, or not an arm64 kernel.
-        MissingToolError: it is zstd-compressed and the zstandard package is not installed.
     """
     try:
         packed = path.read_bytes()
@@ -95,7 +95,6 @@ def unpack(data: bytes, where: str) -> bytes:
 
     Raises:
         InputError: the compressed data is damaged, or in a form that is not known here.
-        MissingToolError: it is zstd and the zstandard package is not installed.
     """
     if data[:2] == b"MZ" and data[4:8] == b"zimg" and len(data) >= 64:
         # Linux drivers/firmware/efi/libstub/zboot-header.S
@@ -111,21 +110,8 @@ def unpack(data: bytes, where: str) -> bytes:
             return zlib.decompressobj(wbits=31).decompress(data, MAX_IMAGE)
         if data[:6] == b"\xfd7zXZ\0":
             return lzma.LZMADecompressor().decompress(data, MAX_IMAGE)
-        if data[:4] == b"\x28\xb5\x2f\xfd":
-            return _unpack_zstd(data)
-    except (zlib.error, lzma.LZMAError, EOFError) as error:
+        if data[:4] == zstd.MAGIC:
+            return zstd.unzstd(data)
+    except (zlib.error, lzma.LZMAError, EOFError, ValueError) as error:
         raise InputError(f"is damaged: {error}", where=where) from error
     return data
-
-
-def _unpack_zstd(data: bytes) -> bytes:
-    try:
-        import zstandard
-    except ImportError as error:
-        raise MissingToolError(
-            "the zstandard package is not installed", mend="pip install 'topbit[qemu]'"
-        ) from error
-    try:
-        return zstandard.ZstdDecompressor().decompressobj().decompress(data)
-    except zstandard.ZstdError as error:
-        raise lzma.LZMAError(str(error)) from error
