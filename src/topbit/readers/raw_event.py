@@ -103,21 +103,25 @@ class _Attrs:
         return text
 
 
-def _picker(fields: list[Field | None]) -> tuple[struct.Struct, Callable[..., tuple[int, ...]]]:
+_Reader: TypeAlias = tuple[Callable[[bytes, int], tuple[int, ...]], int]
+"""What reads some fields of a record at a place of a page, and how long must the record be?"""
+
+
+def _reader(fields: list[Field | None]) -> _Reader | None:
     """How are these fields (at least two) read in one step? Of a missing one any number comes.
 
-    Raises:
-        RecordError: two of them overlap.
+    None if two of them overlap.
     """
     there = sorted((f for f in fields if f is not None), key=lambda f: f.offset)
     code, at = "<", 0
     for place in there:
         if place.offset < at:
-            raise RecordError(f"{place.name} overlaps the field before it")
+            return None
         code += f"{place.offset - at}x{_CODES[place.size]}"
         at = place.offset + place.size
-    indices = [there.index(place) if place else 0 for place in fields]
-    return struct.Struct(code), itemgetter(*indices)
+    layout = struct.Struct(code)
+    unpack, pick = layout.unpack_from, itemgetter(*(there.index(f) if f else 0 for f in fields))
+    return lambda page, begin: pick(unpack(page, begin)), layout.size
 
 
 def _plain(format_: Format, *names: str) -> list[Field | None] | None:
@@ -143,11 +147,10 @@ def _single(format_: Format) -> Decoder | None:
     is_map, has_attrs = kind == "dma_map", fields[5] is not None
     if (is_map and fields[4] is None) or has_attrs != (kind != "dma_sync"):
         return None
-    try:
-        layout, pick = _picker(fields)
-    except RecordError:
+    reader = _reader(fields)
+    if reader is None:
         return None
-    unpack, needed = layout.unpack_from, layout.size
+    values_at, needed = reader
     detail = format_.name.rsplit("single_", 1)[-1] if kind == "dma_sync" else None
     name_at = _Texts().at
     attributes = _attribute_cache(format_)
@@ -155,7 +158,7 @@ def _single(format_: Format) -> Decoder | None:
     def decode(page: bytes, begin: int, size: int, time: float | None) -> tuple[Event, ...]:
         if size < needed:
             raise RecordError(f"{format_.name}: a record of {size} bytes")
-        where, address, length, way, phys, attrs = pick(unpack(page, begin))
+        where, address, length, way, phys, attrs = values_at(page, begin)
         if way > 3:
             raise RecordError(f"{format_.name}: direction {way}")
         return (
@@ -199,17 +202,16 @@ def _bounced(format_: Format) -> Decoder | None:
     fields = _plain(format_, "dev_name", "dma_mask", "dev_addr", "size", "force")
     if fields is None or None in fields:
         return None
-    try:
-        layout, pick = _picker(fields)
-    except RecordError:
+    reader = _reader(fields)
+    if reader is None:
         return None
-    unpack, needed = layout.unpack_from, layout.size
+    values_at, needed = reader
     name_at = _Texts().at
 
     def decode(page: bytes, begin: int, size: int, time: float | None) -> tuple[Event, ...]:
         if size < needed:
             raise RecordError(f"{format_.name}: a record of {size} bytes")
-        where, mask, address, length, force = pick(unpack(page, begin))
+        where, mask, address, length, force = values_at(page, begin)
         device = name_at(page, begin, size, where)
         how = "FORCE" if force else "NORMAL"
         return (

@@ -47,9 +47,6 @@ def read_trace_dat(source: Source, progress: Callable[[int], None]) -> Boot:
         raise InputError(what, where=source.name, mend=mend) from error
     except UnreadableError as error:
         raise InputError(str(error), where=source.name, mend=REPORT) from error
-    except InputError as error:
-        mend = f"{error.mend}, or {REPORT}"
-        raise InputError(error.what, where=source.name, mend=mend) from error
 
 
 def _read(file: File, name: str, progress: Callable[[int], None]) -> Boot:

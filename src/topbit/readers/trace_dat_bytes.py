@@ -94,7 +94,6 @@ class Unpacker:
 
         Raises:
             DamagedError: they are damaged, or hold more.
-            InputError: this Python cannot unpack them.
         """
         self.spend(size, part)
         try:

@@ -100,7 +100,6 @@ class File:
     Raises:
         DamagedError: nothing of it can be read.
         UnreadableError: it is of a kind that is not read.
-        InputError: it is compressed in a way that this Python cannot unpack.
     """
 
     def __init__(self, data: bytes) -> None:

@@ -107,7 +107,7 @@ def _same_data(
     rtt: Rtt, words: Words, oa: Words, level: int
 ) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     """Which words already map the same data?"""
-    address = np.uint64(rtt.address(0x000F_FFFF_FFFF_F000))
+    address = np.uint64(rtt.address_mask)
     valid = (words & np.uint64(1)) != 0
     leaf = np.uint64(rtt.assigned(0, Ripas.RAM, level))
     held = (words & np.uint64(1 | HIPAS_MASK)) == np.uint64(HIPAS_ASSIGNED)

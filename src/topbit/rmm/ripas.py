@@ -122,7 +122,7 @@ def change_words(rtt: Rtt, words: Words, level: int, ripas: int, change_destroye
     part = words[:count]
     device, assigned = device[:count], assigned[:count]
     # What stays of a word is its output address; with LPA2 part of that is in [9:8].
-    address = np.uint64(rtt.address(0x000F_FFFF_FFFF_F000))
+    address = np.uint64(rtt.address_mask)
     oa = part & address
     if ripas == Ripas.RAM:
         leaf = np.uint64(rtt.assigned(0, Ripas.RAM, level))
@@ -135,7 +135,7 @@ def change_words(rtt: Rtt, words: Words, level: int, ripas: int, change_destroye
 
 def _is_ram(rtt: Rtt, words: Words, level: int) -> bool:
     """Do all the words map memory as RAM, so that nothing is to be done? (a guest's first call)"""
-    address = np.uint64(rtt.address(0x000F_FFFF_FFFF_F000))
+    address = np.uint64(rtt.address_mask)
     if not bool(((words & ~address) == np.uint64(rtt.assigned(0, Ripas.RAM, level))).all()):
         return False
     return bool(rtt.granules.are(entries.addresses(rtt, words), 1 << SHIFTS[level], DATA).all())

@@ -186,6 +186,11 @@ class Rtt:
             return pa & self._mask | (pa >> 50 & 3) << 8
         return pa
 
+    @property
+    def address_mask(self) -> int:
+        """Which bits of a word may hold an address?"""
+        return self.address(0x000F_FFFF_FFFF_F000)
+
     def attributes(self, of: int) -> int:
         """Which attributes does a descriptor carry? With LPA2, [9:8] hold the address, not SH."""
         return of & ~stage2.SH_INNER if self.lpa2 else of

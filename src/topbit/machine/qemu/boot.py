@@ -52,7 +52,9 @@ def plan(slot: MemorySlot, text_offset: int, image_size: int, initrd_size: int) 
 
 
 def load(realm: RealmHost, slot: MemorySlot, ipa: int, data: bytes) -> None:
-    """Put `data` at `ipa` (a multiple of 4 KiB) of a Realm that is NEW, measured."""
+    """Put `data` at `ipa` of a Realm that is NEW, measured; what is left of its pages is zero."""
+    if offset := ipa % PAGE:
+        ipa, data = ipa - offset, bytes(offset) + data
     end = -(-(ipa + len(data)) // PAGE) * PAGE
     private, stage = slot.to_private_pa(ipa), slot.to_shared_pa(ipa)
     realm.delegate(private, private + end - ipa)

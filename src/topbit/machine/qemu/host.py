@@ -157,7 +157,8 @@ class QemuHost:
             smmu=RealmStreams(self.smmu, memory, tables, shape.policy.msi_doorbell),
             told_ipa_bits=shape.told_ipa_bits,
         )
-        # Not concatenated, as Linux has it: QEMU's SMMU takes such roots for one table (Q7).
+        # One root table, where Linux would concatenate several: QEMU's SMMU takes those for one
+        # (docs/qemu-deviations.md, Q7).
         self.table = Stage2Table(memory, tables, bits, output_bits=SMMU_BITS)
         shared_bit = 1 << (shape.ipa_bits - 1)
         behind = shape.policy
