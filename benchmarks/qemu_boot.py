@@ -31,7 +31,7 @@ from topbit.machine.qemu.disk_part import DiskPart
 from topbit.machine.qemu.init import BUNDLE_BEGIN, INIT, plan_files
 from topbit.machine.qemu.integrity import MIB
 from topbit.machine.qemu.scenario_run import ScenarioRun
-from topbit.machine.qemu.workload import Step
+from topbit.machine.qemu.workload import Step, dashed
 from topbit.scenario.builtin import builtin
 
 RAM = 1024  # MiB
@@ -131,11 +131,6 @@ def realm(kernel: str, cpus: int, log: Path) -> tuple[float, float]:
     if process.wait():
         raise SystemExit("the run as a Realm failed")
     return boot, time.monotonic() - start
-
-
-def dashed(name: str) -> str:
-    """How does a device's name stand in a step's name?"""
-    return re.sub(r"[:._]", "-", name)
 
 
 def wait(done: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:

@@ -6,7 +6,6 @@ that depmod has never seen (an unpacked package, a fresh ``make modules_install`
 
 from __future__ import annotations
 
-import os
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -40,13 +39,8 @@ class ModuleTree:
     @cached_property
     def files(self) -> dict[str, Path]:
         """Which file holds which module? By kernel name."""
-        found = (  # `os.walk` takes a third of the time of `Path.rglob`
-            Path(folder, name)
-            for folder, _, names in os.walk(self.folder)
-            for name in names
-            if name.endswith(SUFFIXES)
-        )
-        return {kernel_name(path.name.split(".ko")[0]): path for path in sorted(found)}
+        found = (p for p in sorted(self.folder.rglob("*.ko*")) if p.name.endswith(SUFFIXES))
+        return {kernel_name(path.name.split(".ko")[0]): path for path in found}
 
     @cached_property
     def builtin(self) -> frozenset[str]:

@@ -203,13 +203,14 @@ class ScenarioRun:
         complete = report.complete
         if self.own.boots:
             complete = run.ending in ("power off", "reset") and not last_words
+        wrong_token = self._wrong_token(report)
         undone = not self.own.boots and bool(
             troubles(run.ending, report)
             or any(event.status != "ok" for event in payload)
-            or self._wrong_token(report)
+            or wrong_token
         )
         events = [*traced, *steps, *payload]
-        recording = Recording.of_events(self._platform(run, report, found), events)
+        recording = Recording.of_events(self._platform(run, report, found, wrong_token), events)
         step = report.steps.get("run")
         return Outcome(
             recording,
@@ -232,7 +233,9 @@ class ScenarioRun:
         wrong = attested.verify(token, self.rmm.attestor(), realm, self.system.challenge)
         return wrong and f"the guest's attestation token is WRONG: {wrong}"
 
-    def _platform(self, run: Run, report: GuestReport, found: Evidence) -> Platform:
+    def _platform(
+        self, run: Run, report: GuestReport, found: Evidence, wrong_token: str
+    ) -> Platform:
         notes = [*self.system.notes, *run.notes]
         if self.own.boots:
             notes.append(f"the guest's system is your own; it ended with: {run.ending}")
@@ -242,7 +245,7 @@ class ScenarioRun:
         if self.scenario.workload.attest:
             rim = self.rmm.realm(self.rd).measurements.values[0].hex()
             verified = f"the guest's attestation token was verified; its RIM is {rim}"
-            notes.append(self._wrong_token(report) or verified)
+            notes.append(wrong_token or verified)
         step = report.steps.get("run")
         if self.own.command and step is not None and step.status is not None:
             notes.append(f"the guest's command ended with exit status {step.status}")
