@@ -21,7 +21,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from topbit.machine.qemu import debian, initramfs, kernels, workload
+from topbit.machine.qemu import cpu_model, debian, initramfs, kernels, workload
 from topbit.machine.qemu.console import Console
 from topbit.machine.qemu.devices import MODULES, PciDevice
 from topbit.machine.qemu.emulated import EmulatedDevice
@@ -72,7 +72,14 @@ def plain(
     process = subprocess.Popen(
         [
             *(str(debian.find("qemu")), "-machine", "virt,gic-version=3", "-nodefaults"),
-            *("-cpu", "max,sve=off,sme=off", "-smp", str(cpus), "-m", f"{PLAIN_RAM // MIB}M"),
+            *(
+                "-cpu",
+                cpu_model.words("", RealmShape().ipa_bits),
+                "-smp",
+                str(cpus),
+                "-m",
+                f"{PLAIN_RAM // MIB}M",
+            ),
             *("-display", "none", "-no-reboot", "-chardev", f"socket,id=c,fd={theirs.fileno()}"),
             *("-serial", "chardev:c", "-kernel", str(kernel), "-initrd", str(folder / "initrd")),
             *("-append", f"{guest.command_line} swiotlb=force", *words),

@@ -25,7 +25,7 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from topbit.machine.qemu import debian, initramfs, kernels, workload
+from topbit.machine.qemu import cpu_model, debian, initramfs, kernels, workload
 from topbit.machine.qemu.console import Console
 from topbit.machine.qemu.disk_part import DiskPart
 from topbit.machine.qemu.init import BUNDLE_BEGIN, INIT, plan_files
@@ -58,7 +58,14 @@ class PlainGuest:
         devices = [word for part in prepared.parts if part.pci for word in part.pci.arguments()]
         self._command = [
             *(str(debian.find("qemu")), "-machine", "virt,gic-version=3", "-nodefaults"),
-            *("-cpu", "max,sve=off,sme=off", "-smp", str(cpus), "-m", f"{RAM}M"),
+            *(
+                "-cpu",
+                cpu_model.words("", prepared.shape.ipa_bits),
+                "-smp",
+                str(cpus),
+                "-m",
+                f"{RAM}M",
+            ),
             *("-display", "none", "-no-reboot", "-global", "virtio-mmio.force-legacy=off"),
             *("-kernel", str(prepared.kernel.image), "-initrd", str(initrd), "-append", words),
             *(word.replace(",iommu_platform=on", "") for word in devices),

@@ -37,6 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--append", metavar="WORDS", help="more words for the kernel's command line")
     group.add_argument("--cpus", metavar="N", type=int, help="number of vCPUs (1)")
+    group.add_argument(
+        "--cpu",
+        metavar="MODEL",
+        help="QEMU's name of their model (neoverse-n2; max for more than 48 IPA bits)",
+    )
     group.add_argument("--run", metavar="CMD", dest="command", help="run CMD in the guest as well")
     group.add_argument(
         "--initrd",
@@ -77,7 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 OPTIONS = (
-    "kernel", "modules", "flavour", "append", "cpus", "command", "initrd", "rootfs",
+    "kernel", "modules", "flavour", "append", "cpus", "cpu", "command", "initrd", "rootfs",
     "rootfs_write", "timeout", "console", "log", "gdb",
 )  # fmt: skip
 
@@ -124,6 +129,7 @@ def run(args: argparse.Namespace, scenario: Scenario) -> int:
         scenario,
         kernel,
         cpus=cpus,
+        cpu=args.cpu or "",
         own=own,
         interactive=args.console and sys.stdin.isatty(),
         append=f"{append} {gdb.NO_KASLR}" if args.gdb else append,

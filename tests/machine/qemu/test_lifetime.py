@@ -102,7 +102,7 @@ def test_a_fault_of_topbit_ends_the_run_and_keeps_the_recording() -> None:
 
 def test_a_missing_qemu_is_said_to_be_missing() -> None:
     with contextlib.closing(AnonymousRam(16 << 20)) as ram, pytest.raises(MissingToolError):
-        QemuProcess(Path("/nowhere/qemu"), Platform(16 << 20, 0x4000_0000), ram)
+        QemuProcess(Path("/nowhere/qemu"), Platform(16 << 20, 0x4000_0000, "max"), ram)
 
 
 def test_qemu_options_that_it_does_not_know_end_the_run_with_its_words() -> None:

@@ -11,9 +11,15 @@ from collections.abc import Mapping
 from enum import IntEnum
 
 from topbit.arch.stage2 import LAST_LEVEL
+from topbit.machine.qemu.cpu_model import CpuFeatures
 from topbit.machine.qemu.mailbox import SET_EL1, TLBI_ALL, Mailbox, Op, Ops, execute
 
 _SYSTEM_REGISTERS = {  # op0, op1, CRn, CRm, op2
+    "ID_AA64PFR0_EL1": (3, 0, 0, 4, 0),
+    "ID_AA64PFR1_EL1": (3, 0, 0, 4, 1),
+    "ID_AA64MMFR0_EL1": (3, 0, 0, 7, 0),
+    "ID_AA64MMFR1_EL1": (3, 0, 0, 7, 1),
+    "ID_AA64MMFR2_EL1": (3, 0, 0, 7, 2),
     "SCTLR_EL2": (3, 4, 1, 0, 0),
     "HCR_EL2": (3, 4, 1, 1, 0),
     "HCRX_EL2": (3, 4, 1, 2, 2),
@@ -84,24 +90,26 @@ def vtcr(ipa_bits: int, start_level: int) -> int:
     return value | (_VTCR_DS | _PS_52 << 16 if ipa_bits > 48 else _PS_44 << 16)
 
 
-def setup(ipa_bits: int, start_level: int, root: int, vmid: int) -> Ops:
+def setup(features: CpuFeatures, ipa_bits: int, start_level: int, root: int, vmid: int) -> Ops:
     """Which operations make a freshly started vCPU ready for a Realm's stage 2?
 
     Args:
+        features: of the vCPU; what it does not have is not set.
         ipa_bits: width of the Realm's IPA space.
         start_level: level of its root table.
         root: physical address of the root table.
         vmid: the Realm's VMID.
     """
+    fine_grained = 0xFFF4 << 48  # no traps (bits that are set to not trap)
+    optional = [(features.hcx, "HCRX_EL2", 0x4800)]  # MSCEn, TCR2En
+    optional += [(features.fgt, name, fine_grained) for name in ("HFGRTR_EL2", "HFGWTR_EL2")]
     return [
         msr("SCTLR_EL2", 0x30C5_0830),
         msr("CPTR_EL2", 0x22FF),  # FP and SIMD are the guest's
         msr("CNTHCTL_EL2", 3),  # so are the physical counter and timer
         msr("CNTVOFF_EL2", 0),
         msr("ICC_SRE_EL2", 0xF),
-        msr("HFGRTR_EL2", 0xFFF4 << 48),  # no fine-grained traps (bits that are set to not trap)
-        msr("HFGWTR_EL2", 0xFFF4 << 48),
-        msr("HCRX_EL2", 0x4800),  # MSCEn, TCR2En
+        *(msr(register, value) for there, register, value in optional if there),
         msr("VTCR_EL2", vtcr(ipa_bits, start_level)),
         msr("VTTBR_EL2", vmid << 48 | root),
         msr("HCR_EL2", _HCR),

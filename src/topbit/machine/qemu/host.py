@@ -82,6 +82,7 @@ class RealmShape:
         ipa_bits: width of the IPA space, 32 to 52.
         ram: bytes of RAM, a multiple of 2 MiB.
         cpus: number of vCPUs.
+        cpu: their model, as `cpu_model.words` takes it; empty for the one that fits.
         policy: how its VMM behaves.
         pci: assigned devices behind the SMMU.
         emulated: devices of the VMM itself.
@@ -94,6 +95,7 @@ class RealmShape:
     ipa_bits: int = 41
     ram: int = 1024 * MIB
     cpus: int = 1
+    cpu: str = ""
     policy: VmmPolicy = field(default_factory=VmmPolicy)
     pci: tuple[PciDevice, ...] = ()
     emulated: tuple[EmulatedDevice, ...] = ()

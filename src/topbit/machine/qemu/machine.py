@@ -19,9 +19,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from topbit.errors import GuestDiedError, RunError
+from topbit.errors import GuestDiedError, RunError, UsageError
 from topbit.events import Event
-from topbit.machine.qemu import debian
+from topbit.machine.qemu import cpu_model, debian
 from topbit.machine.qemu.console import Console
 from topbit.machine.qemu.host import PROGRAM, GuestImage, QemuHost, RealmShape, layout_of
 from topbit.machine.qemu.init import ALL_DONE, BUNDLE_BEGIN
@@ -33,6 +33,7 @@ from topbit.vmm.rme import RmiError
 
 MAX_EVENTS = 2_000_000  # a guest can cause any number of them
 _TICK = 0.25  # seconds between looks at console and clock
+_NO_EL2 = "no vCPU came to the EL2 program: --cpu needs a 64-bit model"
 _GRACE = 2.0  # seconds for the power-off after the guest has said that it is done
 _UPTIME = re.compile(rb"^(?:@@ |\[ *)(\d+\.\d+)[ \]]", re.MULTILINE)
 
@@ -113,7 +114,13 @@ class QemuMachine:
             for index in range(shape.cpus)
         ]
         arguments = [word for device in shape.pci for word in device.arguments()]
-        platform = Platform(layout.ram, layout.program, shape.cpus, shape.smmu)
+        platform = Platform(
+            layout.ram,
+            layout.program,
+            cpu_model.words(shape.cpu, shape.ipa_bits),
+            shape.cpus,
+            shape.smmu,
+        )
         self.process = QemuProcess(program, platform, self._ram, [*arguments, *options], inherited)
         try:
             self.console = Console(
@@ -136,12 +143,17 @@ class QemuMachine:
         """Serve the guest to its end.
 
         Which is also the end of QEMU, `timeout` seconds from the start of QEMU, Ctrl-C, or `stop`.
+
+        Raises:
+            UsageError: the CPU model cannot be a Realm's.
         """
         ending = trouble = ""
         try:
             ending = self._serve(timeout, stop or threading.Event())
         except KeyboardInterrupt:
             ending = "interrupted"
+        except UsageError:  # found before the guest's first instruction
+            raise
         except (RunError, RmiError) as error:
             ending = f"died: {error}"
         except Exception as error:  # a fault of topbit's: what was recorded is kept all the same
@@ -210,7 +222,7 @@ class QemuMachine:
                 self.host.collect()
                 looked = now
             if end is not None and now > end:
-                return "timeout"
+                return "timeout" if self.traps.traps else f"died: {_NO_EL2}"
             if done_at is None and len(self.console) > seen:
                 start, seen = max(0, seen - len(ALL_DONE)), len(self.console)
                 if self.console.saw(f"\n{ALL_DONE}".encode(), start):

@@ -39,16 +39,16 @@ class Platform:
     Attributes:
         ram: bytes of physical memory from `RAM_BASE`.
         start: physical address at which the first vCPU starts, at EL2.
+        cpu: QEMU's name of the CPU model, with its options.
         cpus: number of vCPUs.
         smmu: every PCI device stands behind an SMMUv3.
-        cpu: QEMU's name of the CPU model, with its options.
     """
 
     ram: int
     start: int
+    cpu: str
     cpus: int = 1
     smmu: bool = True
-    cpu: str = "max,sve=off,sme=off"
 
     def arguments(self) -> list[str]:
         """Which options of QEMU describe it?"""

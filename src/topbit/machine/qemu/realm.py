@@ -15,6 +15,7 @@ from topbit.arch.psci import Psci
 from topbit.arch.rmi import ExitReason, Rmi
 from topbit.machine.qemu import cpu
 from topbit.machine.qemu.cpu import ExceptionClass
+from topbit.machine.qemu.cpu_model import CpuFeatures
 from topbit.machine.qemu.mailbox import SMC, TLBI_ALL, Mailbox, Ops, Reason
 from topbit.rmm import Exit, Resume, Rmm, Sea, Translated
 from topbit.vmm.vmm import Vmm
@@ -83,7 +84,10 @@ class RealmCpus:
     def _handle(self, mailbox: Mailbox, reason: int, rec: int) -> None:
         if reason == Reason.START:
             realm = self.rmm.rec(rec).realm
-            mailbox.do(cpu.setup(realm.ipa_bits, realm.start_level, realm.rtt_base, realm.vmid))
+            features = CpuFeatures.read(mailbox.do([cpu.mrs(r) for r in CpuFeatures.ID_REGISTERS]))
+            features.require(realm.ipa_bits)
+            stage2 = realm.ipa_bits, realm.start_level, realm.rtt_base, realm.vmid
+            mailbox.do(cpu.setup(features, *stage2))
             self.vmm.enter(rec)
             first = self.rmm.rec(rec).resume
             self._started(rec)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from topbit.errors import InputError, UsageError
 from topbit.events import Event
-from topbit.machine.qemu import attested, clock, kernels
+from topbit.machine.qemu import attested, clock, cpu_model, kernels
 from topbit.machine.qemu.conversions import leaks
 from topbit.machine.qemu.evidence import Evidence, read_evidence
 from topbit.machine.qemu.feasible import refuse_impossible, refuse_other_conventions
@@ -80,6 +80,7 @@ class ScenarioRun:
         scenario: what the platform is and what each agent does.
         kernel: the guest's kernel.
         cpus: number of vCPUs.
+        cpu: their model; empty for the one that fits.
         own: what the user brings along: a command besides the workload, or a system.
         interactive: give the console to a shell after the workload.
         append: further words of the kernel's command line.
@@ -95,6 +96,7 @@ class ScenarioRun:
         kernel: Kernel,
         *,
         cpus: int = 1,
+        cpu: str = "",
         own: OwnSystem | None = None,
         interactive: bool = False,
         append: str = "",
@@ -124,6 +126,7 @@ class ScenarioRun:
             ipa_bits=scenario.realm.ipa_bits,
             ram=max(scenario.realm.ram_mib, LEAST_RAM_MIB) * MIB,
             cpus=cpus,
+            cpu=cpu,
             policy=scenario.vmm.policy(),
             pci=tuple(part.pci for part in self.parts if part.pci),
             emulated=tuple(part.emulated for part in self.parts if part.emulated),
@@ -255,6 +258,7 @@ class ScenarioRun:
                 facts.driver = found.facts.devices[name].driver
         told = self.scenario.settings()
         told = {key: value for key, value in told.items() if not key.startswith("guest.")}
+        told["cpu"] = cpu_model.words(self.shape.cpu, self.shape.ipa_bits)
         told["realm.ram_mib"] = str(self.shape.ram // MIB)
         for part in self.parts:
             told[f"device.{part.spec.name}"] = part.described
