@@ -1,8 +1,8 @@
 """Which host runs the Realm: its RMM, its VMM and its SMMU, all on QEMU's memory.
 
 The same `rmm/`, `vmm/` and page-table code as on the model machine; only the SMMU is QEMU's, and
-reads the tables that this code writes. Made while QEMU starts; completed at its first trap, when
-QEMU's own device tree stands in memory.
+reads the tables that this code writes. Made before QEMU starts, whose vCPU would only wait for it;
+completed at its first trap, when QEMU's own device tree stands in memory.
 """
 
 from __future__ import annotations

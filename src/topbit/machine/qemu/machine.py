@@ -70,7 +70,7 @@ class Run:
 class QemuMachine:
     """One Realm on one QEMU.
 
-    - `__init__` starts QEMU and builds the Realm in its memory; the vCPU waits at EL2.
+    - `__init__` builds the Realm in memory and starts QEMU on it.
     - `run` serves it to its end; `close` ends it at any time. A context manager.
 
     Args:
@@ -84,8 +84,8 @@ class QemuMachine:
         listen: is called with each event as it happens, besides its being kept.
 
     Raises:
-        MissingToolError: no QEMU, one that is too old, or no qemu.qmp.
-        RunError: no memory, or QEMU ended at once.
+        MissingToolError: no QEMU, or no qemu.qmp.
+        RunError: no memory, or no room in it for what the guest needs.
     """
 
     def __init__(
@@ -103,35 +103,30 @@ class QemuMachine:
         self.shape = shape
         self.events: list[Event] = []
         self._listen = listen
-        self._started = time.monotonic()
         program = program or debian.find("qemu")
         layout = layout_of(shape)
         self._ram = AnonymousRam(layout.ram)
-        self.memory = PhysicalMemory(RAM_BASE, layout.ram, self._ram.buffer)
-        self.memory.write(layout.program, PROGRAM.read_bytes())
-        self.mailboxes = [
-            Mailbox(self.memory, layout.program, index, DOORBELL_UART, self._alive)
-            for index in range(shape.cpus)
-        ]
-        arguments = [word for device in shape.pci for word in device.arguments()]
-        platform = Platform(
-            layout.ram,
-            layout.program,
-            cpu_model.words(shape.cpu, shape.ipa_bits),
-            shape.cpus,
-            shape.smmu,
-        )
-        self.process = QemuProcess(program, platform, self._ram, [*arguments, *options], inherited)
         try:
-            self.console = Console(
-                self.process.console, log, terminal, f"\n{BUNDLE_BEGIN}".encode()
-            )
+            self.memory = PhysicalMemory(RAM_BASE, layout.ram, self._ram.buffer)
+            self.memory.write(layout.program, PROGRAM.read_bytes())
+            self.mailboxes = [
+                Mailbox(self.memory, layout.program, index, DOORBELL_UART, self._alive)
+                for index in range(shape.cpus)
+            ]
             self.host = QemuHost(shape, layout, self.memory, guest, self._emit)
-            self.traps = TrapLoop(self.mailboxes, self.process.doorbell, self.host.cpus)
-            self.process.require_version()
+            cpu = cpu_model.words(shape.cpu, shape.ipa_bits)
+            platform = Platform(layout.ram, layout.program, cpu, shape.cpus, shape.smmu)
+            arguments = [word for device in shape.pci for word in device.arguments()]
+            self._started = time.monotonic()
+            self.process = QemuProcess(
+                program, platform, self._ram, [*arguments, *options], inherited
+            )
         except BaseException:
-            self.close()
+            self._ram.close()
             raise
+        end = f"\n{BUNDLE_BEGIN}".encode()
+        self.console = Console(self.process.console, log, terminal, end)
+        self.traps = TrapLoop(self.mailboxes, self.process.doorbell, self.host.cpus)
 
     def __enter__(self) -> QemuMachine:
         return self
@@ -145,8 +140,11 @@ class QemuMachine:
         Which is also the end of QEMU, `timeout` seconds from the start of QEMU, Ctrl-C, or `stop`.
 
         Raises:
+            MissingToolError: QEMU is too old.
+            RunError: it ended at once.
             UsageError: the CPU model cannot be a Realm's.
         """
+        self.process.require_version()
         ending = trouble = ""
         try:
             ending = self._serve(timeout, stop or threading.Event())
