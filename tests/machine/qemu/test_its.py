@@ -18,12 +18,13 @@ from topbit.machine.qemu.layout import GICR, ITS
 from topbit.machine.qemu.mailbox import Code, Ops
 from topbit.memory import PhysicalMemory
 from topbit.smmu.io_pgtable import PageRange
-from topbit.vmm.slots import MemorySlot
+from topbit.vmm.slots import PAGE, MemorySlot
 
 RAM = 0x4000_0000
 MIB = 1 << 20
 GUEST = 8 * MIB
 POOL = RAM + 2 * GUEST
+IIDR, TYPER = 0x43B, 0x1_3FF8_F0F1_0001
 BASER0_RESET = 1 << 56 | 7 << 48  # a device table of 8-byte entries
 
 
@@ -31,7 +32,7 @@ class Registers:
     """Stands for the vCPU: keeps what was written, reads it back."""
 
     def __init__(self) -> None:
-        self.held = {ITS + Its.BASER: BASER0_RESET}
+        self.held = {ITS + Its.BASER: BASER0_RESET, ITS + Its.IIDR: IIDR, ITS + Its.TYPER: TYPER}
         self.written: list[tuple[int, int]] = []
 
     def do(self, ops: Ops) -> list[int]:
@@ -62,7 +63,9 @@ def slot() -> MemorySlot:
 @pytest.fixture
 def its(memory: PhysicalMemory, slot: MemorySlot, registers: Registers) -> ItsFrame:
     pool = PageRange(memory, POOL, 8 * MIB)
-    return ItsFrame(memory, slot, pool, lambda: registers)  # type: ignore[arg-type,return-value]
+    made = ItsFrame(memory, slot, pool, lambda: registers)  # type: ignore[arg-type,return-value]
+    made.start()
+    return made
 
 
 def queue(memory: PhysicalMemory, its: ItsFrame, *commands: tuple[int, int, int, int]) -> None:
@@ -118,6 +121,23 @@ def test_commands_that_reach_further_are_not(
     assert passed(memory, registers) == [(0x05, 0, 0, 0)]
     assert its.refused == 1
     assert its.read_register(Its.CREADR) == 2 * COMMAND_BYTES
+
+
+def test_what_the_guest_reads_stands_in_a_page_of_its_own(
+    its: ItsFrame, memory: PhysicalMemory
+) -> None:
+    shown = memory.view(its.page, PAGE).cast("Q")
+    assert its.page >= POOL
+    assert shown[Its.TYPER // 8] == TYPER
+    assert shown[0] == IIDR << 32
+    assert shown[Its.BASER // 8] == BASER0_RESET
+    its.write_register(Its.CTLR, 1)
+    assert shown[0] == IIDR << 32 | 1
+    assert its.read_register(Its.IIDR) == IIDR
+    assert its.read_register(Its.TYPER + 4) == TYPER >> 32
+    queue(memory, its, mapd(RAM + MIB))
+    assert shown[Its.CREADR // 8] == shown[Its.CWRITER // 8] == COMMAND_BYTES
+    assert shown[Its.CBASER // 8] == VALID | RAM | 15
 
 
 def test_a_command_queue_outside_ram_gives_no_commands(

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from topbit.arch.stage2 import LAST_LEVEL
 from topbit.events import Emit, Event
 from topbit.machine.qemu import boot, knock, trusted_stream
 from topbit.machine.qemu.devices import PciDevice
@@ -49,7 +50,7 @@ from topbit.vmm.convert import runs
 from topbit.vmm.hostile import HostileHost
 from topbit.vmm.policy import SmmuMap, VmmPolicy
 from topbit.vmm.rme_ranges import RangeRealmHost
-from topbit.vmm.slots import MemorySlot, PagePool
+from topbit.vmm.slots import PAGE, MemorySlot, PagePool
 from topbit.vmm.vfio import VfioContainer
 from topbit.vmm.vmm import Vmm
 
@@ -216,6 +217,10 @@ class QemuHost:
         plan, guest = self._plan, self.guest
         self._load(plan.kernel, guest.kernel.data)
         self._load(plan.initrd[0], guest.initrd)
+        its = ITS | self.shared_bit
+        self.realm.map_unprotected_blocks(
+            its, its + PAGE, self.its.page, LAST_LEVEL, DEVICE_MEMORY, writable=False
+        )
         for window in self.layout.windows():
             base = window.pa | self.shared_bit
             self.realm.map_unprotected_blocks(
@@ -318,6 +323,7 @@ class QemuHost:
             )
             self.cpus.recs.append(rec)
         self.realm.activate()
+        self.its.start()
 
 
 def layout_of(shape: RealmShape) -> Layout:

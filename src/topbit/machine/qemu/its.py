@@ -1,9 +1,9 @@
 """What may the guest tell QEMU's interrupt controller to do with memory?
 
 The GIC is the guest's, but its ITS and redistributors write tables at physical addresses that
-their owner programs. So the pages with those registers are not mapped: the VMM emulates them,
-with tables of its own for everything that the GIC writes, and passes the rest on. Commands are
-copied into a queue of the host, and only those that cannot reach foreign memory.
+their owner programs. So the guest cannot write to the pages with those registers: the VMM emulates
+them, with tables of its own for everything that the GIC writes, and passes the rest on. Commands
+are copied into a queue of the host, and only those that cannot reach foreign memory.
 
 Registers: Arm IHI0069 (GICv3/v4), 12.10 (GICR), 12.18 and 12.19 (GITS), 5.3 (ITS commands).
 QEMU: hw/intc/arm_gicv3_its.c, arm_gicv3_redist.c.
@@ -79,6 +79,9 @@ class _Registers:
 class ItsFrame(_Registers):
     """The first page of the ITS's control frame, as the guest sees it.
 
+    A driver reads GITS_CREADR several times for each command: `page` is mapped for the guest to
+    read, and only its writes come here.
+
     Args:
         memory: physical memory.
         slot: the guest's RAM; tables and commands of the guest lie in its shared form.
@@ -86,6 +89,7 @@ class ItsFrame(_Registers):
         current: the mailbox of the vCPU that is at EL2 now.
 
     Attributes:
+        page: physical address of the page that the guest reads.
         refused: commands and tables of the guest that were not passed on.
     """
 
@@ -98,39 +102,36 @@ class ItsFrame(_Registers):
     ) -> None:
         super().__init__(ITS, current)
         self.refused = 0
+        self.page = allocate(PAGE)
+        self._seen = memory.view(self.page, PAGE).cast("Q")
         self._memory = memory
         self._slot = slot
         self._allocate = allocate
         self._queue = allocate(QUEUE_BYTES)
         self._write_index = 0
-        self._guest_queue = 0
-        self._guest_read = 0
-        self._guest_tables: dict[int, int] = {}
         self._tables: dict[int, int] = {}
+
+    def start(self) -> None:
+        """Show the guest what the real registers hold; before its first instruction."""
+        self._seen[0] = self._read(Its.CTLR) | self._read(Its.IIDR) << 32
+        for register in (Its.TYPER, *range(Its.BASER, Its.BASER + 8 * BASER_COUNT, 8)):
+            self._seen[register // 8] = self._read(register, wide=True)
 
     def read_register(self, offset: int) -> int:
         """What does the guest read?"""
-        register, shift = offset & ~7, 32 if offset & 4 else 0
-        if register == Its.CBASER:
-            return self._guest_queue >> shift
-        if register in (Its.CREADR, Its.CWRITER):
-            return self._guest_read >> shift
-        number = (register - Its.BASER) // 8
-        if 0 <= number < BASER_COUNT:
-            if number in self._guest_tables:
-                return self._guest_tables[number] >> shift
-            return self._read(register, wide=True) >> shift
-        if register == Its.TYPER:
-            return self._read(register, wide=True) >> shift
-        return self._read(offset)
+        word = self._seen[offset // 8]
+        return word >> 32 if offset & 4 else word
 
     def write_register(self, offset: int, value: int) -> None:
         """Take what the guest writes."""
         number = (offset - Its.BASER) // 8
         if offset == Its.CTLR:
             self._write(Its.CTLR, value & 1)
+            self._seen[0] = self._read(Its.CTLR) | self.read_register(Its.IIDR) << 32
         elif offset == Its.CBASER:
-            self._guest_queue, self._guest_read, self._write_index = value, 0, 0
+            self._seen[Its.CBASER // 8] = value
+            self._set_guest_read(0)
+            self._write_index = 0
             base = VALID | CACHEABLE | self._queue | (QUEUE_BYTES // PAGE - 1)
             self._write(Its.CBASER, base if value & VALID else 0, wide=True)
             self._write(Its.CWRITER, 0)
@@ -139,13 +140,17 @@ class ItsFrame(_Registers):
         elif 0 <= number < BASER_COUNT and not offset & 7:
             self._table(number, value)
 
+    def _set_guest_read(self, offset: int) -> None:
+        """The guest's commands up to `offset` of its queue are done."""
+        self._seen[Its.CREADR // 8] = self._seen[Its.CWRITER // 8] = offset
+
     def _table(self, number: int, value: int) -> None:
         """Give the ITS a table of the host's in place of the guest's."""
         register = Its.BASER + 8 * number
-        fixed = self._read(register, wide=True) & BASER_FIXED
+        fixed = self._seen[register // 8] & BASER_FIXED
         if not fixed >> 56:  # not implemented
             return
-        self._guest_tables[number] = value & ~(BASER_FIXED | BASER_INDIRECT) | fixed
+        self._seen[register // 8] = value & ~(BASER_FIXED | BASER_INDIRECT) | fixed
         page = BASER_PAGE_SIZES[value >> 8 & 3]
         pages = min((value & 0xFF) + 1, TABLE_BYTES // page)
         if number not in self._tables:
@@ -157,12 +162,13 @@ class ItsFrame(_Registers):
 
     def _commands(self, end: int) -> None:
         """Pass on the guest's commands up to the byte offset `end` of its queue."""
-        size = ((self._guest_queue & 0xFF) + 1) * PAGE
-        if not self._guest_queue & VALID or end >= size:
+        queue, at = self._seen[Its.CBASER // 8], self._seen[Its.CREADR // 8]
+        size = ((queue & 0xFF) + 1) * PAGE
+        if not queue & VALID or end >= size:
             return
-        while self._guest_read != end:
-            command = self._command((self._guest_queue & ADDRESS) + self._guest_read)
-            self._guest_read = (self._guest_read + COMMAND_BYTES) % size
+        while at != end:
+            command = self._command((queue & ADDRESS) + at)
+            at = (at + COMMAND_BYTES) % size
             if command is None:
                 self.refused += 1
                 continue
@@ -171,6 +177,7 @@ class ItsFrame(_Registers):
             if self._write_index % (QUEUE_BYTES // 2) == 0:  # the ITS takes them at once
                 self._write(Its.CWRITER, self._write_index)
         self._write(Its.CWRITER, self._write_index)
+        self._set_guest_read(at)
 
     def _command(self, ipa: int) -> bytes | None:
         """Which command stands at `ipa`? None if it must not be passed on."""
