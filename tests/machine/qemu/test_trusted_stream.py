@@ -31,6 +31,7 @@ class Platform:
         kernel = Image(bytes(4096), 0, 1 << 16, 4096, "", True)
         guest = GuestImage(kernel, b"", "")
         self.host = QemuHost(shape, layout, self.memory, guest, ignore)
+        self.host.furnish()
         self.rec = self.host.realm.rec_create(0, RAM_BASE)
         self.host.realm.activate()
         self.host.vmm.enter(self.rec)

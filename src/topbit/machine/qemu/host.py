@@ -1,8 +1,8 @@
 """Which host runs the Realm: its RMM, its VMM and its SMMU, all on QEMU's memory.
 
 The same `rmm/`, `vmm/` and page-table code as on the model machine; only the SMMU is QEMU's, and
-reads the tables that this code writes. Made before QEMU starts, whose vCPU would only wait for it;
-completed at its first trap, when QEMU's own device tree stands in memory.
+reads the tables that this code writes. Nearly all of it is made before QEMU runs, whose vCPU would
+only wait for it; it is completed at the first trap, when QEMU's own device tree stands in memory.
 """
 
 from __future__ import annotations
@@ -114,7 +114,8 @@ class QemuHost:
     """The host of one Realm on QEMU's memory.
 
     - `__init__`: memory, RMM, SMMU tables, and a Realm that is NEW with kernel and initramfs in
-      it; needs no QEMU.
+      it.
+    - `furnish`: what else is known before QEMU runs; done while it starts.
     - `cpus` takes the traps; at the first one the device tree is added, the Realm activated.
     - `wires`: by file descriptor, what is to be done when it becomes readable.
 
@@ -197,9 +198,6 @@ class QemuHost:
         self.line = Line(self.cpus.at_resume, self._mailbox)
         self.wires: dict[int, Wire] = {}
         self._create()
-        for device in shape.emulated:
-            device.attach(self)
-        self._assign(shape.pci)
 
     @property
     def shared_bit(self) -> int:
@@ -210,13 +208,16 @@ class QemuHost:
         return self.cpus.current
 
     def _create(self) -> None:
-        """Make the Realm and put into it what is known before QEMU runs."""
+        """Make the Realm and put its measured content into it."""
         self.realm.activate_rmm()
         self.realm.create()
         self.realm.init_ripas(self.slot.ipa, self.slot.end)
         plan, guest = self._plan, self.guest
         self._load(plan.kernel, guest.kernel.data)
         self._load(plan.initrd[0], guest.initrd)
+
+    def furnish(self) -> None:
+        """Give the Realm the rest of its RAM, device registers and devices."""
         its = ITS | self.shared_bit
         self.realm.map_unprotected_blocks(
             its, its + PAGE, self.its.page, LAST_LEVEL, DEVICE_MEMORY, writable=False
@@ -227,8 +228,11 @@ class QemuHost:
                 base, base + window.size, window.pa, window.level, DEVICE_MEMORY
             )
         missing = ~self.slot.populated
-        missing[self.slot.pages(plan.tree, plan.tree + TREE_ROOM)] = False
+        missing[self.slot.pages(self._plan.tree, self._plan.tree + TREE_ROOM)] = False
         self._populate(missing)
+        for device in self.shape.emulated:
+            device.attach(self)
+        self._assign(self.shape.pci)
 
     def _load(self, ipa: int, data: bytes) -> None:
         """Put an image into the Realm, with one event instead of one for each page."""

@@ -12,6 +12,7 @@ import select
 import socket
 import threading
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -36,8 +37,7 @@ class Disk:
     def content(self, first: int, size: int) -> bytes:
         """Which bytes are at `first`..`first + size` before the run? Both multiples of 1 MiB."""
         blocks = range(first // MIB, (first + size) // MIB)
-        words = (np.random.PCG64((self.seed, block)).random_raw(MIB // 8) for block in blocks)
-        parts = [block.tobytes() for block in words]
+        parts = [_block(self.seed, block) for block in blocks]
         if parts and first == 0:
             # No partition table by chance: the kernel would scan it.
             parts[0] = parts[0][:510] + b"\0\0" + parts[0][512:]
@@ -141,6 +141,11 @@ class EchoPeer:
                         del waiting[:sent]
         except OSError:
             return
+
+
+@lru_cache(maxsize=32)  # a run asks for most of them before it and after it
+def _block(seed: int, number: int) -> bytes:
+    return np.random.PCG64((seed, number)).random_raw(MIB // 8).tobytes()
 
 
 def _first_difference(actual: bytes, expected: bytes) -> int:

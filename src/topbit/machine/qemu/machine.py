@@ -124,9 +124,14 @@ class QemuMachine:
         except BaseException:
             self._ram.close()
             raise
-        end = f"\n{BUNDLE_BEGIN}".encode()
-        self.console = Console(self.process.console, log, terminal, end)
-        self.traps = TrapLoop(self.mailboxes, self.process.doorbell, self.host.cpus)
+        try:
+            end = f"\n{BUNDLE_BEGIN}".encode()
+            self.console = Console(self.process.console, log, terminal, end)
+            self.traps = TrapLoop(self.mailboxes, self.process.doorbell, self.host.cpus)
+            self.host.furnish()
+        except BaseException:
+            self.close()
+            raise
 
     def __enter__(self) -> QemuMachine:
         return self
