@@ -7,6 +7,7 @@ import importlib
 import shutil
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -193,7 +194,7 @@ def _serve(args: argparse.Namespace, prepared: ScenarioRun) -> Outcome:
 
         def started(machine: QemuMachine) -> None:
             watched(machine)
-            threading.Thread(target=_load_the_reporting, daemon=True).start()
+            threading.Thread(target=_load_the_reporting, args=[machine], daemon=True).start()
 
         return prepared.run(
             timeout=timeout,
@@ -205,8 +206,13 @@ def _serve(args: argparse.Namespace, prepared: ScenarioRun) -> Outcome:
         )
 
 
-def _load_the_reporting() -> None:
-    """While the guest boots this process has time for what it needs at the end."""
+def _load_the_reporting(machine: QemuMachine) -> None:
+    """While the guest boots this process has time for what it needs at the end.
+
+    After the guest's first calls, which are about all of its memory and which it waits for.
+    """
+    while machine.process.running and not machine.host.slot.shared.any():
+        time.sleep(0.02)
     for module in ("topbit.rules", "topbit.report", "topbit.cli.check"):
         importlib.import_module(module)
 

@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from topbit.errors import MissingToolError, RunError
-from topbit.machine.qemu.monitor import Monitor
 
 OLDEST = (9, 1)  # the first `virt` machine with a second non-secure UART, which is the doorbell
 RAM_BASE = 0x4000_0000
@@ -148,8 +147,15 @@ class QemuProcess:
         finally:
             for end in (console, doorbell, monitor):
                 end.close()
+        from topbit.machine.qemu.monitor import Monitor  # takes its time, as QEMU does now
+
         self.pidfd = os.pidfd_open(self.process.pid)
-        self.monitor = Monitor(channel)
+        try:
+            self.monitor = Monitor(channel)
+        except MissingToolError:
+            self.process.kill()
+            self.process.wait()
+            raise
 
     @property
     def running(self) -> bool:
