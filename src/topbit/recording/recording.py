@@ -11,6 +11,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterable
+from functools import cached_property
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -77,11 +78,17 @@ class Recording:
         """Which rows are of one of these kinds?"""
         import polars
 
+        if not self.has(*kinds):
+            return self.frame.clear()
         return self.frame.filter(polars.col("event").is_in(kinds))
 
     def has(self, *kinds: str) -> bool:
         """Is there any event of one of these kinds?"""
-        return not self.of_kind(*kinds).is_empty()
+        return not self._kinds.isdisjoint(kinds)
+
+    @cached_property
+    def _kinds(self) -> frozenset[str]:
+        return frozenset(self.frame["event"].unique())
 
     def write(self, path: str | Path) -> None:
         """Store the recording as one Parquet file; a file of that name is replaced at once.
