@@ -18,7 +18,7 @@ from topbit.machine.qemu.workload import Step
 from topbit.scenario.scenario import DeviceSpec, WorkloadSpec
 from topbit.vmm.virtio_blk import VirtioBlk
 
-DISK_BYTES = 16 * MIB
+DISK_BYTES = 8 * MIB
 HALF = DISK_BYTES // 2
 LAST = DISK_BYTES - MIB  # where the second copy is written
 SMALL_READS = 64 * 4096  # bytes that `copy_blocks` reads 4 KiB at a time
