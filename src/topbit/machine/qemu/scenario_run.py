@@ -13,12 +13,13 @@ import contextlib
 import dataclasses
 import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from topbit.errors import InputError, UsageError
 from topbit.events import Event
-from topbit.machine.qemu import attested, clock, cpu_model, kernels
+from topbit.machine.qemu import attested, clock, cpu_model, debian, kernels
 from topbit.machine.qemu.conversions import leaks
 from topbit.machine.qemu.evidence import Evidence, read_evidence
 from topbit.machine.qemu.feasible import refuse_impossible, refuse_other_conventions
@@ -106,7 +107,9 @@ class ScenarioRun:
         self.scenario = scenario
         self.kernel = kernel
         self.own = own or OwnSystem()
-        image = kernel.read()
+        with ThreadPoolExecutor(1) as aside:  # it asks the program for its version
+            self._qemu = aside.submit(debian.find, "qemu")
+            image = kernel.read()
         busybox = kernels.busybox()
         payload = busybox.read_bytes()
         self.parts: list[Part] = []
@@ -184,6 +187,7 @@ class ScenarioRun:
             terminal=terminal,
             options=(*words, *options),
             inherited=inherited,
+            program=self._qemu.result(),
         ) as machine:
             started(machine)
             plugged = [device for device in self.shape.pci if device.bus]
