@@ -1,6 +1,7 @@
 """How fast is block I/O: in the Realm against a plain guest, and in Python against QEMU's own?
 
     python benchmarks/block_io.py [--kernel 6.18] [--boots 3] [--rounds 3] [--cpus 1]
+                                  [--cpu MODEL]
 
 Sequential O_DIRECT reads of one process, in the guest, by `dd`, at three request sizes, of QEMU's
 virtio-blk-pci and NVMe behind the SMMU and of the VMM's virtio-blk (virtio-mmio, in Python): all
@@ -18,7 +19,6 @@ import statistics
 import subprocess
 import tempfile
 from collections import defaultdict
-from collections.abc import Sequence
 from pathlib import Path
 
 from topbit.machine.qemu import cpu_model, debian, initramfs, kernels, workload
@@ -62,24 +62,16 @@ def reads(below: dict[str, str], rounds: int) -> Step:
     return Step("reads", "\n".join(lines) + "\n", 0)
 
 
-def plain(
-    guest: GuestImage, kernel: Path, folder: Path, pci: Sequence[PciDevice], cpus: int
-) -> str:
-    """What does the plain guest say?"""
+def plain(guest: GuestImage, kernel: Path, folder: Path, shape: RealmShape) -> str:
+    """What does the plain guest say, on the same CPUs and with the same PCI devices?"""
     (folder / "initrd").write_bytes(guest.initrd)
-    words = [word for device in pci for word in device.arguments()]
+    words = [word for device in shape.pci for word in device.arguments()]
     ours, theirs = socket.socketpair()
     process = subprocess.Popen(
         [
             *(str(debian.find("qemu")), "-machine", "virt,gic-version=3", "-nodefaults"),
-            *(
-                "-cpu",
-                cpu_model.words("", RealmShape().ipa_bits),
-                "-smp",
-                str(cpus),
-                "-m",
-                f"{PLAIN_RAM // MIB}M",
-            ),
+            *("-cpu", cpu_model.words(shape.cpu, shape.ipa_bits), "-smp", str(shape.cpus)),
+            *("-m", f"{PLAIN_RAM // MIB}M"),
             *("-display", "none", "-no-reboot", "-chardev", f"socket,id=c,fd={theirs.fileno()}"),
             *("-serial", "chardev:c", "-kernel", str(kernel), "-initrd", str(folder / "initrd")),
             *("-append", f"{guest.command_line} swiotlb=force", *words),
@@ -125,6 +117,7 @@ def main() -> None:
     parser.add_argument("--boots", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--cpus", type=int, default=1)
+    parser.add_argument("--cpu", default="", help="QEMU's name of the CPU model")
     parser.add_argument("--no-plain", action="store_true", help="the Realm only")
     args = parser.parse_args()
     kernel = kernels.kernel(args.kernel)
@@ -139,7 +132,7 @@ def main() -> None:
             PciDevice("nvme", 2, folder / "nvme"),
         )
         own = EmulatedDevice(0, VirtioBlk(bytearray((folder / "virtio").read_bytes())))
-        shape = RealmShape(ram=RAM, cpus=args.cpus, pci=pci, emulated=(own,))
+        shape = RealmShape(ram=RAM, cpus=args.cpus, cpu=args.cpu, pci=pci, emulated=(own,))
         below = {
             "virtio": f"/sys/bus/pci/devices/{pci[0].name}",
             "nvme": f"/sys/bus/pci/devices/{pci[1].name}",
@@ -155,7 +148,7 @@ def main() -> None:
         for _ in range(args.boots):
             add(rates, "realm", realm(image(both), shape))
             if not args.no_plain:
-                add(rates, "plain", plain(image(below), kernel.image, folder, pci, args.cpus))
+                add(rates, "plain", plain(image(below), kernel.image, folder, shape))
     for (what, size), found in sorted(rates.items()):
         each = " ".join(f"{rate:.1f}" for rate in found)
         print(f"{what} {size}: {statistics.median(found):.1f} MiB/s ({each})")

@@ -1,6 +1,7 @@
 """How much slower is a kernel as a Realm on topbit than in plain QEMU?
 
-    python benchmarks/qemu_boot.py [--kernel 6.18] [--runs 5] [--cpus 1]
+    python benchmarks/qemu_boot.py [--kernel 6.18] [--runs 5] [--cpus 1] [--cpu MODEL]
+                                   [--plain-cpu MODEL]
 
 In turns: the whole command ``topbit run seed --machine qemu``, and plain QEMU with the same kernel,
 devices and initramfs, and so the same workload up to the power-off, but without EL2, SMMU, trace
@@ -45,7 +46,7 @@ NO_BYTECODE = "PYTHONDONTWRITEBYTECODE"
 class PlainGuest:
     """The seed scenario's guest on plain QEMU."""
 
-    def __init__(self, kernel: str, cpus: int, folder: Path) -> None:
+    def __init__(self, kernel: str, cpus: int, cpu: str, folder: Path) -> None:
         self.prepared = prepared = ScenarioRun(builtin("seed"), kernels.kernel(kernel))
         self._disk = next(
             part for part in prepared.parts if isinstance(part, DiskPart) and not part.pci
@@ -60,7 +61,7 @@ class PlainGuest:
             *(str(debian.find("qemu")), "-machine", "virt,gic-version=3", "-nodefaults"),
             *(
                 "-cpu",
-                cpu_model.words("", prepared.shape.ipa_bits),
+                cpu_model.words(cpu, prepared.shape.ipa_bits),
                 "-smp",
                 str(cpus),
                 "-m",
@@ -118,7 +119,7 @@ class PlainGuest:
         return boot - start, end - start
 
 
-def realm(kernel: str, cpus: int, log: Path) -> tuple[float, float]:
+def realm(kernel: str, cpus: int, cpu: str, log: Path) -> tuple[float, float]:
     """Seconds from the start of QEMU to userspace, and of the whole command."""
     log.unlink(missing_ok=True)
     start = time.monotonic()
@@ -126,7 +127,7 @@ def realm(kernel: str, cpus: int, log: Path) -> tuple[float, float]:
         [
             *(sys.executable, "-m", "topbit", "run", "seed", "--machine", "qemu"),
             *("--kernel", kernel, "--cpus", str(cpus), "--set", f"realm.ram_mib={RAM}"),
-            *("--log", str(log)),
+            *("--log", str(log), *(("--cpu", cpu) if cpu else ())),
         ],
         stdout=subprocess.DEVNULL,
         env={name: value for name, value in os.environ.items() if name != NO_BYTECODE},
@@ -146,7 +147,7 @@ def wait(done: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
     while not done():
         if time.monotonic() > end or (process.poll() is not None and not done()):
             raise SystemExit("the guest did not come to the end of its work")
-        time.sleep(0.01)
+        time.sleep(0.002)
 
 
 def main() -> None:
@@ -154,23 +155,26 @@ def main() -> None:
     parser.add_argument("--kernel", default="6.18")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--cpus", type=int, default=1)
+    parser.add_argument("--cpu", default="", help="QEMU's name of the CPU model")
+    parser.add_argument("--plain-cpu", help="the plain guest's, if it is another")
     args = parser.parse_args()
+    plain_cpu = args.cpu if args.plain_cpu is None else args.plain_cpu
     results: dict[str, list[tuple[float, float]]] = {"plain": [], "realm": []}
     with TemporaryDirectory() as name:
         log = Path(name) / "log"
 
         def plain() -> tuple[float, float]:
-            guest = PlainGuest(args.kernel, args.cpus, Path(name))
+            guest = PlainGuest(args.kernel, args.cpus, plain_cpu, Path(name))
             with guest.prepared:
                 return guest.run()
 
-        realm(args.kernel, args.cpus, log)
+        realm(args.kernel, args.cpus, args.cpu, log)
         for run in range(args.runs):
             if run % 2:
-                results["realm"].append(realm(args.kernel, args.cpus, log))
+                results["realm"].append(realm(args.kernel, args.cpus, args.cpu, log))
             results["plain"].append(plain())
             if not run % 2:
-                results["realm"].append(realm(args.kernel, args.cpus, log))
+                results["realm"].append(realm(args.kernel, args.cpus, args.cpu, log))
             line = "  ".join(f"{k} {v[-1][0]:.2f} {v[-1][1]:.2f}" for k, v in results.items())
             print(f"run {run + 1}: {line}", flush=True)
     for index, what in enumerate(("to userspace", "whole")):
