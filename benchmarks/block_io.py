@@ -1,18 +1,20 @@
 """How fast is block I/O: in the Realm against a plain guest, and in Python against QEMU's own?
 
     python benchmarks/block_io.py [--kernel 6.18] [--boots 3] [--rounds 3] [--cpus 1]
-                                  [--cpu MODEL]
+                                  [--cpu MODEL] [--against MODEL]
 
 Sequential O_DIRECT reads of one process, in the guest, by `dd`, at three request sizes, of QEMU's
 virtio-blk-pci and NVMe behind the SMMU and of the VMM's virtio-blk (virtio-mmio, in Python): all
 in one Realm, in turns. And of the first two in plain QEMU (no EL2, no SMMU) with swiotlb=force,
 which bounces every request as a Realm must, in a pool as large; Realm and plain guest boot in
-turns. Prints MiB/s, medians over all rounds, and the ratios.
+turns. With --against a Realm on another CPU model boots in turns with them as well. Prints MiB/s,
+medians over all rounds, and the ratios.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import re
 import socket
 import statistics
@@ -118,6 +120,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--cpus", type=int, default=1)
     parser.add_argument("--cpu", default="", help="QEMU's name of the CPU model")
+    parser.add_argument("--against", help="compare the Realm with one on this CPU model as well")
     parser.add_argument("--no-plain", action="store_true", help="the Realm only")
     args = parser.parse_args()
     kernel = kernels.kernel(args.kernel)
@@ -147,12 +150,17 @@ def main() -> None:
 
         for _ in range(args.boots):
             add(rates, "realm", realm(image(both), shape))
+            if args.against:
+                other = dataclasses.replace(shape, cpu=args.against)
+                add(rates, args.against, realm(image(both), other))
             if not args.no_plain:
                 add(rates, "plain", plain(image(below), kernel.image, folder, shape))
     for (what, size), found in sorted(rates.items()):
         each = " ".join(f"{rate:.1f}" for rate in found)
         print(f"{what} {size}: {statistics.median(found):.1f} MiB/s ({each})")
     compare(rates, "realm python", "realm virtio")
+    for name in ("virtio", "nvme") if args.against else ():
+        compare(rates, f"realm {name}", f"{args.against} {name}")
     if not args.no_plain:
         compare(rates, "realm virtio", "plain virtio")
         compare(rates, "realm nvme", "plain nvme")
