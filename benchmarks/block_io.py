@@ -28,10 +28,10 @@ from topbit.machine.qemu.console import Console
 from topbit.machine.qemu.devices import MODULES, PciDevice
 from topbit.machine.qemu.emulated import EmulatedDevice
 from topbit.machine.qemu.guest_report import read_report
-from topbit.machine.qemu.host import GuestImage, RealmShape
 from topbit.machine.qemu.init import INIT, plan_files
 from topbit.machine.qemu.integrity import MIB, Disk
 from topbit.machine.qemu.machine import QemuMachine
+from topbit.machine.qemu.shape import GuestImage, RealmShape
 from topbit.machine.qemu.workload import SHELL_HELPERS, Step
 from topbit.vmm.virtio_blk import VirtioBlk
 

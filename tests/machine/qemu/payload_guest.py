@@ -8,10 +8,10 @@ from pathlib import Path
 
 import needs
 
-from topbit.machine.qemu.host import GuestImage, RealmShape, layout_of
 from topbit.machine.qemu.image import Image
 from topbit.machine.qemu.machine import QemuMachine, Run
 from topbit.machine.qemu.process import RAM_BASE
+from topbit.machine.qemu.shape import GuestImage, RealmShape, layout_of
 
 MIB = 1 << 20
 RAM = 256 * MIB

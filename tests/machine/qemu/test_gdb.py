@@ -11,8 +11,8 @@ import payload_guest
 import pytest
 
 from topbit.machine.qemu import gdb
-from topbit.machine.qemu.host import RealmShape
 from topbit.machine.qemu.machine import QemuMachine
+from topbit.machine.qemu.shape import RealmShape
 
 ENTRY = 0x4020_0000
 

@@ -114,8 +114,8 @@ def test_qemu_options_that_it_does_not_know_end_the_run_with_its_words() -> None
 
 
 def payload_guest_with_options(*options: str) -> None:
-    from topbit.machine.qemu.host import RealmShape
     from topbit.machine.qemu.machine import QemuMachine
+    from topbit.machine.qemu.shape import RealmShape
 
     shape = RealmShape(ram=payload_guest.RAM)
     guest = payload_guest.image(shape, rounds=0)

@@ -12,10 +12,10 @@ from topbit.machine.qemu import initramfs, workload
 from topbit.machine.qemu.devices import MODULES, PciDevice
 from topbit.machine.qemu.emulated import EmulatedDevice
 from topbit.machine.qemu.guest_report import GuestReport, read_report
-from topbit.machine.qemu.host import GuestImage, RealmShape
 from topbit.machine.qemu.init import INIT, plan_files
 from topbit.machine.qemu.integrity import MIB, Disk
 from topbit.machine.qemu.machine import QemuMachine, Run
+from topbit.machine.qemu.shape import GuestImage, RealmShape
 from topbit.machine.qemu.workload import Step
 from topbit.vmm.policy import SmmuMap, VmmPolicy
 from topbit.vmm.virtio_blk import VirtioBlk

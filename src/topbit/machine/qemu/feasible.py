@@ -8,7 +8,7 @@ from __future__ import annotations
 from topbit.addressing.kernel_policy import policy_for
 from topbit.errors import UsageError
 from topbit.machine.qemu import devices
-from topbit.machine.qemu.host import SMMU_BITS
+from topbit.machine.qemu.shape import SMMU_BITS
 from topbit.scenario.scenario import DeviceSpec, GuestSpec, Scenario
 
 MODEL = "run it with --machine model"

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -20,8 +19,7 @@ from topbit.events import Emit, Event
 from topbit.machine.qemu import boot, knock, trusted_stream
 from topbit.machine.qemu.devices import PciDevice
 from topbit.machine.qemu.devicetree import realm_tree
-from topbit.machine.qemu.emulated import EmulatedDevice, Wire
-from topbit.machine.qemu.image import Image
+from topbit.machine.qemu.emulated import Wire
 from topbit.machine.qemu.its import ItsFrame, RedistributorFrame
 from topbit.machine.qemu.knock import Knock
 from topbit.machine.qemu.layout import (
@@ -37,77 +35,26 @@ from topbit.machine.qemu.line import Line
 from topbit.machine.qemu.mailbox import TLBI_ALL, Mailbox
 from topbit.machine.qemu.process import DOORBELL_UART, RAM_BASE
 from topbit.machine.qemu.realm import RealmCpus
+from topbit.machine.qemu.shape import SMMU_BITS, GuestImage, RealmShape, tables_bytes
 from topbit.machine.qemu.smmu_events import SmmuEvents
 from topbit.machine.qemu.smmu_port import QemuSmmuPort
 from topbit.machine.qemu.trusted_stream import FirstCpu, RealmStreams
 from topbit.memory import PhysicalMemory
 from topbit.rmm import Granules, Rmm
-from topbit.scenario.scenario import HostSpec
 from topbit.smmu.io_pgtable import PageRange, Stage2Table
 from topbit.vmm import rmi_da
 from topbit.vmm.arm_smmu_v3 import ArmSmmuV3
 from topbit.vmm.convert import runs
 from topbit.vmm.hostile import HostileHost
-from topbit.vmm.policy import SmmuMap, VmmPolicy
+from topbit.vmm.policy import SmmuMap
 from topbit.vmm.rme_ranges import RangeRealmHost
 from topbit.vmm.slots import PAGE, MemorySlot, PagePool
 from topbit.vmm.vfio import VfioContainer
 from topbit.vmm.vmm import Vmm
 
 PROGRAM = Path(__file__).with_name("trampoline.bin")
-SMMU_BITS = 44  # QEMU's SMMU: IDR5.OAS
 TREE_ROOM = 1 * MIB
 VECTORS = 0x1_0000  # Linux's exception entry code begins behind its first 64 KiB
-
-
-@dataclass(frozen=True, slots=True)
-class GuestImage:
-    """What boots?
-
-    Attributes:
-        kernel: its Image.
-        initrd: initramfs, as the kernel takes it; empty for none.
-        command_line: the kernel's.
-    """
-
-    kernel: Image
-    initrd: bytes
-    command_line: str
-
-
-@dataclass(frozen=True, slots=True)
-class RealmShape:
-    """How wide and how large is the Realm?
-
-    Attributes:
-        ipa_bits: width of the IPA space, 32 to 52.
-        ram: bytes of RAM, a multiple of 2 MiB.
-        cpus: number of vCPUs.
-        cpu: their model, as `cpu_model.words` takes it; empty for the one that fits.
-        policy: how its VMM behaves.
-        pci: assigned devices behind the SMMU.
-        emulated: devices of the VMM itself.
-        host: what the host does to the guest; its `disable_stream` is the kernel's name of a
-            device, not the scenario's.
-        told_ipa_bits: width that the RMM tells the Realm; None: the true one.
-        watched: kernel's name of a device that uses addresses after they were taken from it.
-    """
-
-    ipa_bits: int = 41
-    ram: int = 1024 * MIB
-    cpus: int = 1
-    cpu: str = ""
-    policy: VmmPolicy = field(default_factory=VmmPolicy)
-    pci: tuple[PciDevice, ...] = ()
-    emulated: tuple[EmulatedDevice, ...] = ()
-    host: HostSpec = field(default_factory=HostSpec)
-    told_ipa_bits: int | None = None
-    watched: str = ""
-
-    @property
-    def smmu(self) -> bool:
-        """Does an SMMU stand before the PCI devices? (QEMU's cannot take wider addresses)"""
-        return self.ipa_bits <= SMMU_BITS
 
 
 class QemuHost:
@@ -143,7 +90,7 @@ class QemuHost:
         self.granules = Granules(memory)
         self.granules.carve_out(layout.program, layout.pool_start - layout.program)
         self.slot = MemorySlot(layout.ipa, layout.guest_ram, layout.shared, layout.private)
-        tables = PageRange(memory, layout.pool_start, _tables_bytes(shape))
+        tables = PageRange(memory, layout.pool_start, tables_bytes(shape))
         bits = min(shape.ipa_bits, SMMU_BITS)
         self.port = QemuSmmuPort(memory, self._mailbox)
         self.smmu = ArmSmmuV3(
@@ -169,7 +116,7 @@ class QemuHost:
         if not shape.smmu:  # nothing is assigned, so nothing is mapped for devices
             behind = dataclasses.replace(behind, smmu_map=SmmuMap.NONE)
         self.vfio = VfioContainer(self.smmu, self.table, shared_bit, behind, emit)
-        pages = PagePool(layout.pool_start + _tables_bytes(shape), layout.end)
+        pages = PagePool(layout.pool_start + tables_bytes(shape), layout.end)
         self.vmm = Vmm(
             self.rmm, memory, pages, [self.slot], self.vfio, shape.ipa_bits, shape.policy, emit,
             RangeRealmHost,
@@ -328,14 +275,3 @@ class QemuHost:
             self.cpus.recs.append(rec)
         self.realm.activate()
         self.its.start()
-
-
-def layout_of(shape: RealmShape) -> Layout:
-    """Where does everything stand for this Realm?"""
-    pool = 32 * MIB + (shape.ram >> 27 << 20)  # the Realm's tables, both halves, and its RECs
-    return Layout(shape.ram, shape.cpus, _tables_bytes(shape) + pool)
-
-
-def _tables_bytes(shape: RealmShape) -> int:
-    """How much do the SMMU's tables and queues and the GIC's tables take?"""
-    return 16 * MIB + (shape.ram >> 27 << 20) + -(-shape.cpus // 16) * MIB

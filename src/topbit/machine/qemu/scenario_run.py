@@ -25,7 +25,6 @@ from topbit.machine.qemu.evidence import Evidence, read_evidence
 from topbit.machine.qemu.feasible import refuse_impossible, refuse_other_conventions
 from topbit.machine.qemu.guest_report import GuestReport, read_report, step_events, troubles
 from topbit.machine.qemu.guest_system import GuestSystem
-from topbit.machine.qemu.host import GuestImage, RealmShape
 from topbit.machine.qemu.kernels import Kernel
 from topbit.machine.qemu.layout import ITS_DOORBELL
 from topbit.machine.qemu.machine import QemuMachine, Run
@@ -33,6 +32,7 @@ from topbit.machine.qemu.own_system import OwnSystem
 from topbit.machine.qemu.part import Part
 from topbit.machine.qemu.parts import part_of
 from topbit.machine.qemu.plug import Plugger
+from topbit.machine.qemu.shape import GuestImage, RealmShape
 from topbit.machine.qemu.terminal import Terminal
 from topbit.machine.strikes import missed
 from topbit.readers.lines import plain
