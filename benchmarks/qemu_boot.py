@@ -1,7 +1,7 @@
 """How much slower is a kernel as a Realm on topbit than in plain QEMU?
 
     python benchmarks/qemu_boot.py [--kernel 6.18] [--runs 5] [--cpus 1] [--cpu MODEL]
-                                   [--plain-cpu MODEL]
+                                   [--plain-cpu MODEL] [--append WORDS]
 
 In turns: the whole command ``topbit run seed --machine qemu``, and plain QEMU with the same kernel,
 devices and initramfs, and so the same workload up to the power-off, but without EL2, SMMU, trace
@@ -22,7 +22,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -119,7 +119,7 @@ class PlainGuest:
         return boot - start, end - start
 
 
-def realm(kernel: str, cpus: int, cpu: str, log: Path) -> tuple[float, float]:
+def realm(kernel: str, cpus: int, more: Sequence[str], log: Path) -> tuple[float, float]:
     """Seconds from the start of QEMU to userspace, and of the whole command."""
     log.unlink(missing_ok=True)
     start = time.monotonic()
@@ -127,7 +127,7 @@ def realm(kernel: str, cpus: int, cpu: str, log: Path) -> tuple[float, float]:
         [
             *(sys.executable, "-m", "topbit", "run", "seed", "--machine", "qemu"),
             *("--kernel", kernel, "--cpus", str(cpus), "--set", f"realm.ram_mib={RAM}"),
-            *("--log", str(log), *(("--cpu", cpu) if cpu else ())),
+            *("--log", str(log), *more),
         ],
         stdout=subprocess.DEVNULL,
         env={name: value for name, value in os.environ.items() if name != NO_BYTECODE},
@@ -156,8 +156,11 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--cpus", type=int, default=1)
     parser.add_argument("--cpu", default="", help="QEMU's name of the CPU model")
+    parser.add_argument("--append", help="more of the Realm's kernel command line")
     parser.add_argument("--plain-cpu", help="the plain guest's, if it is another")
     args = parser.parse_args()
+    more = ["--cpu", args.cpu] if args.cpu else []
+    more += ["--append", args.append] if args.append else []
     plain_cpu = args.cpu if args.plain_cpu is None else args.plain_cpu
     results: dict[str, list[tuple[float, float]]] = {"plain": [], "realm": []}
     with TemporaryDirectory() as name:
@@ -168,13 +171,13 @@ def main() -> None:
             with guest.prepared:
                 return guest.run()
 
-        realm(args.kernel, args.cpus, args.cpu, log)
+        realm(args.kernel, args.cpus, more, log)
         for run in range(args.runs):
             if run % 2:
-                results["realm"].append(realm(args.kernel, args.cpus, args.cpu, log))
+                results["realm"].append(realm(args.kernel, args.cpus, more, log))
             results["plain"].append(plain())
             if not run % 2:
-                results["realm"].append(realm(args.kernel, args.cpus, args.cpu, log))
+                results["realm"].append(realm(args.kernel, args.cpus, more, log))
             line = "  ".join(f"{k} {v[-1][0]:.2f} {v[-1][1]:.2f}" for k, v in results.items())
             print(f"run {run + 1}: {line}", flush=True)
     for index, what in enumerate(("to userspace", "whole")):
