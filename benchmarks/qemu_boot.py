@@ -59,14 +59,8 @@ class PlainGuest:
         devices = [word for part in prepared.parts if part.pci for word in part.pci.arguments()]
         self._command = [
             *(str(debian.find("qemu")), "-machine", "virt,gic-version=3", "-nodefaults"),
-            *(
-                "-cpu",
-                cpu_model.words(cpu, prepared.shape.ipa_bits),
-                "-smp",
-                str(cpus),
-                "-m",
-                f"{RAM}M",
-            ),
+            *("-cpu", cpu_model.words(cpu, prepared.shape.ipa_bits)),
+            *("-smp", str(cpus), "-m", f"{RAM}M"),
             *("-display", "none", "-no-reboot", "-global", "virtio-mmio.force-legacy=off"),
             *("-kernel", str(prepared.kernel.image), "-initrd", str(initrd), "-append", words),
             *(word.replace(",iommu_platform=on", "") for word in devices),
