@@ -64,3 +64,21 @@ def test_bulk_accesses_outside(memory: PhysicalMemory, pa: int, size: int) -> No
 def test_odd_sizes_are_refused(base: int, size: int) -> None:
     with pytest.raises(ValueError, match="4096"):
         PhysicalMemory(base, size)
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["array", "file"])
+@pytest.mark.parametrize(
+    ("start", "size"), [(0x1000, 0x3000), (0x1000, 7 << 20), (0, 8 << 20), (4 << 20, 2 << 20)]
+)
+def test_a_wipe_zeroes_what_it_was_asked_to_and_no_more(
+    start: int, size: int, shared: bool
+) -> None:
+    whole = 8 << 20
+    memory = PhysicalMemory(BASE, whole, mmap.mmap(-1, whole) if shared else None)
+    memory.fill(BASE, whole, 0xA5)
+    memory.wipe(BASE + start, size)
+    assert not memory.bytes[start : start + size].any()
+    assert (memory.bytes[:start] == 0xA5).all()
+    assert (memory.bytes[start + size :] == 0xA5).all()
+    with pytest.raises(BusError):
+        memory.wipe(BASE + whole - 0x1000, 0x2000)

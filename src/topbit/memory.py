@@ -11,6 +11,7 @@ what the hardware would do: an external abort, a status code, an event.
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 from typing import TypeAlias
 
@@ -23,8 +24,8 @@ Bytes: TypeAlias = NDArray[np.uint8]
 
 MAP_NORESERVE = 0x4000  # Linux; Python names it since 3.13
 _ANONYMOUS = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_NORESERVE
-# Below this, storing zeros costs less than a system call and new page faults.
-_GIVE_BACK = 1 << 18
+# What is given back at once: a huge page. Giving back a part of one would break it up.
+_GIVE_BACK = 2 << 20
 
 
 class BusError(Exception):
@@ -163,14 +164,18 @@ class PhysicalMemory:
         Raises:
             BusError: some of the bytes do not exist.
         """
-        if size >= _GIVE_BACK and not (pa | size) & 0xFFF and self.contains(pa, size):
+        if size < 0 or not self.contains(pa, size):
+            raise BusError(pa, size)
+        start, end = pa - self.base, pa - self.base + size
+        first = -(-start // _GIVE_BACK) * _GIVE_BACK
+        last = end // _GIVE_BACK * _GIVE_BACK
+        if first < last:
             advice = mmap.MADV_DONTNEED if self._private else mmap.MADV_REMOVE
-            try:
-                self._map.madvise(advice, pa - self.base, size)
-            except OSError:  # a file system that cannot punch holes
-                self.fill(pa, size)
-        else:
-            self.fill(pa, size)
+            with contextlib.suppress(OSError):  # a file system that cannot punch holes
+                self._map.madvise(advice, first, last - first)
+                self.bytes[start:first] = 0
+                start = last
+        self.bytes[start:end] = 0
 
     def table(self, pa: int, entries: int) -> Words:
         """Which live view shows `entries` doublewords from `pa` (a multiple of 8)?

@@ -33,6 +33,8 @@ SUCCESS, ERROR_INPUT, ERROR_REALM, ERROR_REC = (
     int(RmiStatus.ERROR_REC),
 )
 
+_STEPS = np.arange(entries.ENTRIES, dtype=np.uint64)
+
 
 def rtt_init_ripas(rmm: Rmm, rd: int, base: int, top: int) -> tuple[int, ...]:
     """RMI_RTT_INIT_RIPAS(rd, base, top) -> top reached: unassigned memory of a NEW Realm is RAM."""
@@ -83,6 +85,9 @@ def rtt_set_ripas(rmm: Rmm, rd: int, rec_pa: int, base: int, top: int) -> tuple[
         return (rtt_error(level), 0)
     shift = SHIFTS[level]
     words = rtt.rest_of_table(index)[: (top - base) >> shift]
+    if change.ripas == Ripas.RAM and len(words) > 1 and _is_ram(rtt, words, level):
+        change.progress = base + (len(words) << shift)
+        return (SUCCESS, change.progress)
     count = change_words(rtt, words, level, change.ripas, change.change_destroyed)
     if not count:
         return (rtt_error(level), 0)
@@ -102,8 +107,6 @@ def change_words(rtt: Rtt, words: Words, level: int, ripas: int, change_destroye
     """
     if len(words) == 1:  # the usual call of a host: one page
         return _change_word(rtt, words, level, ripas, change_destroyed)
-    if ripas == Ripas.RAM and _is_ram(rtt, words, level):
-        return len(words)
     now = entries.ripas_of(words, level)
     valid = (words & np.uint64(1)) != np.uint64(0)
     hipas = np.where(valid, np.uint64(0), words & np.uint64(HIPAS_MASK))
@@ -134,11 +137,17 @@ def change_words(rtt: Rtt, words: Words, level: int, ripas: int, change_destroye
 
 
 def _is_ram(rtt: Rtt, words: Words, level: int) -> bool:
-    """Do all the words map memory as RAM, so that nothing is to be done? (a guest's first call)"""
-    address = np.uint64(rtt.address_mask)
-    if not bool(((words & ~address) == np.uint64(rtt.assigned(0, Ripas.RAM, level))).all()):
+    """Do all the words map memory as RAM, one block behind the other, so that nothing changes?
+
+    The usual case: a guest's first call names all of its memory.
+    """
+    first, shift = int(words[0]), SHIFTS[level]
+    pa, size = rtt.pa_of(first), len(words) << shift
+    if first != rtt.assigned(pa, Ripas.RAM, level):
         return False
-    return bool(rtt.granules.are(entries.addresses(rtt, words), 1 << SHIFTS[level], DATA).all())
+    if not (words - words[0] == _STEPS[: len(words)] << np.uint64(shift)).all():
+        return False
+    return rtt.granules.run(pa, size, DATA) == size
 
 
 def _change_word(rtt: Rtt, words: Words, level: int, ripas: int, change_destroyed: bool) -> int:

@@ -16,7 +16,8 @@ import payload_guest
 import pytest
 
 from topbit.errors import MissingToolError
-from topbit.machine.qemu.process import AnonymousRam, Platform, QemuProcess
+from topbit.machine.qemu.process import Platform, QemuProcess
+from topbit.machine.qemu.ram import AnonymousRam
 
 pytestmark = pytest.mark.qemu
 

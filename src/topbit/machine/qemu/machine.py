@@ -26,7 +26,8 @@ from topbit.machine.qemu.console import Console
 from topbit.machine.qemu.host import PROGRAM, QemuHost
 from topbit.machine.qemu.init import ALL_DONE, BUNDLE_BEGIN
 from topbit.machine.qemu.mailbox import Mailbox
-from topbit.machine.qemu.process import DOORBELL_UART, RAM_BASE, AnonymousRam, Platform, QemuProcess
+from topbit.machine.qemu.process import DOORBELL_UART, RAM_BASE, Platform, QemuProcess
+from topbit.machine.qemu.ram import AnonymousRam
 from topbit.machine.qemu.shape import GuestImage, RealmShape, layout_of
 from topbit.machine.qemu.traps import TrapLoop
 from topbit.memory import PhysicalMemory

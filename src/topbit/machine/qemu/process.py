@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import mmap
 import os
 import signal
 import socket
@@ -20,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from topbit.errors import MissingToolError, RunError
+from topbit.machine.qemu.ram import HUGE_PAGE, AnonymousRam
 
 OLDEST = (9, 1)  # the first `virt` machine with a second non-secure UART, which is the doorbell
 RAM_BASE = 0x4000_0000
@@ -61,33 +61,6 @@ class Platform:
         ]  # fmt: skip
 
 
-class AnonymousRam:
-    """Which bytes are the guest's physical memory? A file without a name, mapped here.
-
-    Raises:
-        RunError: the system does not give that much memory.
-    """
-
-    def __init__(self, size: int) -> None:
-        try:
-            self.fd = os.memfd_create("topbit-ram", os.MFD_CLOEXEC)
-            try:
-                os.ftruncate(self.fd, size)
-                self.buffer = mmap.mmap(self.fd, size)
-            except BaseException:
-                os.close(self.fd)
-                raise
-        except OSError as error:
-            raise RunError(
-                f"no {size >> 20} MiB of memory for the guest: {error.strerror}",
-                mend="give the guest less RAM, or free some",
-            ) from error
-
-    def close(self) -> None:
-        """Give up the file; the mapping goes with its last user."""
-        os.close(self.fd)
-
-
 class QemuProcess:
     """Is QEMU running, and what does it say?
 
@@ -121,7 +94,7 @@ class QemuProcess:
             str(program), *platform.arguments(), "-nodefaults", "-no-user-config", "-no-reboot",
             "-display", "none", "-sandbox", SANDBOX,
             "-object", f"memory-backend-file,id=ram,mem-path=/proc/self/fd/{ram.fd},"
-                       f"share=on,size={platform.ram}",
+                       f"share=on,align={HUGE_PAGE},size={platform.ram}",
             *_socket("console", console), "-serial", "chardev:console",
             *_socket("doorbell", doorbell), "-serial", "chardev:doorbell",
             *_socket("monitor", monitor), "-mon", "chardev=monitor,mode=control",
