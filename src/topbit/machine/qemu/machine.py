@@ -34,6 +34,7 @@ from topbit.memory import PhysicalMemory
 from topbit.vmm.rme import RmiError
 
 MAX_EVENTS = 2_000_000  # a guest can cause any number of them
+_START = 1.0  # seconds in which QEMU usually starts a vCPU
 _TICK = 0.25  # seconds between looks at console and clock
 _NO_EL2 = "no vCPU came to the EL2 program: --cpu needs a 64-bit model"
 _GRACE = 2.0  # seconds for the power-off after the guest has said that it is done
@@ -151,19 +152,11 @@ class QemuMachine:
             RunError: it ended at once.
             UsageError: the CPU model cannot be a Realm's.
         """
+        ending, trouble = self._guarded(self._first_trap)
         self.process.require_version()
-        ending = trouble = ""
-        try:
-            ending = self._serve(timeout, stop or threading.Event())
-        except KeyboardInterrupt:
-            ending = "interrupted"
-        except UsageError:  # found before the guest's first instruction
-            raise
-        except (RunError, RmiError) as error:
-            ending = f"died: {error}"
-        except Exception as error:  # a fault of topbit's: what was recorded is kept all the same
-            ending = f"died: internal error: {error!r}"
-            trouble = traceback.format_exc()
+        if not ending:
+            stop = stop or threading.Event()
+            ending, trouble = self._guarded(lambda: self._serve(timeout, stop))
         self.host.collect()
         self.process.stop()
         self.console.finish()
@@ -185,6 +178,31 @@ class QemuMachine:
             run.notes.append(f"only the first {MAX_EVENTS} events were kept")
         self._to_guest_clock()
         return run
+
+    def _guarded(self, serve: Callable[[], str]) -> tuple[str, str]:
+        """How did the guest end while it was served, and what went wrong here, if anything did?"""
+        try:
+            return serve(), ""
+        except KeyboardInterrupt:
+            return "interrupted", ""
+        except UsageError:  # found before the guest's first instruction
+            raise
+        except (RunError, RmiError) as error:
+            return f"died: {error}", ""
+        except Exception as error:  # a fault of topbit's: what was recorded is kept all the same
+            return f"died: internal error: {error!r}", traceback.format_exc()
+
+    def _first_trap(self) -> str:
+        """Let the vCPU go, if it has come to EL2 in time, before QEMU is asked anything.
+
+        QMP's package is loaded then while the guest runs, and not while it waits.
+        """
+        poll = select.poll()
+        poll.register(self.traps, select.POLLIN)
+        poll.register(self.process.pidfd, select.POLLIN)
+        poll.poll(_START * 1000)
+        self.traps.ready()
+        return ""
 
     def close(self) -> None:
         """End QEMU and release what belonged to the run."""

@@ -16,7 +16,9 @@ from collections.abc import Mapping
 from concurrent.futures import Future
 from typing import Any
 
-from topbit.errors import MissingToolError, RunError
+from qemu.qmp import QMPClient
+
+from topbit.errors import RunError
 
 
 class Monitor:
@@ -24,18 +26,9 @@ class Monitor:
 
     Args:
         channel: a connected socket whose other end is QEMU's monitor.
-
-    Raises:
-        MissingToolError: the package `qemu.qmp` is not installed.
     """
 
     def __init__(self, channel: socket.socket) -> None:
-        try:
-            from qemu.qmp import QMPClient
-        except ImportError as error:
-            raise MissingToolError(
-                "the Python package qemu.qmp is missing", mend="pip install 'topbit[qemu]'"
-            ) from error
         # What it would log reaches the user as an error of ours, if it matters.
         logging.getLogger("qemu.qmp").addHandler(logging.NullHandler())
         self._client = QMPClient("topbit")

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
+import importlib.util
 import os
 import signal
 import socket
@@ -17,9 +19,13 @@ import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from topbit.errors import MissingToolError, RunError
 from topbit.machine.qemu.ram import HUGE_PAGE, AnonymousRam
+
+if TYPE_CHECKING:
+    from topbit.machine.qemu.monitor import Monitor
 
 OLDEST = (9, 1)  # the first `virt` machine with a second non-secure UART, which is the doorbell
 RAM_BASE = 0x4000_0000
@@ -73,7 +79,7 @@ class QemuProcess:
     It must be started by a thread that lives as long as the run: QEMU is killed when it ends.
 
     Raises:
-        MissingToolError: `program` cannot be started.
+        MissingToolError: `program` cannot be started, or the package `qemu.qmp` is missing.
     """
 
     def __init__(
@@ -84,10 +90,18 @@ class QemuProcess:
         devices: Sequence[str] = (),
         inherited: Sequence[int] = (),
     ) -> None:
+        try:
+            found = importlib.util.find_spec("qemu.qmp")
+        except ModuleNotFoundError:
+            found = None
+        if found is None:
+            raise MissingToolError(
+                "the Python package qemu.qmp is missing", mend="pip install 'topbit[qemu]'"
+            )
         self.console, console = socket.socketpair()
         console.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, CONSOLE_ROOM)
         self.doorbell, doorbell = socket.socketpair()
-        channel, monitor = socket.socketpair()
+        self._channel, monitor = socket.socketpair()
         self._said = os.memfd_create("topbit-qemu-stderr")
         ends = [end.fileno() for end in (console, doorbell, monitor)]
         command = [
@@ -111,7 +125,7 @@ class QemuProcess:
                 preexec_fn=_die_with_parent(),
             )
         except OSError as error:
-            for end in (self.console, self.doorbell, channel):
+            for end in (self.console, self.doorbell, self._channel):
                 end.close()
             raise MissingToolError(
                 f"{program} cannot be started: {error.strerror}",
@@ -120,15 +134,14 @@ class QemuProcess:
         finally:
             for end in (console, doorbell, monitor):
                 end.close()
-        from topbit.machine.qemu.monitor import Monitor  # takes its time, as QEMU does now
-
         self.pidfd = os.pidfd_open(self.process.pid)
-        try:
-            self.monitor = Monitor(channel)
-        except MissingToolError:
-            self.process.kill()
-            self.process.wait()
-            raise
+
+    @functools.cached_property
+    def monitor(self) -> Monitor:
+        """How is QEMU asked and told things? Made when first needed: QMP's package loads slowly."""
+        from topbit.machine.qemu.monitor import Monitor
+
+        return Monitor(self._channel)
 
     @property
     def running(self) -> bool:
@@ -180,8 +193,8 @@ class QemuProcess:
     def close(self) -> None:
         """End the process and release everything that belonged to it."""
         self.stop()
-        self.console.close()
-        self.doorbell.close()
+        for end in (self.console, self.doorbell, self._channel):
+            end.close()
         os.close(self.pidfd)
         os.close(self._said)
 
