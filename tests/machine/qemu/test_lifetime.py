@@ -111,9 +111,11 @@ def test_a_missing_qmp_package_is_said_before_qemu_is_started(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    with contextlib.closing(AnonymousRam(16 << 20)) as ram:
-        with pytest.raises(MissingToolError, match="qemu.qmp"):
-            QemuProcess(Path("/nowhere/qemu"), Platform(16 << 20, 0x4000_0000, "max"), ram)
+    with (
+        contextlib.closing(AnonymousRam(16 << 20)) as ram,
+        pytest.raises(MissingToolError, match=r"qemu\.qmp"),
+    ):
+        QemuProcess(Path("/nowhere/qemu"), Platform(16 << 20, 0x4000_0000, "max"), ram)
 
 
 def test_qemu_options_that_it_does_not_know_end_the_run_with_its_words() -> None:
