@@ -42,6 +42,23 @@ def test_destroyed_memory_is_ram_again_only_if_the_realm_says_so(host: Host, pag
     assert host.enter().regs[1] == pages * PAGE
 
 
+@pytest.mark.parametrize("mixed", [False, True], ids=["in a row", "mixed"])
+def test_ram_that_is_ram_already_stays_as_it_is(host: Host, mixed: bool) -> None:
+    if mixed:  # the second page stands behind the others
+        pa = host.granule()
+        host.ok(Rmi.DATA_DESTROY, host.rd, PAGE)
+        ask(host, PAGE, 2 * PAGE, Ripas.RAM, flags=1)
+        assert set_ripas(host, PAGE, 2 * PAGE) == 0
+        host.data(PAGE, pa)
+        host.enter()
+    pages = range(0, 3 * PAGE, PAGE)
+    before = [host.ok(Rmi.RTT_READ_ENTRY, host.rd, page, 3) for page in pages]
+    ask(host, 0, 3 * PAGE, Ripas.RAM)
+    assert set_ripas(host, 0, 3 * PAGE) == 0
+    assert host.enter().regs[1] == 3 * PAGE
+    assert [host.ok(Rmi.RTT_READ_ENTRY, host.rd, page, 3) for page in pages] == before
+
+
 def test_progress_is_made_in_order_and_not_beyond_what_was_asked(host: Host) -> None:
     ask(host, PAGE, 3 * PAGE, Ripas.EMPTY)
     assert set_ripas(host, 2 * PAGE, 3 * PAGE) == ERROR_INPUT

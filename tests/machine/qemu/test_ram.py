@@ -16,6 +16,10 @@ from topbit.machine.qemu.ram import HUGE_PAGE, AnonymousRam
 SIZE = 8 * HUGE_PAGE
 
 
+def refused() -> int:
+    raise PermissionError
+
+
 @pytest.mark.parametrize("way", [ram.huge_file, ram.huge_file_of_namespace])
 def test_a_huge_file_has_huge_pages_and_no_name(way: Callable[[], int]) -> None:
     try:
@@ -44,9 +48,6 @@ def test_a_huge_file_has_huge_pages_and_no_name(way: Callable[[], int]) -> None:
 def test_without_the_right_to_mount_there_is_memory_all_the_same(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def refused() -> int:
-        raise PermissionError
-
     monkeypatch.setattr(ram, "huge_file", refused)
     monkeypatch.setattr(ram, "huge_file_of_namespace", refused)
     with contextlib.closing(AnonymousRam(SIZE)) as memory:
@@ -57,9 +58,6 @@ def test_without_the_right_to_mount_there_is_memory_all_the_same(
 def test_a_child_without_namespaces_is_an_error_and_no_hang(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def refused() -> None:
-        raise PermissionError
-
     monkeypatch.setattr(ram, "_enter_namespace", refused)
     with pytest.raises(OSError, match="namespace"):
         ram.huge_file_of_namespace()

@@ -202,7 +202,7 @@ class QemuMachine:
         poll.register(self.process.pidfd, select.POLLIN)
         poll.poll(_START * 1000)
         self.traps.ready()
-        return ""
+        return self.host.cpus.ended or ""
 
     def close(self) -> None:
         """End QEMU and release what belonged to the run."""
