@@ -22,7 +22,6 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "src"))
 sys.path.insert(0, str(Path(__file__).parent.parent / "tools"))
 
 from replay_rmm import Replay, number, read_lines
-
 from topbit.arch.rmi import Rmi
 from topbit.arch.rsi import Rsi
 from topbit.memory import PhysicalMemory

@@ -20,7 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 SOURCES = (
     ROOT / "src/topbit/machine/qemu/trampoline.S",
-    ROOT / "tests/machine/qemu/payload.S",
+    ROOT / "tests/support/payload.S",
 )
 
 

@@ -24,7 +24,6 @@ sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parent.parent / "src"))
 
 from rmm_invariants import check
-
 from topbit.arch.rmi import AddrRange, MapFlags, Rmi, Rmi2, RmiStatus
 from topbit.arch.rsi import Rsi
 from topbit.memory import PhysicalMemory

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from paths import DATA
 from topbit.cli import main
 
-DATA = Path(__file__).parents[1] / "data" / "recordings"
+RECORDINGS = DATA / "recordings"
 
 
 def topbit(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str, str]:
@@ -22,7 +23,7 @@ def topbit(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[
 
 @pytest.mark.parametrize("folder", ["realm-6.18-ok", "realm-6.16-ok"])
 def test_good_realms_pass(capsys: pytest.CaptureFixture[str], folder: str) -> None:
-    status, out, err = topbit(capsys, "check", DATA / folder)
+    status, out, err = topbit(capsys, "check", RECORDINGS / folder)
     assert (status, err) == (0, "")
     assert "all with bit 40, the shared bit, set" in out
     assert "streaming maps, all bounced" in out
@@ -30,7 +31,7 @@ def test_good_realms_pass(capsys: pytest.CaptureFixture[str], folder: str) -> No
 
 
 def test_the_vmm_is_named(capsys: pytest.CaptureFixture[str]) -> None:
-    status, out, _ = topbit(capsys, "check", DATA / "vmm-maps-protected-half")
+    status, out, _ = topbit(capsys, "check", RECORDINGS / "vmm-maps-protected-half")
     assert status == 1
     assert "at fault: VMM" in out.splitlines()[-1]
     for device, count in (("02.0", 16), ("01.0", 10), ("03.0", 7), ("04.0", 3)):
@@ -39,7 +40,7 @@ def test_the_vmm_is_named(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_kernel_is_named(capsys: pytest.CaptureFixture[str]) -> None:
-    status, out, _ = topbit(capsys, "check", DATA / "wide-ipa-7.3", "--ipa-bits", "52")
+    status, out, _ = topbit(capsys, "check", RECORDINGS / "wide-ipa-7.3", "--ipa-bits", "52")
     assert status == 1
     assert "the guest kernel set bit 9 (0x200) instead of bit 51, the shared bit" in out
     assert "at fault: guest" in out.splitlines()[-1]
@@ -47,7 +48,7 @@ def test_the_kernel_is_named(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_json_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
-    folder = DATA / "vmm-maps-protected-half"
+    folder = RECORDINGS / "vmm-maps-protected-half"
     status, out, err = topbit(capsys, "check", folder, "--format", "json")
     assert (status, err) == (1, "")
     document = json.loads(out)
@@ -62,7 +63,7 @@ def test_a_recording_is_checked_and_reported(
     from topbit.readers import read
 
     path = tmp_path / "run.parquet"
-    read([DATA / "vmm-maps-protected-half"])[0].write(path)
+    read([RECORDINGS / "vmm-maps-protected-half"])[0].write(path)
     status, out, _ = topbit(capsys, "check", path)
     assert status == 1
     for suffix in (".txt", ".json"):
@@ -118,7 +119,7 @@ def test_bad_usage(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> 
 def test_a_pipe_gets_no_progress_and_no_colour() -> None:
     program = "import sys; from topbit.cli import main; sys.exit(main())"
     run = subprocess.run(
-        [sys.executable, "-c", program, "check", str(DATA / "vmm-maps-protected-half")],
+        [sys.executable, "-c", program, "check", str(RECORDINGS / "vmm-maps-protected-half")],
         capture_output=True,
         text=True,
         check=False,

@@ -7,10 +7,10 @@ fails because QEMU does better now is good news: the row in the table goes.
 from collections.abc import Iterator
 
 import pytest
+
 from qemu_smmu import QUEUES, STRTAB, QemuSmmu, start
 from qtest import RAM_BASE, RAM_SIZE, find_qemu
 from smmu_pair import OAS_BITS, configure_model
-
 from topbit.arch.smmuv3 import (
     L1STD,
     Command,

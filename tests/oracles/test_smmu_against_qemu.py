@@ -4,11 +4,11 @@ import os
 from collections.abc import Iterator
 
 import pytest
+
 from qemu_smmu import QemuSmmu, start
 from qtest import RAM_BASE, RAM_SIZE, find_qemu
 from smmu_cases import Case
 from smmu_pair import Pair, fill_data
-
 from topbit.memory import PhysicalMemory
 
 pytestmark = pytest.mark.qemu

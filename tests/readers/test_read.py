@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from paths import DATA
 from topbit.errors import InputError, UsageError
 from topbit.readers import read
 from topbit.recording import Platform, Recording
 from topbit.report import Report
 
-DATA = Path(__file__).parents[1] / "data" / "recordings"
+RECORDINGS = DATA / "recordings"
 DEVICES = {0x08: "0000:00:01.0", 0x10: "0000:00:02.0", 0x18: "0000:00:03.0", 0x20: "0000:00:04.0"}
 
 
@@ -25,7 +26,7 @@ def report(*paths: Path, ipa_bits: int | None = None) -> Report:
 
 
 def unpacked(folder: str, name: str) -> str:
-    return lzma.decompress((DATA / folder / f"{name}.xz").read_bytes()).decode()
+    return lzma.decompress((RECORDINGS / folder / f"{name}.xz").read_bytes()).decode()
 
 
 @pytest.mark.parametrize(
@@ -36,7 +37,7 @@ def unpacked(folder: str, name: str) -> str:
     ],
 )
 def test_good_realms(folder: str, kernel: str, addresses: int, maps: int) -> None:
-    told = report(DATA / folder)
+    told = report(RECORDINGS / folder)
     assert told.checked.verdict == "ok"
     assert told.checked.findings == []
     platform = told.platform
@@ -53,7 +54,7 @@ def test_good_realms(folder: str, kernel: str, addresses: int, maps: int) -> Non
 
 
 def test_the_vmm_that_maps_the_protected_half() -> None:
-    told = report(DATA / "vmm-maps-protected-half")
+    told = report(RECORDINGS / "vmm-maps-protected-half")
     assert told.checked.verdict == "violation"
     assert {(f.rule, f.agent) for f in told.checked.findings} == {("F1", "vmm")}
     counts = {f.device: f.count for f in told.checked.findings}
@@ -63,7 +64,7 @@ def test_the_vmm_that_maps_the_protected_half() -> None:
 
 @pytest.mark.parametrize("ipa_bits", [52, None], ids=["given", "from the early console"])
 def test_the_wide_ipa_fault_of_the_guest_kernel(ipa_bits: int | None) -> None:
-    told = report(DATA / "wide-ipa-7.3", ipa_bits=ipa_bits)
+    told = report(RECORDINGS / "wide-ipa-7.3", ipa_bits=ipa_bits)
     violations = [f for f in told.checked.findings if f.severity == "violation"]
     assert {(f.rule, f.agent, f.device) for f in violations} == {
         ("H7", "guest", "a800000.virtio_mmio"),
@@ -80,7 +81,7 @@ def test_the_wide_ipa_fault_of_the_guest_kernel(ipa_bits: int | None) -> None:
 
 
 def test_the_small_pool_accuses_nobody_of_addressing() -> None:
-    told = report(DATA / "swiotlb-too-small-7.3")
+    told = report(RECORDINGS / "swiotlb-too-small-7.3")
     assert told.checked.verdict == "ok"
     assert {(f.rule, f.severity, f.agent) for f in told.checked.findings} == {
         ("S1", "warning", "guest")
@@ -91,7 +92,7 @@ def test_the_small_pool_accuses_nobody_of_addressing() -> None:
 
 
 def test_the_driver_that_never_unmaps() -> None:
-    told = report(DATA / "nvme-sgl-unmap-6.18")
+    told = report(RECORDINGS / "nvme-sgl-unmap-6.18")
     assert [(f.rule, f.device, f.count) for f in told.checked.findings] == [
         ("M7", DEVICES[0x10], 64)
     ]
@@ -130,7 +131,7 @@ def test_logs_as_people_mail_them(tmp_path: Path, how: Callable[[str], str]) -> 
     for name in ("console.log", "trace.txt"):
         text = mangled(unpacked("vmm-maps-protected-half", name), how)
         (tmp_path / name).write_text(text, newline="")
-    shutil.copy(DATA / "vmm-maps-protected-half" / "smmu-eventq.bin", tmp_path)
+    shutil.copy(RECORDINGS / "vmm-maps-protected-half" / "smmu-eventq.bin", tmp_path)
     told = report(tmp_path)
     assert (told.platform.realm, told.platform.ipa_bits) == (True, 41)
     assert told.platform.ram == [(0x40000000, 1 << 30)]
@@ -147,7 +148,7 @@ def test_a_log_without_printk_times(tmp_path: Path) -> None:
         if line.startswith("[  ")
     )
     (tmp_path / "messages").write_text(stripped)
-    told = report(tmp_path / "messages", DATA / "realm-6.18-ok" / "trace.txt.xz")
+    told = report(tmp_path / "messages", RECORDINGS / "realm-6.18-ok" / "trace.txt.xz")
     assert (told.platform.realm, told.platform.ipa_bits) == (True, 41)
     assert told.checked.verdict == "ok"
 
@@ -164,14 +165,14 @@ def test_a_line_cut_in_two_is_counted(tmp_path: Path) -> None:
 
 
 def test_a_trace_alone_tells_realm_and_width() -> None:
-    told = report(DATA / "realm-6.18-ok" / "trace.txt.xz")
+    told = report(RECORDINGS / "realm-6.18-ok" / "trace.txt.xz")
     assert (told.platform.realm, told.platform.ipa_bits) == (True, 41)
     assert any("taken for a Realm" in note for note in told.platform.notes)
     assert told.checked.verdict == "ok"
 
 
 def test_a_queue_alone_needs_the_width() -> None:
-    queue = DATA / "vmm-maps-protected-half" / "smmu-eventq.bin"
+    queue = RECORDINGS / "vmm-maps-protected-half" / "smmu-eventq.bin"
     told = report(queue)
     assert told.checked.findings == []
     assert any("Realm" in entry.reason for entry in told.checked.not_checked)
@@ -208,7 +209,7 @@ def test_two_boots_in_one_log(tmp_path: Path) -> None:
     first = unpacked("wide-ipa-7.3", "console.log")
     second = unpacked("realm-6.18-ok", "console.log")
     (tmp_path / "console.log").write_text(first + second)
-    shutil.copy(DATA / "realm-6.18-ok" / "trace.txt.xz", tmp_path)
+    shutil.copy(RECORDINGS / "realm-6.18-ok" / "trace.txt.xz", tmp_path)
     earlier, last = read([tmp_path])
     assert (earlier.platform.kernel or "").startswith("7.3.4")
     assert (last.platform.kernel or "").startswith("6.18.15")
@@ -245,7 +246,7 @@ def test_host_log_and_guest_log_together(tmp_path: Path) -> None:
     ]
     (tmp_path / "host.log").write_text("\n".join(host))
     (tmp_path / "guest.log").write_text(unpacked("realm-6.18-ok", "console.log"))
-    shutil.copy(DATA / "realm-6.18-ok" / "trace.txt.xz", tmp_path)
+    shutil.copy(RECORDINGS / "realm-6.18-ok" / "trace.txt.xz", tmp_path)
     told = report(tmp_path)
     assert (told.platform.kernel or "").startswith("6.18.15")
     assert [(f.rule, f.agent, f.device) for f in told.checked.findings] == [
@@ -264,7 +265,7 @@ def test_compressed_text(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None
 
 
 def test_a_recording_is_read_back(tmp_path: Path) -> None:
-    (recording,) = read([DATA / "vmm-maps-protected-half"])
+    (recording,) = read([RECORDINGS / "vmm-maps-protected-half"])
     path = tmp_path / "run.parquet"
     recording.write(path)
     told = report(path)
@@ -272,17 +273,17 @@ def test_a_recording_is_read_back(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="contradicts the recording, which has 41"):
         read([path], ipa_bits=42)
     with pytest.raises(UsageError, match="alone"):
-        read([path, DATA / "realm-6.18-ok"])
+        read([path, RECORDINGS / "realm-6.18-ok"])
 
 
 @pytest.mark.parametrize("ipa_bits", [31, 53, 0, -1])
 def test_widths_that_no_realm_has(ipa_bits: int) -> None:
     with pytest.raises(UsageError, match="--ipa-bits"):
-        read([DATA / "realm-6.18-ok"], ipa_bits=ipa_bits)
+        read([RECORDINGS / "realm-6.18-ok"], ipa_bits=ipa_bits)
 
 
 def test_a_contradiction_between_option_and_addresses_is_told() -> None:
-    told = report(DATA / "realm-6.18-ok", ipa_bits=42)
+    told = report(RECORDINGS / "realm-6.18-ok", ipa_bits=42)
     assert any("--ipa-bits 42 was given, but ipa_bits 41" in n for n in told.platform.notes)
 
 
@@ -307,7 +308,7 @@ def test_bad_files(tmp_path: Path) -> None:
 
 
 def test_a_truncated_queue_names_the_file(tmp_path: Path) -> None:
-    queue = (DATA / "vmm-maps-protected-half" / "smmu-eventq.bin").read_bytes()
+    queue = (RECORDINGS / "vmm-maps-protected-half" / "smmu-eventq.bin").read_bytes()
     path = tmp_path / "smmu-eventq.bin"
     path.write_bytes(queue[:-7])
     with pytest.raises(InputError, match=r"smmu-eventq\.bin.*4089 bytes"):
@@ -324,7 +325,7 @@ def test_lost_trace_events_are_told(tmp_path: Path) -> None:
 
 
 def test_the_recording_keeps_where_each_event_stands() -> None:
-    (recording,) = read([DATA / "realm-6.18-ok" / "trace.txt.xz"])
+    (recording,) = read([RECORDINGS / "realm-6.18-ok" / "trace.txt.xz"])
     assert isinstance(recording, Recording)
     assert isinstance(recording.platform, Platform)
     first = recording.frame.row(0, named=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import struct
 import tarfile
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
+from paths import DATA
 from topbit.events import Event
 from topbit.readers.event_format import read_formats
 from topbit.readers.raw_event import decoders_of
@@ -16,7 +16,7 @@ from topbit.readers.ring_buffer import PAGE, Records, read_pages
 from topbit.readers.source import Source
 from topbit.readers.text import read_text
 
-DATA = Path(__file__).parents[1] / "data" / "ring_buffer"
+RING_BUFFER = DATA / "ring_buffer"
 FORMAT = (
     "name: swiotlb_bounced\nID: 7\nformat:\n"
     "\tfield:__data_loc char[] dev_name;\toffset:8;\tsize:4;\tsigned:0;\n"
@@ -34,7 +34,7 @@ EVENT = Event(
 
 def recorded(kernel: str) -> dict[str, bytes]:
     """Text, formats and each CPU's pages of one boot, written by Linux itself one after another."""
-    with tarfile.open(DATA / f"linux-{kernel}.tar.xz") as archive:
+    with tarfile.open(RING_BUFFER / f"linux-{kernel}.tar.xz") as archive:
         files = {m.name: archive.extractfile(m) for m in archive.getmembers()}
         return {name.removeprefix("./"): f.read() for name, f in files.items() if f}
 

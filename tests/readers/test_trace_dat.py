@@ -10,21 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import trace_dat_files as made
-from trace_dat_bench import (
-    DATA,
-    DEVICE,
-    EVERY_KIND,
-    FORMS,
-    SAMPLES,
-    TWO_CPUS,
-    boot_of,
-    boot_of_file,
-    ignore,
-    told,
-)
-from trace_dat_files import Buffer, TraceDat, a_map, option, page
 
+import trace_dat_files as made
 from topbit.errors import TopbitError
 from topbit.events import Event
 from topbit.machine.qemu import debian
@@ -32,6 +19,19 @@ from topbit.readers import read, zstd
 from topbit.readers.source import Source, open_source
 from topbit.readers.text import Boot, read_text
 from topbit.readers.trace_dat import read_trace_dat
+from trace_dat_bench import (
+    DEVICE,
+    EVERY_KIND,
+    FORMS,
+    SAMPLES,
+    TRACE_DAT,
+    TWO_CPUS,
+    boot_of,
+    boot_of_file,
+    ignore,
+    told,
+)
+from trace_dat_files import Buffer, TraceDat, a_map, option, page
 
 BIG_PAGES = replace(
     TWO_CPUS,
@@ -49,8 +49,8 @@ def boot_of_text(text: str) -> Boot:
 
 @pytest.mark.parametrize("name", SAMPLES)
 def test_samples_tell_what_their_reports_tell(name: str) -> None:
-    boot = read_trace_dat(open_source(DATA / name), ignore)
-    reports = list(DATA.glob(name.split(".")[0] + ".report*"))
+    boot = read_trace_dat(open_source(TRACE_DAT / name), ignore)
+    reports = list(TRACE_DAT.glob(name.split(".")[0] + ".report*"))
     assert reports
     for path in reports:
         report = boot_of_text(lzma.decompress(path.read_bytes()).decode())
@@ -153,7 +153,7 @@ def test_what_trace_cmd_converts_is_read_alike(tmp_path: Path, name: str, versio
     arguments = ["--file-version", version]
     arguments += ["--compression", "none"] if version == "7" else []
     subprocess.run(
-        [trace_cmd(), "convert", "-i", DATA / name, "-o", path, *arguments],
+        [trace_cmd(), "convert", "-i", TRACE_DAT / name, "-o", path, *arguments],
         capture_output=True,
         check=True,
     )
@@ -182,10 +182,10 @@ def test_lost_events_reach_the_platform(tmp_path: Path) -> None:
 
 
 def test_the_report_beside_its_trace_adds_nothing(tmp_path: Path) -> None:
-    (tmp_path / "trace.dat").write_bytes((DATA / "v7-zstd-mono.dat").read_bytes())
+    (tmp_path / "trace.dat").write_bytes((TRACE_DAT / "v7-zstd-mono.dat").read_bytes())
     (alone,) = read([tmp_path])
     for suffix in ("", "-R-t"):
-        text = lzma.decompress((DATA / f"v7-zstd-mono.report{suffix}.txt.xz").read_bytes())
+        text = lzma.decompress((TRACE_DAT / f"v7-zstd-mono.report{suffix}.txt.xz").read_bytes())
         (tmp_path / f"report{suffix}.txt").write_bytes(text)
     (recording,) = read([tmp_path])
     assert recording.frame.height == alone.frame.height == 510
@@ -197,12 +197,12 @@ def test_a_clock_that_is_not_the_log_s_is_told(tmp_path: Path, name: str, told: 
     log.write_text(
         "[    0.000000] Linux version 6.18.15 (x) #1\n[    0.1] RME: Using RSI version\n"
     )
-    (recording,) = read([DATA / name, log])
+    (recording,) = read([TRACE_DAT / name, log])
     notes = [note for note in recording.platform.notes if "cannot be compared" in note]
     assert bool(notes) == told
     assert all("the clock mono" in note for note in notes)
     assert not recording.platform.one_clock
-    (alone,) = read([DATA / name])
+    (alone,) = read([TRACE_DAT / name])
     assert not any("cannot be compared" in note for note in alone.platform.notes)
 
 

@@ -7,14 +7,14 @@ import zlib
 from dataclasses import replace
 
 import pytest
-import trace_dat_files as made
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from trace_dat_bench import DATA, DEVICE, FORMS, SAMPLES, TWO_CPUS, boot_of, told
-from trace_dat_files import Buffer, TraceDat, a_map, event, page
 
+import trace_dat_files as made
 from topbit.errors import InputError
 from topbit.readers.text import Boot
+from trace_dat_bench import DEVICE, FORMS, SAMPLES, TRACE_DAT, TWO_CPUS, boot_of, told
+from trace_dat_files import Buffer, TraceDat, a_map, event, page
 
 SMALL = TraceDat(
     [Buffer({0: page(a_map(), a_map(), size=512)}), Buffer({0: page(a_map(), size=512)}, "x")],
@@ -131,7 +131,7 @@ def test_no_damage_is_a_traceback(form: str, flips: list[tuple[int, int]], tail:
     st.lists(st.tuples(st.integers(0), st.integers(0, 255)), min_size=1, max_size=4),
 )
 def test_no_damage_of_a_sample_is_a_traceback(name: str, flips: list[tuple[int, int]]) -> None:
-    data = bytearray((DATA / name).read_bytes())
+    data = bytearray((TRACE_DAT / name).read_bytes())
     for place, value in flips:
         data[len(made.MAGIC) + place % (len(data) - len(made.MAGIC))] = value
     boot_or_refusal(bytes(data))

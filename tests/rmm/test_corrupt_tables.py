@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from rmm_host import BASE, PAGE, Host
 
+from rmm_host import BASE, PAGE, Host
 from topbit.arch.rmi import MapFlags, Rmi, Rmi2, RttState
 from topbit.arch.rsi import Rsi
 from topbit.rmm import Exit, Sea, State, Translated

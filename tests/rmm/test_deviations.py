@@ -1,11 +1,11 @@
 """Every row of docs/rmm-deviations.md, asserted."""
 
 import re
-from pathlib import Path
 
 import pytest
-from rmm_host import BASE, PAGE, RUN, Host
 
+from paths import ROOT
+from rmm_host import BASE, PAGE, RUN, Host
 from topbit.arch.gpt import PAS
 from topbit.arch.rmi import AddrRange, MapFlags, Ripas, Rmi, Rmi2
 from topbit.arch.rsi import Rsi
@@ -13,7 +13,7 @@ from topbit.memory import PhysicalMemory
 from topbit.rmm import Exit, Rmm, Sea, Translated
 from topbit.rmm.rtt import HIPAS_MASK, RIPAS_MASK
 
-TABLE = Path(__file__).parents[2] / "docs" / "rmm-deviations.md"
+TABLE = ROOT / "docs" / "rmm-deviations.md"
 ERROR_INPUT, ERROR_REALM, ERROR_RTT = 1, 2, 4
 HALF = 1 << 32
 

@@ -1,8 +1,8 @@
 """Which IPA width, start level and number of root tables go together."""
 
 import pytest
-from rmm_host import Host
 
+from rmm_host import Host
 from topbit.arch.rmi import Rmi
 from topbit.rmm.realm import geometry_is_valid
 

@@ -5,8 +5,8 @@ from typing import Literal
 
 import numpy as np
 import pytest
-from rmm_host import BASE, LIST, PAGE, RUN, Host
 
+from rmm_host import BASE, LIST, PAGE, RUN, Host
 from topbit.arch.rmi import AddrRange, MapFlags, Rmi, Rmi2
 from topbit.arch.rsi import Rsi
 from topbit.events import Event

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 
 import pytest
-from rmm_host import BASE, PAGE, SID, VDEV_ID, Host, assign
 
+from rmm_host import BASE, PAGE, SID, VDEV_ID, Host, assign
 from topbit.arch.rmi import AddrRange, MapFlags, Rmi, Rmi2
 from topbit.arch.rsi import Rsi
 from topbit.arch.smmuv3 import EventType

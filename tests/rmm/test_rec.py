@@ -4,8 +4,8 @@ import struct
 from typing import Any
 
 import pytest
-from rmm_host import PAGE, RUN, Host
 
+from rmm_host import PAGE, RUN, Host
 from topbit.arch import psci
 from topbit.arch.psci import Psci
 from topbit.arch.rmi import ExitReason, RecEnter, RecExit, Rmi, RmiStatus

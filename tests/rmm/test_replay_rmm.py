@@ -7,12 +7,10 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "tools"))
+from paths import DATA, ROOT
+from replay_rmm import read_lines, replay
 
-from replay_rmm import read_lines, replay  # noqa: E402
-
-PUBLIC = ROOT / "tests" / "data" / "vectors" / "rmm10-public.jsonl.xz"
+PUBLIC = DATA / "vectors" / "rmm10-public.jsonl.xz"
 LINES = list(read_lines(PUBLIC))
 
 

@@ -1,8 +1,8 @@
 """RIPAS changes only as the Realm asked, and only as far as the host has come."""
 
 import pytest
-from rmm_host import PAGE, Host
 
+from rmm_host import PAGE, Host
 from topbit.arch.rmi import Ripas, Rmi
 from topbit.arch.rsi import Rsi
 from topbit.events import Event

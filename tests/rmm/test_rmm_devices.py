@@ -1,8 +1,8 @@
 """Device assignment: RIPAS DEV, and whose table a trusted stream walks."""
 
 import pytest
-from rmm_host import PAGE, PARAMS, SID, VDEV_ID, Host, assign
 
+from rmm_host import PAGE, PARAMS, SID, VDEV_ID, Host, assign
 from topbit.arch.rmi import AddrRange, ExitReason, MapFlags, Rmi, Rmi2
 from topbit.arch.rsi import Rsi
 from topbit.rmm import Exit, Resume, Sea, Translated

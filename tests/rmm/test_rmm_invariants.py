@@ -1,23 +1,17 @@
 """What holds in any sequence of calls: who owns memory, who reaches it, how RIPAS changes."""
 
-import sys
-from pathlib import Path
-
 import hypothesis.strategies as st
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from rmm_host import BASE, PAGE, PARAMS, RUN, Host
 
+from fuzz_rmm import Fuzz
+from rmm_host import BASE, PAGE, PARAMS, RUN, Host
+from rmm_invariants import check
 from topbit.arch.gpt import PAS
 from topbit.arch.rmi import Ripas, Rmi
 from topbit.arch.rsi import Rsi
 from topbit.rmm import Exit, State, Translated
 from topbit.rmm.rtt import LAST
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
-
-from fuzz_rmm import Fuzz
-from rmm_invariants import check
 
 PAGES = [*range(6), 511, 512, 513]
 FIRST, COUNT = BASE + 0x40_0000, 12

@@ -6,8 +6,8 @@ import subprocess
 import sys
 
 import pytest
-from rmm_host import PAGE, Host
 
+from rmm_host import PAGE, Host
 from topbit.arch.rmi import ExitReason, Rmi
 from topbit.arch.rsi import Rsi
 from topbit.rmm import Exit, Translated

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 import polars as pl
 import pytest
+
+from paths import DATA
 from rule_events import (
     BUFFER,
     DOORBELL,
@@ -25,13 +26,12 @@ from rule_events import (
     rtt,
     smmu_event,
 )
-
 from topbit.events import Event
 from topbit.recording import Platform, Recording
 from topbit.rules import check
 from topbit.rules.refusals import LATE
 
-DATA = Path(__file__).parents[1] / "data" / "recordings"
+RECORDINGS = DATA / "recordings"
 TRUSTED = "0000:00:02.0"
 
 
@@ -196,7 +196,7 @@ def test_where_order_or_events_are_missing_it_says_so(
 
 def test_a_trusted_device_on_qemu_behind_concatenated_root_tables() -> None:
     """docs/qemu-deviations.md, Q7: a run's recording, of which the needed events are kept."""
-    recording = Recording.read(DATA / "qemu-concatenated-root" / "run.parquet")
+    recording = Recording.read(RECORDINGS / "qemu-concatenated-root" / "run.parquet")
     checked = check(recording)
     (found,) = checked.findings
     assert (found.rule, found.agent, found.device, found.count) == ("F7", "smmu", TRUSTED, 10)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 
+import pytest
+
 import cases_faults
 import cases_helpers
 import cases_mappings
 import cases_pages
 import cases_vmm
-import pytest
 from rule_events import DOORBELL, INTERRUPTS, POOL, REALM, Case, access, dma_map, helper
-
 from topbit.events import Event
 from topbit.recording import DeviceFacts, Recording
 from topbit.rules import RULES, check

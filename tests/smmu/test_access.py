@@ -1,8 +1,8 @@
 """What becomes of a device's access: streams, faults, granule protection, trusted devices, data."""
 
 import pytest
-from smmu_machine import ALIAS, DATA, IPA_BITS, SID, STRTAB, TABLES, VMID, Machine
 
+from smmu_machine import ALIAS, DATA, IPA_BITS, SID, STRTAB, TABLES, VMID, Machine
 from topbit.arch.gpt import PAS
 from topbit.arch.smmuv3 import (
     CR0,

@@ -1,24 +1,19 @@
 """Batch translation: the reference agrees with single accesses, the fast path with both."""
 
-import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from paths import DATA
+from replay_smmu import Bench, records
 from topbit.arch.smmuv3 import CR0, EventType, Reg
 from topbit.arch.stage2 import Granule
 from topbit.memory import PhysicalMemory
 from topbit.smmu import Fault, Ok, Outcome, Smmu, Terminated, batch, flat
 from topbit.smmu.io_pgtable import READ, WRITE, PageRange, Stage2Table
 
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "tools"))
-
-from replay_smmu import Bench, records  # noqa: E402
-
-VECTORS = ROOT / "tests" / "data" / "vectors"
+VECTORS = DATA / "vectors"
 SID = 8
 REASONS = {"abort": batch.Code.ABORT, "gbpa": batch.Code.GBPA, "oas": batch.Code.OAS}
 

@@ -1,8 +1,8 @@
 """Commands from memory bytes, events into memory bytes, and what happens when either fails."""
 
 import pytest
-from smmu_machine import ALIAS, ALL, CMDQ, DATA, LOG2, SID, VMID, Machine
 
+from smmu_machine import ALIAS, ALL, CMDQ, DATA, LOG2, SID, VMID, Machine
 from topbit.arch.smmuv3 import (
     CR0,
     OVERFLOW,

@@ -1,16 +1,11 @@
 """The SMMU model gives the results recorded in the vectors of tests/data/vectors."""
 
-import sys
-from pathlib import Path
-
 import pytest
 
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "tools"))
+from paths import DATA
+from replay_smmu import replay
 
-from replay_smmu import replay  # noqa: E402
-
-VECTORS = ROOT / "tests" / "data" / "vectors"
+VECTORS = DATA / "vectors"
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,13 @@ import struct
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from virtio_bench import DATA, RAM, RING, WRITE, DeviceBench, S
 
 from topbit.arch.virtio import BlkType, Mmio, Status
 from topbit.vmm.dma import DmaError
 from topbit.vmm.policy import SharedBit, VmmPolicy
 from topbit.vmm.virtio_blk import VirtioBlk
 from topbit.vmm.virtio_mmio import VirtioMmio
+from virtio_bench import DATA, RAM, RING, WRITE, DeviceBench, S
 
 
 class DiskBench(DeviceBench):

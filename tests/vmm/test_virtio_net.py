@@ -6,10 +6,10 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from virtio_bench import DATA, RAM, RING, SIZE, WRITE, DeviceBench, S
 
 from topbit.arch.virtio import NET_HEADER_SIZE, Mmio, Status
 from topbit.vmm.virtio_net import MAX_FRAME, RECEIVE, TRANSMIT, WAITING, VirtioNet
+from virtio_bench import DATA, RAM, RING, SIZE, WRITE, DeviceBench, S
 
 FRAME = bytes(range(200))
 

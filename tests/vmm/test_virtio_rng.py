@@ -1,9 +1,8 @@
 """Emulated virtio-rng: fills what it is given, and nothing else."""
 
-from virtio_bench import DATA, WRITE, DeviceBench, S
-
 from topbit.arch.virtio import Mmio, Status
 from topbit.vmm.virtio_rng import MAX_BUFFER, VirtioRng
+from virtio_bench import DATA, WRITE, DeviceBench, S
 
 
 def test_buffers_are_filled_through_the_alias() -> None:

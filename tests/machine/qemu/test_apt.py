@@ -1,9 +1,9 @@
 from pathlib import Path
 
-import needs
 import pytest
-from debian_archive import Archive
 
+import needs
+from debian_archive import Archive
 from topbit.errors import MissingToolError, RunError
 from topbit.machine.qemu import apt
 from topbit.machine.qemu.apt import AptRoot, Source

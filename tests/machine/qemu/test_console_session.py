@@ -14,9 +14,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import needs
 import pytest
 
+import needs
 from topbit.recording import Recording
 
 pytestmark = pytest.mark.qemu

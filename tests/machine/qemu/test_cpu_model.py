@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import payload_guest
 import pytest
 
+import payload_guest
 from topbit.errors import UsageError
 from topbit.machine.qemu.cpu_model import CpuFeatures, words
 

@@ -1,10 +1,10 @@
 import subprocess
 from pathlib import Path
 
-import needs
 import pytest
-from debian_archive import Archive
 
+import needs
+from debian_archive import Archive
 from topbit.errors import MissingToolError
 from topbit.machine.qemu import apt, debian
 from topbit.machine.qemu.apt import AptRoot, Source

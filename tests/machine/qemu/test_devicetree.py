@@ -1,9 +1,9 @@
 import subprocess
 
-import needs
 import pytest
-from test_fdt import dts, dump
 
+import needs
+from device_trees import dts, dump
 from topbit.errors import InputError
 from topbit.machine.qemu import fdt
 from topbit.machine.qemu.devicetree import VirtioMmio, realm_tree

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import needs
 import pytest
 
+import needs
 from topbit.machine.qemu.scenario_run import ScenarioRun
 from topbit.rules import check
 from topbit.scenario.scenario import EMULATED_MODELS, DeviceSpec, RealmSpec, Scenario, VmmSpec

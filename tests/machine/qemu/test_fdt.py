@@ -1,29 +1,17 @@
 import contextlib
-import lzma
 import subprocess
 from pathlib import Path
 
-import needs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import needs
+from device_trees import dts, dump
 from topbit.errors import InputError
 from topbit.machine.qemu import fdt
 
-# ``-machine virt,virtualization=on,gic-version=3,iommu=smmuv3,dumpdtb=`` of QEMU 10.0.2, 4 CPUs.
-DUMP = Path(__file__).parents[2] / "data/qemu/virt-10.0-smmuv3-gicv3.dtb.xz"
 names = st.text("abcdefghijklmnopqrstuvwxyz0123456789,._+-@", min_size=1, max_size=20)
-
-
-def dump() -> bytes:
-    return lzma.decompress(DUMP.read_bytes())
-
-
-def dts(blob: bytes) -> str:
-    """Oracle: dtc, the tool that owns the format."""
-    command = [needs.tool("dtc"), "-q", "-I", "dtb", "-O", "dts"]
-    return subprocess.run(command, input=blob, capture_output=True, check=True).stdout.decode()
 
 
 def nodes(depth: int = 3) -> st.SearchStrategy[fdt.Node]:

@@ -6,10 +6,10 @@ import subprocess
 import threading
 from pathlib import Path
 
-import needs
-import payload_guest
 import pytest
 
+import needs
+import payload_guest
 from topbit.machine.qemu import gdb
 from topbit.machine.qemu.machine import QemuMachine
 from topbit.machine.qemu.shape import RealmShape

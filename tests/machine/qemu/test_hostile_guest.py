@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 
-import payload_guest
 import pytest
 
+import payload_guest
 from topbit.machine.qemu.devices import PciDevice
 
 pytestmark = pytest.mark.qemu

@@ -9,16 +9,9 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kernel_images import RSI, image, written
 from topbit.errors import InputError
 from topbit.machine.qemu.image import Image, read_image, unpack
-
-BANNER = b"Linux version 6.18.15+deb13-cloud-arm64 (debian-kernel@lists.debian.org) #1"
-RSI = b"\0016RME: Using RSI version %lu.%lu\n\0"
-
-
-def image(text: bytes = BANNER + b"\0" + RSI, flags: int = 0b1010) -> bytes:
-    header = struct.pack("<IIQQQQQQ4sI", 0, 0, 0, 0x10000, flags, 0, 0, 0, b"ARM\x64", 0)
-    return header + text + bytes(4096)
 
 
 def zboot(payload: bytes, kind: bytes) -> bytes:
@@ -36,12 +29,6 @@ FORMS = {
     "zboot-xz": zboot(lzma.compress(image()), b"xzkern"),
     "gzip and what a signature adds": gzip.compress(image()) + b"appended",
 }
-
-
-def written(tmp_path: Path, data: bytes) -> Path:
-    path = tmp_path / "Image"
-    path.write_bytes(data)
-    return path
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -2,9 +2,9 @@ import stat
 import subprocess
 from pathlib import Path
 
-import needs
 import pytest
 
+import needs
 from topbit.errors import InputError
 from topbit.machine.qemu.initramfs import Archive, build
 from topbit.machine.qemu.modules import Module

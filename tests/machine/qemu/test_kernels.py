@@ -1,8 +1,8 @@
 from pathlib import Path
 
 import pytest
-from test_image import image, written
 
+from kernel_images import image, written
 from topbit.errors import InputError, RunError
 from topbit.machine.qemu import kernels
 from topbit.machine.qemu.apt import Package

@@ -11,10 +11,11 @@ import threading
 import time
 from pathlib import Path
 
-import needs
-import payload_guest
 import pytest
 
+import needs
+import payload_guest
+from paths import ROOT
 from topbit.errors import MissingToolError
 from topbit.machine.qemu.process import Platform, QemuProcess
 from topbit.machine.qemu.ram import AnonymousRam
@@ -48,7 +49,7 @@ def gone(pid: int) -> bool:
 def test_qemu_dies_with_python(signal_number: int) -> None:
     needs.tool("qemu")
     shared_before = set(os.listdir("/dev/shm"))
-    folder = str(Path(__file__).parent)
+    folder = str(ROOT / "tests" / "support")
     with subprocess.Popen(
         [sys.executable, "-c", CHILD, folder], stdout=subprocess.PIPE, text=True
     ) as child:
@@ -62,7 +63,7 @@ def test_qemu_dies_with_python(signal_number: int) -> None:
 
 def test_ctrl_c_ends_qemu_and_keeps_the_recording() -> None:
     needs.tool("qemu")
-    folder = str(Path(__file__).parent)
+    folder = str(ROOT / "tests" / "support")
     with subprocess.Popen(
         [sys.executable, "-c", CHILD, folder], stdout=subprocess.PIPE, text=True
     ) as child:

@@ -2,10 +2,10 @@ import lzma
 import struct
 from pathlib import Path
 
-import needs
 import pytest
 import zstandard
 
+import needs
 from topbit.errors import InputError
 from topbit.machine.qemu.modules import ModuleTree, modinfo
 

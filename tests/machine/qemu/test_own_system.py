@@ -6,9 +6,9 @@ import hashlib
 import lzma
 from pathlib import Path
 
-import needs
 import pytest
 
+import needs
 from topbit.cli import main
 from topbit.errors import InputError, UsageError
 from topbit.machine.qemu import initramfs

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from every_device import EVERY_DEVICE
 
+from every_device import EVERY_DEVICE
 from topbit.errors import UsageError
 from topbit.machine.qemu.modules import ModuleTree
 from topbit.machine.qemu.part import Part

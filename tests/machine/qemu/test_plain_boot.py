@@ -9,9 +9,9 @@ import socket
 import subprocess
 from pathlib import Path
 
-import needs
 import pytest
 
+import needs
 from topbit.machine.qemu import guest_report, initramfs, workload
 from topbit.machine.qemu.devicetree import realm_tree
 from topbit.machine.qemu.evidence import read_evidence

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-import needs
 import pytest
 
+import needs
 from topbit.machine.qemu import initramfs, workload
 from topbit.machine.qemu.devices import MODULES, PciDevice
 from topbit.machine.qemu.emulated import EmulatedDevice

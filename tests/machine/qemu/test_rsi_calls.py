@@ -6,8 +6,8 @@ import hashlib
 import struct
 
 import pytest
-from rsi_guest import RESULTS, Guest
 
+from rsi_guest import RESULTS, Guest
 from topbit.arch.psci import Psci
 from topbit.arch.rmi import Ripas
 from topbit.arch.rsi import Rsi

@@ -3,9 +3,9 @@
 import functools
 from pathlib import Path
 
-import needs
 import pytest
 
+import needs
 from topbit.cli import main
 from topbit.machine.model import ModelMachine
 from topbit.machine.qemu.feasible import kernel_of

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import needs
 import pytest
-from every_device import EVERY_DEVICE
 
+import needs
+from every_device import EVERY_DEVICE
 from topbit.machine.qemu.own_system import OwnSystem
 from topbit.machine.qemu.scenario_run import ScenarioRun
 from topbit.report import render

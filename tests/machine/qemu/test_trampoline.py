@@ -7,14 +7,13 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
-import needs
 import pytest
 
+import needs
+from paths import ROOT
 from topbit.machine.qemu import mailbox
 
-ROOT = Path(__file__).parents[3]
 SOURCE = ROOT / "src/topbit/machine/qemu/trampoline.S"
 
 

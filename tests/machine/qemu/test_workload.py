@@ -1,8 +1,8 @@
 import subprocess
 
-import needs
 import pytest
 
+import needs
 from topbit.errors import UsageError
 from topbit.machine.qemu import edu, stale, workload
 from topbit.machine.qemu.init import INIT, plan_files

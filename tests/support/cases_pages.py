@@ -19,7 +19,6 @@ from rule_events import (
     set_memory,
     unshared,
 )
-
 from topbit.events import Event
 
 CASES = {

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import needs
-
 from topbit.machine.qemu.image import Image
 from topbit.machine.qemu.machine import QemuMachine, Run
 from topbit.machine.qemu.process import RAM_BASE

@@ -11,7 +11,6 @@ import random
 from collections.abc import Sequence
 
 from qtest import RAM_BASE, Qtest
-
 from topbit.arch.smmuv3 import COMMAND_BYTES, EVENT_BYTES, Command, EventRecord, Opcode, Reg
 from topbit.memory import PhysicalMemory
 

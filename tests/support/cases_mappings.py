@@ -14,7 +14,6 @@ from rule_events import (
     dma_map,
     dma_unmap,
 )
-
 from topbit.events import Event
 
 CASES = {

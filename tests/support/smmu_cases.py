@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 
 from qemu_smmu import SIDS, STRTAB
 from smmu_pair import DATA, DATA_SIZE, OAS_BITS, PAGE_MASK, Pair
-
 from topbit.arch.smmuv3 import ADDRESS_BITS, STE, Command, Config, Opcode
 from topbit.arch.stage2 import AF, S2AP_READ, S2AP_WRITE, Granule
 

@@ -25,7 +25,6 @@ from rule_events import (
     rtt,
     smmu_event,
 )
-
 from topbit.events import Event
 
 PRIVATE = [ripas(BUFFER, "RAM"), rtt("rtt_map", BUFFER)]

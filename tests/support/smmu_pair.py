@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
-from qemu_smmu import SIDS, SINKS, SOURCES, STRTAB, UNREAD, QemuSmmu
 
+from qemu_smmu import SIDS, SINKS, SOURCES, STRTAB, UNREAD, QemuSmmu
 from topbit.arch.smmuv3 import (
     ADDRESS_BITS,
     CR0,

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import needs
-
 from topbit.arch.psci import Psci
 from topbit.machine.qemu.image import Image
 from topbit.machine.qemu.machine import QemuMachine, Run

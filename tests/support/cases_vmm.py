@@ -18,7 +18,6 @@ from rule_events import (
     iommu_map,
     iommu_unmap,
 )
-
 from topbit.events import Event
 
 CASES = {

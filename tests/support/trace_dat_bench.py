@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import struct
 from dataclasses import astuple, replace
-from pathlib import Path
 
-from trace_dat_files import Buffer, TraceDat, a_map, event, page
-
+from paths import DATA
 from topbit.events import Event
 from topbit.readers.source import Source, open_source
 from topbit.readers.text import Boot
 from topbit.readers.trace_dat import read_trace_dat
+from trace_dat_files import Buffer, TraceDat, a_map, event, page
 
-DATA = Path(__file__).parents[1] / "data" / "trace_dat"
-SAMPLES = sorted(path.name for path in DATA.iterdir() if ".dat" in path.name)
+TRACE_DAT = DATA / "trace_dat"
+SAMPLES = sorted(path.name for path in TRACE_DAT.iterdir() if ".dat" in path.name)
 DEVICE = "0000:00:01.0"
 EVERY_KIND = [
     a_map(),
@@ -65,7 +64,7 @@ def boot_of(data: bytes) -> Boot:
 
 
 def boot_of_file(name: str) -> Boot:
-    return read_trace_dat(open_source(DATA / name), ignore)
+    return read_trace_dat(open_source(TRACE_DAT / name), ignore)
 
 
 def told(events: list[Event], *, exact: bool = False) -> list[tuple[object, ...]]:
