@@ -24,7 +24,7 @@ types:
 	$(BIN)/mypy
 
 tools:
-	@$(BIN)/python -m topbit.machine.qemu.debian fetch qemu binutils dtc trace-cmd gdb cpio || \
+	@$(BIN)/topbit tool fetch qemu binutils dtc trace-cmd gdb cpio || \
 	  echo "topbit: the tests that need the missing tools will be skipped" >&2
 
 pytest:

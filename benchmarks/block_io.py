@@ -23,7 +23,7 @@ import tempfile
 from collections import defaultdict
 from pathlib import Path
 
-from topbit.machine.qemu import cpu_model, debian, initramfs, kernels, workload
+from topbit.machine.qemu import cpu_model, initramfs, workload
 from topbit.machine.qemu.console import Console
 from topbit.machine.qemu.devices import MODULES, PciDevice
 from topbit.machine.qemu.emulated import EmulatedDevice
@@ -33,6 +33,7 @@ from topbit.machine.qemu.integrity import MIB, Disk
 from topbit.machine.qemu.machine import QemuMachine
 from topbit.machine.qemu.shape import GuestImage, RealmShape
 from topbit.machine.qemu.workload import SHELL_HELPERS, Step
+from topbit.store import kernels, tools
 from topbit.vmm.virtio_blk import VirtioBlk
 
 RAM = 1024 * MIB
@@ -71,7 +72,7 @@ def plain(guest: GuestImage, kernel: Path, folder: Path, shape: RealmShape) -> s
     ours, theirs = socket.socketpair()
     process = subprocess.Popen(
         [
-            *(str(debian.find("qemu")), "-machine", "virt,gic-version=3", "-nodefaults"),
+            *(str(tools.find("qemu")), "-machine", "virt,gic-version=3", "-nodefaults"),
             *("-cpu", cpu_model.words(shape.cpu, shape.ipa_bits), "-smp", str(shape.cpus)),
             *("-m", f"{PLAIN_RAM // MIB}M"),
             *("-display", "none", "-no-reboot", "-chardev", f"socket,id=c,fd={theirs.fileno()}"),

@@ -34,7 +34,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from topbit.machine.qemu import cpu_model, debian, initramfs, kernels, workload
+from topbit.machine.qemu import cpu_model, initramfs, workload
 from topbit.machine.qemu.console import Console
 from topbit.machine.qemu.disk_part import DiskPart
 from topbit.machine.qemu.init import BUNDLE_BEGIN, INIT, plan_files
@@ -42,6 +42,7 @@ from topbit.machine.qemu.integrity import MIB
 from topbit.machine.qemu.scenario_run import ScenarioRun
 from topbit.machine.qemu.workload import Step, dashed
 from topbit.scenario.builtin import builtin
+from topbit.store import kernels, tools
 
 RAM = 1024  # MiB
 VIRTIO_MMIO = "a003e00.virtio_mmio"  # of the `virt` machine's slots for virtio-mmio the last one
@@ -66,7 +67,7 @@ class PlainGuest:
         words = workload.command_line(trace=(), extra=["nvme.sgl_threshold=0"])
         devices = [word for part in prepared.parts if part.pci for word in part.pci.arguments()]
         self._command = [
-            *(str(debian.find("qemu")), "-machine", "virt,gic-version=3", "-nodefaults"),
+            *(str(tools.find("qemu")), "-machine", "virt,gic-version=3", "-nodefaults"),
             *("-cpu", cpu_model.words(cpu, prepared.shape.ipa_bits)),
             *("-smp", str(cpus), "-m", f"{RAM}M"),
             *("-display", "none", "-no-reboot", "-global", "virtio-mmio.force-legacy=off"),

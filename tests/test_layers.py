@@ -21,6 +21,7 @@ ROOMS = [
     "scenario",
     "recording",
     "readers",
+    "store",
     "machine",
     "rules",
     "report",

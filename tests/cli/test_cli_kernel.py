@@ -5,9 +5,9 @@ import pytest
 
 from topbit.cli import kernel as verb
 from topbit.errors import RunError
-from topbit.machine.qemu import kernels
-from topbit.machine.qemu.apt import Package
-from topbit.machine.qemu.kernels import Kernel, Offer
+from topbit.store import kernels
+from topbit.store.apt import Package
+from topbit.store.kernels import Kernel, Offer
 
 
 def offer(release: str, flavour: str = "cloud") -> Offer:

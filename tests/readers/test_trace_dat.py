@@ -14,11 +14,11 @@ import pytest
 import trace_dat_files as made
 from topbit.errors import TopbitError
 from topbit.events import Event
-from topbit.machine.qemu import debian
 from topbit.readers import read, zstd
 from topbit.readers.source import Source, open_source
 from topbit.readers.text import Boot, read_text
 from topbit.readers.trace_dat import read_trace_dat
+from topbit.store import tools
 from trace_dat_bench import (
     DEVICE,
     EVERY_KIND,
@@ -117,7 +117,7 @@ def test_attributes_are_named_as_the_file_names_them() -> None:
 def trace_cmd() -> str:
     """Where is trace-cmd? Missing: skipped, and failed in CI."""
     try:
-        return str(debian.find("trace-cmd"))
+        return str(tools.find("trace-cmd"))
     except TopbitError as error:
         if os.environ.get("CI") == "true":
             pytest.fail(f"CI must have it: {error}")

@@ -10,7 +10,7 @@ from typing import NoReturn
 import pytest
 
 from topbit.errors import TopbitError
-from topbit.machine.qemu import debian, kernels
+from topbit.store import kernels, tools
 
 
 def lacking(what: str) -> NoReturn:
@@ -22,7 +22,7 @@ def lacking(what: str) -> NoReturn:
 def tool(name: str) -> str:
     """Where is this tool of topbit's (a key of debian.TOOLS)? Never fetched by a test."""
     try:
-        return str(debian.find(name))
+        return str(tools.find(name))
     except TopbitError as error:
         lacking(str(error))
 

@@ -19,7 +19,7 @@ from typing import TextIO
 import pytest
 
 from topbit.errors import TopbitError
-from topbit.machine.qemu import debian
+from topbit.store import tools
 
 RAM_BASE = 0x4000_0000
 RAM_SIZE = 0x2000_0000
@@ -31,7 +31,7 @@ TIMEOUT = 20
 def find_qemu() -> str:
     """Which QEMU? The one that topbit itself uses; skips without one, and fails in CI."""
     try:
-        return str(debian.find("qemu"))
+        return str(tools.find("qemu"))
     except TopbitError as error:
         if os.environ.get("CI") == "true":
             pytest.fail(str(error))

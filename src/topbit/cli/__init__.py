@@ -18,7 +18,7 @@ from typing import NoReturn
 from topbit import __version__
 from topbit.errors import TopbitError
 
-VERBS = ("run", "check", "explain", "report", "scenario", "kernel")
+VERBS = ("run", "check", "explain", "report", "scenario", "kernel", "tool")
 
 EPILOG = """\
 exit status: 0 no violation, 1 violations found, 2 bad usage or bad input,

@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from topbit.machine.qemu.kernels import Kernel, Offer
+    from topbit.store.kernels import Kernel, Offer
 
 HELP = "list and fetch arm64 kernels to boot"
 FLAVOURS = ("cloud", "full", "rt", "16k")
@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """List or fetch; returns the exit status."""
     if args.action == "fetch":
-        from topbit.machine.qemu import kernels
+        from topbit.store import kernels
 
         for name in args.series:
             kernel = kernels.fetch(name, flavour=args.flavour, note=_note)
@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _list(*, everything: bool) -> int:
     from topbit.errors import MissingToolError, RunError
-    from topbit.machine.qemu import kernels
+    from topbit.store import kernels
 
     held = kernels.cached()
     try:
@@ -70,7 +70,7 @@ def _list(*, everything: bool) -> int:
 
 
 def _cached_line(kernel: Kernel) -> str:
-    from topbit.machine.qemu.image import read_image
+    from topbit.store.image import read_image
 
     realm = "" if read_image(kernel.image).realm else "  too old to be a Realm"
     return f"{kernel.release:36}  cached   {kernel.image}{realm}"

@@ -155,10 +155,10 @@ def run(args: argparse.Namespace, scenario: Scenario) -> int:
 def _debugger() -> str:
     """Which gdb can be named? The one that is there; else the name that it has on Debian."""
     from topbit.errors import MissingToolError
-    from topbit.machine.qemu import debian
+    from topbit.store import tools
 
     try:
-        path = str(debian.find("gdb"))
+        path = str(tools.find("gdb"))
     except MissingToolError as missing:
         _note(str(missing))
         return "gdb-multiarch"

@@ -7,10 +7,10 @@ import pytest
 from topbit.events import ignore
 from topbit.machine.qemu.boot import STAGE
 from topbit.machine.qemu.host import QemuHost
-from topbit.machine.qemu.image import Image
 from topbit.machine.qemu.process import RAM_BASE
 from topbit.machine.qemu.shape import GuestImage, RealmShape, layout_of
 from topbit.memory import PhysicalMemory
+from topbit.store.image import Image
 
 PAGE = 4096
 START = RAM_BASE + (2 << 20)

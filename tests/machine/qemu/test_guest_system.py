@@ -6,11 +6,11 @@ import pytest
 
 from topbit.machine.qemu.devices import PciDevice
 from topbit.machine.qemu.guest_system import GuestSystem
-from topbit.machine.qemu.kernels import Kernel
 from topbit.machine.qemu.own_system import OwnSystem
 from topbit.machine.qemu.part import Part
 from topbit.machine.qemu.workload import Step
 from topbit.scenario import DeviceSpec, loads
+from topbit.store.kernels import Kernel
 
 
 def words(tmp_path: Path, release: str, append: str = "") -> list[str]:

@@ -7,7 +7,7 @@ import pytest
 import needs
 from topbit.errors import InputError
 from topbit.machine.qemu.initramfs import Archive, build
-from topbit.machine.qemu.modules import Module
+from topbit.store.modules import Module
 
 BUSYBOX = b"\x7fELF\x02\x01".ljust(18, b"\0") + b"\xb7\0" + bytes(44)
 

@@ -9,10 +9,10 @@ import pytest
 
 from every_device import EVERY_DEVICE
 from topbit.errors import UsageError
-from topbit.machine.qemu.modules import ModuleTree
 from topbit.machine.qemu.part import Part
 from topbit.machine.qemu.parts import agenda, buses, part_of
 from topbit.scenario import Scenario, loads
+from topbit.store.modules import ModuleTree
 
 
 @pytest.fixture

@@ -10,12 +10,12 @@ from topbit.errors import RunError
 from topbit.events import ignore
 from topbit.machine.qemu.devices import PciDevice
 from topbit.machine.qemu.host import QemuHost
-from topbit.machine.qemu.image import Image
 from topbit.machine.qemu.layout import ITS_DOORBELL
 from topbit.machine.qemu.process import RAM_BASE
 from topbit.machine.qemu.shape import GuestImage, RealmShape, layout_of
 from topbit.machine.qemu.trusted_stream import VMID, FirstCpu, accept
 from topbit.memory import PhysicalMemory
+from topbit.store.image import Image
 from topbit.vmm import rmi_da
 from topbit.vmm.policy import VmmPolicy
 

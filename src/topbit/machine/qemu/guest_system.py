@@ -7,15 +7,16 @@ import os
 from pathlib import Path
 
 from topbit.errors import InputError, UsageError
-from topbit.machine.qemu import attested, initramfs, kernels, knock, workload
+from topbit.machine.qemu import attested, initramfs, knock, workload
 from topbit.machine.qemu.init import INIT, plan_files
-from topbit.machine.qemu.kernels import Kernel
-from topbit.machine.qemu.modules import kernel_name
 from topbit.machine.qemu.own_system import OwnSystem, file_systems
 from topbit.machine.qemu.part import Part
 from topbit.machine.qemu.parts import agenda
 from topbit.machine.qemu.workload import Step
 from topbit.scenario.scenario import MIB, GuestSpec, Scenario
+from topbit.store import kernels
+from topbit.store.kernels import Kernel
+from topbit.store.modules import kernel_name
 
 SLOT = 2048  # bytes: IO_TLB_SIZE
 # NVMe with SGLs corrupts bounced reads from f0887e2a52d4 (6.18) to a54afbc8a213 (6.19).

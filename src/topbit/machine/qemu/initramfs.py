@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from topbit.errors import InputError
-from topbit.machine.qemu.modules import Module
+from topbit.store.modules import Module
 
 MODULE_FOLDER = "topbit/modules"
 FOLDERS = ("bin", "dev", "etc", "mnt", "proc", "run", "sbin", "sys", "tmp", "usr/bin")

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from topbit.errors import GuestDiedError, RunError, UsageError
 from topbit.events import Event
-from topbit.machine.qemu import cpu_model, debian
+from topbit.machine.qemu import cpu_model
 from topbit.machine.qemu.console import Console
 from topbit.machine.qemu.host import PROGRAM, QemuHost
 from topbit.machine.qemu.init import ALL_DONE, BUNDLE_BEGIN
@@ -31,6 +31,7 @@ from topbit.machine.qemu.ram import AnonymousRam
 from topbit.machine.qemu.shape import GuestImage, RealmShape, layout_of
 from topbit.machine.qemu.traps import TrapLoop
 from topbit.memory import PhysicalMemory
+from topbit.store import tools
 from topbit.vmm.rme import RmiError
 
 MAX_EVENTS = 2_000_000  # a guest can cause any number of them
@@ -106,7 +107,7 @@ class QemuMachine:
         self.shape = shape
         self.events: list[Event] = []
         self._listen = listen
-        program = program or debian.find("qemu")
+        program = program or tools.find("qemu")
         layout = layout_of(shape)
         self._ram = AnonymousRam(layout.ram)
         try:

@@ -14,11 +14,11 @@ from topbit.errors import InputError, UsageError
 from topbit.machine.qemu import initramfs, workload
 from topbit.machine.qemu.devices import SLOTS, PciDevice
 from topbit.machine.qemu.init import PARAMETERS
-from topbit.machine.qemu.modules import ModuleTree
 from topbit.machine.qemu.part import Part
 from topbit.machine.qemu.shape import SMMU_BITS
 from topbit.machine.qemu.workload import Step
 from topbit.scenario.scenario import DeviceSpec
+from topbit.store.modules import ModuleTree
 
 # Linux lib/decompress.c:compressed_formats, and init/initramfs.c for the archive itself.
 INITRAMFS_MAGICS = (

@@ -11,11 +11,11 @@ from topbit.machine.qemu.disk_part import DISK_BYTES, DiskPart, Medium
 from topbit.machine.qemu.emulated import EmulatedDevice
 from topbit.machine.qemu.feasible import victim_of
 from topbit.machine.qemu.integrity import Disk
-from topbit.machine.qemu.modules import ModuleTree, kernel_name
 from topbit.machine.qemu.part import Part
 from topbit.machine.qemu.wire_part import WirePart
 from topbit.machine.qemu.workload import Step
 from topbit.scenario.scenario import RAM_BASE, DeviceSpec, Scenario, WorkloadSpec
+from topbit.store.modules import ModuleTree, kernel_name
 from topbit.vmm.virtio_rng import VirtioRng
 
 

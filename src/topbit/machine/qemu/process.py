@@ -23,11 +23,11 @@ from typing import TYPE_CHECKING
 
 from topbit.errors import MissingToolError, RunError
 from topbit.machine.qemu.ram import HUGE_PAGE, AnonymousRam
+from topbit.store.tools import OLDEST_QEMU
 
 if TYPE_CHECKING:
     from topbit.machine.qemu.monitor import Monitor
 
-OLDEST = (9, 1)  # the first `virt` machine with a second non-secure UART, which is the doorbell
 RAM_BASE = 0x4000_0000
 CONSOLE_UART = 0x0900_0000
 DOORBELL_UART = 0x0904_0000
@@ -129,7 +129,7 @@ class QemuProcess:
                 end.close()
             raise MissingToolError(
                 f"{program} cannot be started: {error.strerror}",
-                mend="python -m topbit.machine.qemu.debian fetch qemu",
+                mend="topbit tool fetch qemu",
             ) from error
         finally:
             for end in (console, doorbell, monitor):
@@ -162,7 +162,7 @@ class QemuProcess:
         """Refuse a QEMU that is too old.
 
         Raises:
-            MissingToolError: it is older than `OLDEST`.
+            MissingToolError: it is older than `OLDEST_QEMU`.
             RunError: it does not answer, or has ended.
         """
         try:
@@ -171,11 +171,11 @@ class QemuProcess:
             if not self.running:
                 raise RunError(f"QEMU ended at once: {self.complaint()}") from error
             raise
-        if version < OLDEST:
+        if version < OLDEST_QEMU:
             raise MissingToolError(
                 f"QEMU {'.'.join(map(str, version))} has no second UART on its virt machine",
-                mend=f"QEMU {OLDEST[0]}.{OLDEST[1]} or newer is needed: "
-                "python -m topbit.machine.qemu.debian fetch qemu",
+                mend=f"QEMU {OLDEST_QEMU[0]}.{OLDEST_QEMU[1]} or newer is needed: "
+                "topbit tool fetch qemu",
             )
 
     def stop(self, patience: float = 2.0) -> None:

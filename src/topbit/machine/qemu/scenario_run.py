@@ -19,13 +19,12 @@ from pathlib import Path
 
 from topbit.errors import InputError, UsageError
 from topbit.events import Event
-from topbit.machine.qemu import attested, clock, cpu_model, debian, kernels
+from topbit.machine.qemu import attested, clock, cpu_model
 from topbit.machine.qemu.conversions import leaks
 from topbit.machine.qemu.evidence import Evidence, read_evidence
 from topbit.machine.qemu.feasible import refuse_impossible, refuse_other_conventions
 from topbit.machine.qemu.guest_report import GuestReport, read_report, step_events, troubles
 from topbit.machine.qemu.guest_system import GuestSystem
-from topbit.machine.qemu.kernels import Kernel
 from topbit.machine.qemu.layout import ITS_DOORBELL
 from topbit.machine.qemu.machine import QemuMachine, Run
 from topbit.machine.qemu.own_system import OwnSystem
@@ -38,6 +37,8 @@ from topbit.machine.strikes import missed
 from topbit.readers.lines import plain
 from topbit.recording import Platform, Recording
 from topbit.scenario.scenario import MIB, RAM_BASE, Scenario
+from topbit.store import kernels, tools
+from topbit.store.kernels import Kernel
 
 LEAST_RAM_MIB = 1024
 DEATH = re.compile(
@@ -108,7 +109,7 @@ class ScenarioRun:
         self.kernel = kernel
         self.own = own or OwnSystem()
         with ThreadPoolExecutor(1) as aside:  # it asks the program for its version
-            self._qemu = aside.submit(debian.find, "qemu")
+            self._qemu = aside.submit(tools.find, "qemu")
             image = kernel.read()
         busybox = kernels.busybox()
         payload = busybox.read_bytes()

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 from topbit.machine.qemu.devices import PciDevice
 from topbit.machine.qemu.emulated import EmulatedDevice
-from topbit.machine.qemu.image import Image
 from topbit.machine.qemu.layout import MIB, Layout
 from topbit.scenario.scenario import HostSpec
+from topbit.store.image import Image
 from topbit.vmm.policy import VmmPolicy
 
 SMMU_BITS = 44  # QEMU's SMMU: IDR5.OAS

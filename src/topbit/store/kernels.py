@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from topbit.errors import InputError, MissingToolError, RunError, nearest
-from topbit.machine.qemu.apt import AptRoot, Package, Source, debian_mirror, extract
-from topbit.machine.qemu.image import Image, read_image
-from topbit.machine.qemu.modules import ModuleTree
-from topbit.machine.qemu.store import cache_dir, install_folder, locked
+from topbit.store.apt import AptRoot, Package, Source, debian_mirror, extract
+from topbit.store.cache import cache_dir, install_folder, locked
+from topbit.store.image import Image, read_image
+from topbit.store.modules import ModuleTree
 
 SUITES = ("trixie", "trixie-backports")
 FLAVOURS = {"cloud": "cloud-arm64", "full": "arm64", "rt": "rt-arm64", "16k": "arm64-16k"}

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from kernel_images import RSI, image, written
 from topbit.errors import InputError
-from topbit.machine.qemu.image import Image, read_image, unpack
+from topbit.store.image import Image, read_image, unpack
 
 
 def zboot(payload: bytes, kind: bytes) -> bytes:

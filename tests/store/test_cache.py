@@ -1,12 +1,12 @@
 import errno
-import multiprocessing
-import time
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from topbit.errors import RunError
-from topbit.machine.qemu.store import cache_dir, install_folder, locked
+from topbit.store.cache import cache_dir, install_folder, locked
 
 
 def test_cache_dir_follows_xdg(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -61,23 +61,26 @@ def test_unwritable_cache_is_said(tmp_path: Path) -> None:
         pass
 
 
-def _install_slowly(folder: Path) -> None:
-    def fill(empty: Path) -> None:
-        with (folder / "fills").open("a") as fills:
-            fills.write("x")
-        time.sleep(0.2)
-        (empty / "whole").touch()
+FILLER = """
+import pathlib, sys, time
+from topbit.store.cache import install_folder, locked
 
-    with locked(folder):
-        install_folder(folder / "thing", fill)
+folder = pathlib.Path(sys.argv[1])
+
+
+def fill(empty):
+    with (folder / "fills").open("a") as fills:
+        fills.write("x")
+    time.sleep(0.2)
+    (empty / "whole").touch()
+
+
+with locked(folder):
+    install_folder(folder / "thing", fill)
+"""
 
 
 def test_two_processes_fill_once(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("spawn")
-    workers = [context.Process(target=_install_slowly, args=(tmp_path,)) for _ in range(2)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join(60)
-    assert [worker.exitcode for worker in workers] == [0, 0]
+    workers = [subprocess.Popen([sys.executable, "-c", FILLER, tmp_path]) for _ in range(2)]
+    assert [worker.wait(60) for worker in workers] == [0, 0]
     assert (tmp_path / "fills").read_text() == "x"

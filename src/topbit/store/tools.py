@@ -1,27 +1,23 @@
 """Which host programs does the QEMU machine need, and how does a Debian machine get them?
 
-    python -m topbit.machine.qemu.debian fetch qemu trace-cmd dtc binutils gdb cpio
-
-prints where each program is, after fetching what the machine lacks into topbit's cache: no root,
-nothing installed, signatures checked, and no network the next time. A program that is on PATH
-and good enough is used as it is; ``TOPBIT_QEMU=/path`` (``TOPBIT_DTC``, ...) names one's own.
+What the machine lacks is fetched into topbit's cache (`topbit tool fetch`): no root, nothing
+installed, signatures checked, and no network the next time. A program that is on PATH and good
+enough is used as it is; ``TOPBIT_QEMU=/path`` (``TOPBIT_DTC``, ...) names one's own.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import os
 import re
 import shutil
 import subprocess
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from topbit.errors import MissingToolError, TopbitError, nearest
-from topbit.machine.qemu.apt import (
+from topbit.errors import MissingToolError
+from topbit.store.apt import (
     AptRoot,
     Source,
     debian_mirror,
@@ -29,9 +25,9 @@ from topbit.machine.qemu.apt import (
     machine_sources,
     os_release,
 )
-from topbit.machine.qemu.process import OLDEST
-from topbit.machine.qemu.store import cache_dir, install_folder, locked
+from topbit.store.cache import cache_dir, install_folder, locked
 
+OLDEST_QEMU = (9, 1)  # the first `virt` machine with a second non-secure UART, the doorbell
 DPKG_STATUS = Path("/var/lib/dpkg/status")
 
 
@@ -61,7 +57,7 @@ class Tool:
 
 
 TOOLS = {
-    "qemu": Tool("qemu-system-aarch64", "qemu-system-arm", OLDEST, frozenset({"bookworm"})),
+    "qemu": Tool("qemu-system-aarch64", "qemu-system-arm", OLDEST_QEMU, frozenset({"bookworm"})),
     "binutils": Tool(
         "aarch64-linux-gnu-as",
         "binutils-aarch64-linux-gnu",
@@ -199,35 +195,9 @@ def _version(path: str) -> tuple[int, ...] | None:
 def _mend(name: str) -> str:
     tool = TOOLS[name]
     if os_release().get("ID") == "debian":
-        return f"python -m topbit.machine.qemu.debian fetch {name}"
+        return f"topbit tool fetch {name}"
     variable = "TOPBIT_" + name.upper().replace("-", "_")
     return (
         f"install {tool.described} (Debian's package: {tool.package}) "
         f"and put it on PATH, or name it by {variable}"
     )
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Fetch the named tools; prints name and path of each. Returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m topbit.machine.qemu.debian",
-        description="Fetch host programs that the QEMU machine needs, without root.",
-    )
-    parser.add_argument("verb", choices=["fetch"])
-    parser.add_argument("tools", nargs="+", metavar="TOOL", help=", ".join(TOOLS))
-    arguments = parser.parse_args(argv)
-    try:
-        for name in arguments.tools:
-            if name not in TOOLS:
-                parser.error(f"unknown tool {name!r}: {nearest(name, TOOLS)}")
-        for name in arguments.tools:
-            path = fetch(name, note=lambda text: print(f"topbit: {text}", file=sys.stderr))
-            print(f"{name}\t{path}", flush=True)
-    except TopbitError as error:
-        print(f"topbit: {error}", file=sys.stderr)
-        return error.exit_status
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -4,8 +4,8 @@ import pytest
 
 from kernel_images import image, written
 from topbit.errors import InputError, RunError
-from topbit.machine.qemu import kernels
-from topbit.machine.qemu.apt import Package
+from topbit.store import kernels
+from topbit.store.apt import Package
 
 BPO = "-1~bpo13+1"
 

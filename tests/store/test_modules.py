@@ -7,7 +7,7 @@ import zstandard
 
 import needs
 from topbit.errors import InputError
-from topbit.machine.qemu.modules import ModuleTree, modinfo
+from topbit.store.modules import ModuleTree, modinfo
 
 
 def module(depends: str = "", extra: bytes = b"license=GPL\0") -> bytes:

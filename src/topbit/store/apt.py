@@ -21,7 +21,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from topbit.errors import MissingToolError, RunError
-from topbit.machine.qemu.store import locked
+from topbit.store.cache import locked
 
 KEYRINGS = (
     Path("/usr/share/keyrings/debian-archive-keyring.gpg"),

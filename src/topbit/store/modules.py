@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 
 from topbit.errors import InputError, nearest
-from topbit.machine.qemu.image import unpack
+from topbit.store.image import unpack
 
 SUFFIXES = (".ko", ".ko.xz", ".ko.zst", ".ko.gz")
 

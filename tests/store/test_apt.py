@@ -5,8 +5,8 @@ import pytest
 import needs
 from debian_archive import Archive
 from topbit.errors import MissingToolError, RunError
-from topbit.machine.qemu import apt
-from topbit.machine.qemu.apt import AptRoot, Source
+from topbit.store import apt
+from topbit.store.apt import AptRoot, Source
 
 
 @pytest.fixture(autouse=True)
