@@ -23,16 +23,17 @@ import tempfile
 from collections import defaultdict
 from pathlib import Path
 
-from topbit.machine.qemu import cpu_model, initramfs, workload
-from topbit.machine.qemu.console import Console
-from topbit.machine.qemu.devices import MODULES, PciDevice
-from topbit.machine.qemu.emulated import EmulatedDevice
-from topbit.machine.qemu.guest_report import read_report
-from topbit.machine.qemu.init import INIT, plan_files
-from topbit.machine.qemu.integrity import MIB, Disk
+from topbit.machine.qemu.el2 import cpu_model
+from topbit.machine.qemu.guest import initramfs
+from topbit.machine.qemu.guest.init import INIT, plan_files
+from topbit.machine.qemu.guest.integrity import MIB, Disk
+from topbit.machine.qemu.guest.report import read_report
+from topbit.machine.qemu.guest.steps import SHELL_HELPERS, Step
+from topbit.machine.qemu.host.shape import GuestImage, RealmShape
+from topbit.machine.qemu.host.virtio_mmio import EmulatedDevice
 from topbit.machine.qemu.machine import QemuMachine
-from topbit.machine.qemu.shape import GuestImage, RealmShape
-from topbit.machine.qemu.workload import SHELL_HELPERS, Step
+from topbit.machine.qemu.process.console import Console
+from topbit.machine.qemu.process.pci import MODULES, PciDevice
 from topbit.store import kernels, tools
 from topbit.vmm.virtio_blk import VirtioBlk
 
@@ -146,7 +147,7 @@ def main() -> None:
         def image(disks: dict[str, str]) -> GuestImage:
             steps = plan_files([reads(disks, args.rounds)])
             archive = initramfs.build(kernels.busybox(), modules, INIT, steps)
-            words = workload.command_line(trace=(), extra=["nvme.sgl_threshold=0"])
+            words = steps.command_line(trace=(), extra=["nvme.sgl_threshold=0"])
             return GuestImage(kernel.read(), archive, words)
 
         for _ in range(args.boots):

@@ -34,13 +34,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from topbit.machine.qemu import cpu_model, initramfs, workload
-from topbit.machine.qemu.console import Console
-from topbit.machine.qemu.disk_part import DiskPart
-from topbit.machine.qemu.init import BUNDLE_BEGIN, INIT, plan_files
-from topbit.machine.qemu.integrity import MIB
+from topbit.machine.qemu.el2 import cpu_model
+from topbit.machine.qemu.guest import initramfs
+from topbit.machine.qemu.guest.disk import DiskPart
+from topbit.machine.qemu.guest.init import BUNDLE_BEGIN, INIT, plan_files
+from topbit.machine.qemu.guest.integrity import MIB
+from topbit.machine.qemu.guest.steps import Step, dashed
+from topbit.machine.qemu.process.console import Console
 from topbit.machine.qemu.scenario_run import ScenarioRun
-from topbit.machine.qemu.workload import Step, dashed
 from topbit.scenario.builtin import builtin
 from topbit.store import kernels, tools
 
@@ -64,7 +65,7 @@ class PlainGuest:
         modules = prepared.kernel.tree().closure([d for p in prepared.parts for d in p.drivers])
         initrd = folder / "initrd"
         initrd.write_bytes(initramfs.build(kernels.busybox(), modules, INIT, plan_files(steps)))
-        words = workload.command_line(trace=(), extra=["nvme.sgl_threshold=0"])
+        words = steps.command_line(trace=(), extra=["nvme.sgl_threshold=0"])
         devices = [word for part in prepared.parts if part.pci for word in part.pci.arguments()]
         self._command = [
             *(str(tools.find("qemu")), "-machine", "virt,gic-version=3", "-nodefaults"),

@@ -19,7 +19,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 SOURCES = (
-    ROOT / "src/topbit/machine/qemu/trampoline.S",
+    ROOT / "src/topbit/machine/qemu/el2/trampoline.S",
     ROOT / "tests/support/payload.S",
 )
 

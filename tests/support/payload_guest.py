@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import needs
+from topbit.machine.qemu.host.shape import GuestImage, RealmShape, layout_of
 from topbit.machine.qemu.machine import QemuMachine, Run
-from topbit.machine.qemu.process import RAM_BASE
-from topbit.machine.qemu.shape import GuestImage, RealmShape, layout_of
+from topbit.machine.qemu.process.process import RAM_BASE
 from topbit.store.image import Image
 
 MIB = 1 << 20

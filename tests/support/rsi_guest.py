@@ -11,8 +11,8 @@ from pathlib import Path
 
 import needs
 from topbit.arch.psci import Psci
+from topbit.machine.qemu.host.shape import GuestImage, RealmShape
 from topbit.machine.qemu.machine import QemuMachine, Run
-from topbit.machine.qemu.shape import GuestImage, RealmShape
 from topbit.store.image import Image
 
 MIB = 1 << 20

@@ -106,10 +106,10 @@ def refuse_for_model(args: argparse.Namespace) -> None:
 def run(args: argparse.Namespace, scenario: Scenario) -> int:
     """Run the scenario on QEMU; 1 if a rule was violated, 3 if the guest did not end its work."""
     from topbit.errors import UsageError
-    from topbit.machine.qemu import gdb
+    from topbit.machine.qemu.el2.mailbox import MAX_VCPUS
     from topbit.machine.qemu.feasible import kernel_of, refuse_impossible
-    from topbit.machine.qemu.mailbox import MAX_VCPUS
-    from topbit.machine.qemu.own_system import OwnSystem
+    from topbit.machine.qemu.guest.own_system import OwnSystem
+    from topbit.machine.qemu.process import gdb
     from topbit.machine.qemu.scenario_run import ScenarioRun, choose_kernel
 
     cpus = 1 if args.cpus is None else args.cpus
@@ -175,7 +175,7 @@ def _require_log(path: Path) -> None:
 
 
 def _serve(args: argparse.Namespace, prepared: ScenarioRun) -> Outcome:
-    from topbit.machine.qemu import gdb
+    from topbit.machine.qemu.process import gdb
 
     options: list[str] = []
     keyboard = args.console and sys.stdin.isatty()

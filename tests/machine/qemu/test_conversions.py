@@ -6,7 +6,7 @@ import pytest
 
 from topbit.events import Event
 from topbit.machine.qemu.conversions import leaks, low_points
-from topbit.machine.qemu.guest_report import GuestReport, StepReport
+from topbit.machine.qemu.guest.report import GuestReport, StepReport
 from topbit.scenario.scenario import WorkloadSpec
 
 PAGE = 4096

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 import payload_guest
-from topbit.machine.qemu.devices import PciDevice
+from topbit.machine.qemu.process.pci import PciDevice
 
 pytestmark = pytest.mark.qemu
 

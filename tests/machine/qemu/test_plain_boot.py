@@ -12,27 +12,28 @@ from pathlib import Path
 import pytest
 
 import needs
-from topbit.machine.qemu import guest_report, initramfs, workload
-from topbit.machine.qemu.devicetree import realm_tree
-from topbit.machine.qemu.evidence import read_evidence
-from topbit.machine.qemu.init import INIT, plan_files
-from topbit.machine.qemu.integrity import MIB, Disk, EchoPeer
+from topbit.machine.qemu.guest import initramfs, steps
+from topbit.machine.qemu.guest.evidence import read_evidence
+from topbit.machine.qemu.guest.init import INIT, plan_files
+from topbit.machine.qemu.guest.integrity import MIB, Disk, EchoPeer
+from topbit.machine.qemu.guest.report import read_report
+from topbit.machine.qemu.host.devicetree import realm_tree
 
 MACHINE = ["-machine", "virt,gic-version=3", "-cpu", "max,sve=off,sme=off", "-m", "1024"]
 QUIET = ["-display", "none", "-nic", "none", "-no-reboot"]
 STEPS = [
-    workload.copy_blocks("nvme0n1", first=0, second=32 * MIB, size=4 * MIB),
-    workload.copy_blocks("vda", first=0, second=32 * MIB, size=4 * MIB),
-    workload.read_in_parallel("vda", readers=4, size=MIB, span=8 * MIB),
-    workload.configure_network(),
-    workload.send_and_receive(64 << 10),
-    workload.reload_module("virtio_rng", times=1),
-    workload.rebind("0000:00:02.0"),
-    workload.unplug("0000:00:02.0"),
-    workload.run_command("echo hello; exit 3"),
-    workload.Step("hang", "sleep 100 & sleep 100", limit=1),
-    workload.Step("afterwards", "! ps | grep '[s]leep 100'"),
-    workload.copy_blocks("absent", first=0, second=MIB, size=MIB),
+    steps.copy_blocks("nvme0n1", first=0, second=32 * MIB, size=4 * MIB),
+    steps.copy_blocks("vda", first=0, second=32 * MIB, size=4 * MIB),
+    steps.read_in_parallel("vda", readers=4, size=MIB, span=8 * MIB),
+    steps.configure_network(),
+    steps.send_and_receive(64 << 10),
+    steps.reload_module("virtio_rng", times=1),
+    steps.rebind("0000:00:02.0"),
+    steps.unplug("0000:00:02.0"),
+    steps.run_command("echo hello; exit 3"),
+    steps.Step("hang", "sleep 100 & sleep 100", limit=1),
+    steps.Step("afterwards", "! ps | grep '[s]leep 100'"),
+    steps.copy_blocks("absent", first=0, second=MIB, size=MIB),
 ]
 
 
@@ -48,7 +49,7 @@ def test_workload_runs_and_is_verified_from_outside(tmp_path: Path) -> None:
     dump = tmp_path / "dump.dtb"
     dumping = [qemu, *MACHINE, "-machine", f"dumpdtb={dump}", *QUIET]
     subprocess.run(dumping, check=True, capture_output=True)
-    words = workload.command_line()
+    words = steps.command_line()
     tree = realm_tree(dump.read_bytes(), memory=[(1 << 30, 1 << 30)], command_line=words)
     (tmp_path / "tree").write_bytes(tree)
 
@@ -76,7 +77,7 @@ def test_workload_runs_and_is_verified_from_outside(tmp_path: Path) -> None:
     theirs.close()
     peer.close()
 
-    report = guest_report.read_report((tmp_path / "console").read_bytes())
+    report = read_report((tmp_path / "console").read_bytes())
     assert report.damage == ""
     assert report.complete
     assert report.release == kernel.release

@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 
 import needs
-from topbit.machine.qemu import initramfs, workload
-from topbit.machine.qemu.devices import MODULES, PciDevice
-from topbit.machine.qemu.emulated import EmulatedDevice
-from topbit.machine.qemu.guest_report import GuestReport, read_report
-from topbit.machine.qemu.init import INIT, plan_files
-from topbit.machine.qemu.integrity import MIB, Disk
+from topbit.machine.qemu.guest import initramfs, steps
+from topbit.machine.qemu.guest.init import INIT, plan_files
+from topbit.machine.qemu.guest.integrity import MIB, Disk
+from topbit.machine.qemu.guest.report import GuestReport, read_report
+from topbit.machine.qemu.guest.steps import Step
+from topbit.machine.qemu.host.shape import GuestImage, RealmShape
+from topbit.machine.qemu.host.virtio_mmio import EmulatedDevice
 from topbit.machine.qemu.machine import QemuMachine, Run
-from topbit.machine.qemu.shape import GuestImage, RealmShape
-from topbit.machine.qemu.workload import Step
+from topbit.machine.qemu.process.pci import MODULES, PciDevice
 from topbit.vmm.policy import SmmuMap, VmmPolicy
 from topbit.vmm.virtio_blk import VirtioBlk
 
@@ -34,7 +34,7 @@ def boot(
         needs.busybox(), kernel.tree().closure(drivers), INIT, plan_files(steps)
     )
     # 6.18.15 loses bounced reads of NVMe with SGLs (docs/found-faults.md).
-    words = workload.command_line(trace=(), extra=["nvme.sgl_threshold=0"])
+    words = steps.command_line(trace=(), extra=["nvme.sgl_threshold=0"])
     guest = GuestImage(kernel.read(), archive, words)
     with QemuMachine(shape, guest, program=Path(needs.tool("qemu"))) as machine:
         run = machine.run(timeout)
@@ -52,9 +52,9 @@ def test_a_kernel_boots_as_a_realm_and_its_disks_work(tmp_path: Path, cpus: int)
         PciDevice("virtio-net", 3),
     )
     part = {"first": 0, "second": 32 * MIB, "size": 2 * MIB}
-    steps = [workload.copy_blocks(name, **part) for name in disks]
-    steps += [workload.configure_network(), workload.run_command("cat /proc/iomem; exit 7")]
-    run, report = boot("6.18", RealmShape(ram=512 * MIB, cpus=cpus, pci=pci), steps)
+    work = [steps.copy_blocks(name, **part) for name in disks]
+    work += [steps.configure_network(), steps.run_command("cat /proc/iomem; exit 7")]
+    run, report = boot("6.18", RealmShape(ram=512 * MIB, cpus=cpus, pci=pci), work)
 
     run.require_end()
     assert report.complete
@@ -94,7 +94,7 @@ def test_wide_addresses_with_an_emulated_disk() -> None:
     image = bytearray(disk.content(0, 16 * MIB))
     shape = RealmShape(50, 512 * MIB, emulated=(EmulatedDevice(0, VirtioBlk(image)),))
     part = {"first": 0, "second": 8 * MIB, "size": 2 * MIB}
-    run, report = boot("6.18", shape, [workload.copy_blocks("vda", **part)])
+    run, report = boot("6.18", shape, [steps.copy_blocks("vda", **part)])
     run.require_end()
     assert report.steps["copy-vda"].status == 0
     assert image[8 * MIB : 10 * MIB] == disk.content(0, 2 * MIB)

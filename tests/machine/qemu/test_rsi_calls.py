@@ -11,7 +11,7 @@ from rsi_guest import RESULTS, Guest
 from topbit.arch.psci import Psci
 from topbit.arch.rmi import Ripas
 from topbit.arch.rsi import Rsi
-from topbit.machine.qemu.attested import verify
+from topbit.machine.qemu.guest.token import verify
 
 pytestmark = pytest.mark.qemu
 

@@ -6,7 +6,7 @@ import pytest
 
 import needs
 from every_device import EVERY_DEVICE
-from topbit.machine.qemu.own_system import OwnSystem
+from topbit.machine.qemu.guest.own_system import OwnSystem
 from topbit.machine.qemu.scenario_run import ScenarioRun
 from topbit.report import render
 from topbit.report.report import Report

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from topbit.events import Event
-from topbit.machine.qemu.guest_report import GuestReport
+from topbit.machine.qemu.guest.report import GuestReport
 from topbit.scenario.scenario import WorkloadSpec
 from topbit.vmm.slots import PAGE
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from topbit.addressing.kernel_policy import policy_for
 from topbit.errors import UsageError
-from topbit.machine.qemu import devices
-from topbit.machine.qemu.shape import SMMU_BITS
+from topbit.machine.qemu.host.shape import SMMU_BITS
+from topbit.machine.qemu.process import pci
 from topbit.scenario.scenario import DeviceSpec, GuestSpec, Scenario
 
 MODEL = "run it with --machine model"
@@ -58,7 +58,7 @@ def refuse_impossible(scenario: Scenario) -> None:
             )
     if sum(device.habit == "stale" for device in scenario.device) > 1:
         raise UsageError("one stale device is as many as a run can watch", where="device.habit")
-    if sum(d.model in devices.WIRES for d in scenario.device) > 1:
+    if sum(d.model in pci.WIRES for d in scenario.device) > 1:
         raise UsageError("one network device is as many as a run can check", where="device.model")
 
 

@@ -21,15 +21,15 @@ from pathlib import Path
 
 from topbit.errors import GuestDiedError, RunError, UsageError
 from topbit.events import Event
-from topbit.machine.qemu import cpu_model
-from topbit.machine.qemu.console import Console
-from topbit.machine.qemu.host import PROGRAM, QemuHost
-from topbit.machine.qemu.init import ALL_DONE, BUNDLE_BEGIN
-from topbit.machine.qemu.mailbox import Mailbox
-from topbit.machine.qemu.process import DOORBELL_UART, RAM_BASE, Platform, QemuProcess
-from topbit.machine.qemu.ram import AnonymousRam
-from topbit.machine.qemu.shape import GuestImage, RealmShape, layout_of
-from topbit.machine.qemu.traps import TrapLoop
+from topbit.machine.qemu.el2 import cpu_model
+from topbit.machine.qemu.el2.mailbox import PROGRAM, Mailbox
+from topbit.machine.qemu.el2.traps import TrapLoop
+from topbit.machine.qemu.guest.init import ALL_DONE, BUNDLE_BEGIN
+from topbit.machine.qemu.host.host import QemuHost
+from topbit.machine.qemu.host.shape import GuestImage, RealmShape, layout_of
+from topbit.machine.qemu.process.console import Console
+from topbit.machine.qemu.process.process import DOORBELL_UART, RAM_BASE, Platform, QemuProcess
+from topbit.machine.qemu.process.ram import AnonymousRam
 from topbit.memory import PhysicalMemory
 from topbit.store import tools
 from topbit.vmm.rme import RmiError

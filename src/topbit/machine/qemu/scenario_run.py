@@ -19,20 +19,21 @@ from pathlib import Path
 
 from topbit.errors import InputError, UsageError
 from topbit.events import Event
-from topbit.machine.qemu import attested, clock, cpu_model
 from topbit.machine.qemu.conversions import leaks
-from topbit.machine.qemu.evidence import Evidence, read_evidence
+from topbit.machine.qemu.el2 import cpu_model
 from topbit.machine.qemu.feasible import refuse_impossible, refuse_other_conventions
-from topbit.machine.qemu.guest_report import GuestReport, read_report, step_events, troubles
-from topbit.machine.qemu.guest_system import GuestSystem
-from topbit.machine.qemu.layout import ITS_DOORBELL
+from topbit.machine.qemu.guest import clock, token
+from topbit.machine.qemu.guest.device import GuestDevice
+from topbit.machine.qemu.guest.devices import device_of
+from topbit.machine.qemu.guest.evidence import Evidence, read_evidence
+from topbit.machine.qemu.guest.own_system import OwnSystem
+from topbit.machine.qemu.guest.report import GuestReport, read_report, step_events, troubles
+from topbit.machine.qemu.guest.system import GuestSystem
+from topbit.machine.qemu.host.memory_map import ITS_DOORBELL
+from topbit.machine.qemu.host.shape import GuestImage, RealmShape
+from topbit.machine.qemu.hotplug import Plugger
 from topbit.machine.qemu.machine import QemuMachine, Run
-from topbit.machine.qemu.own_system import OwnSystem
-from topbit.machine.qemu.part import Part
-from topbit.machine.qemu.parts import part_of
-from topbit.machine.qemu.plug import Plugger
-from topbit.machine.qemu.shape import GuestImage, RealmShape
-from topbit.machine.qemu.terminal import Terminal
+from topbit.machine.qemu.process.terminal import Terminal
 from topbit.machine.strikes import missed
 from topbit.readers.lines import plain
 from topbit.recording import Platform, Recording
@@ -113,14 +114,14 @@ class ScenarioRun:
             image = kernel.read()
         busybox = kernels.busybox()
         payload = busybox.read_bytes()
-        self.parts: list[Part] = []
+        self.devices: list[GuestDevice] = []
         try:
             for number, spec in enumerate(scenario.device, 1):
-                self.parts.append(part_of(spec, number, scenario, payload))
-            disk = self.own.disk(len(self.parts) + 1, scenario.realm.ipa_bits)
+                self.devices.append(device_of(spec, number, scenario, payload))
+            disk = self.own.disk(len(self.devices) + 1, scenario.realm.ipa_bits)
             if disk:
-                self.parts.append(disk)
-            self.system = GuestSystem(scenario, kernel, self.own, self.parts, disk, append)
+                self.devices.append(disk)
+            self.system = GuestSystem(scenario, kernel, self.own, self.devices, disk, append)
             archive = self.system.initramfs(busybox, self.system.steps(interactive))
             self.guest = GuestImage(image, archive, self.system.command_line())
         except BaseException:
@@ -132,18 +133,18 @@ class ScenarioRun:
             cpus=cpus,
             cpu=cpu,
             policy=scenario.vmm.policy(),
-            pci=tuple(part.pci for part in self.parts if part.pci),
-            emulated=tuple(part.emulated for part in self.parts if part.emulated),
+            pci=tuple(device.pci for device in self.devices if device.pci),
+            emulated=tuple(device.emulated for device in self.devices if device.emulated),
             host=dataclasses.replace(
                 scenario.host, disable_stream=self._named(scenario.host.disable_stream)
             ),
             told_ipa_bits=scenario.realm.told_ipa_bits,
-            watched=next((p.name for p in self.parts if p.spec.habit == "stale"), ""),
+            watched=next((d.name for d in self.devices if d.spec.habit == "stale"), ""),
         )
 
     def _named(self, device: str) -> str:
         """What does the kernel call the scenario's device?"""
-        return next((part.name for part in self.parts if part.spec.name == device), "")
+        return next((d.name for d in self.devices if d.spec.name == device), "")
 
     def __enter__(self) -> ScenarioRun:
         return self
@@ -153,8 +154,8 @@ class ScenarioRun:
 
     def close(self) -> None:
         """Give up what belongs to the outside ends."""
-        for part in self.parts:
-            part.close()
+        for device in self.devices:
+            device.close()
 
     def run(
         self,
@@ -179,8 +180,8 @@ class ScenarioRun:
         Raises:
             MissingToolError, RunError: QEMU is missing or could not be started.
         """
-        words = tuple(word for part in self.parts for word in part.options)
-        inherited = tuple(end.fileno() for part in self.parts for end in part.inherited)
+        words = tuple(word for device in self.devices for word in device.options)
+        inherited = tuple(end.fileno() for device in self.devices for end in device.inherited)
         with QemuMachine(
             self.shape,
             self.guest,
@@ -205,7 +206,7 @@ class ScenarioRun:
         steps = step_events(report)
         payload: list[Event] = []
         if not self.own.boots:
-            payload = [event for part in self.parts for event in part.payload(report)]
+            payload = [event for device in self.devices for event in device.payload(report)]
         text = run.console.decode("utf-8", "replace")
         last_words = next((plain(match[0]).strip() for match in DEATH.finditer(text)), "")
         complete = report.complete
@@ -234,11 +235,11 @@ class ScenarioRun:
         """What is wrong with the guest's attestation token? Empty: nothing, or none was wanted."""
         if not self.scenario.workload.attest:
             return ""
-        token = report.files.get("token")
-        if token is None:
+        signed = report.files.get("token")
+        if signed is None:
             return "the guest got no attestation token"
         realm = self.rmm.realm(self.rd)
-        wrong = attested.verify(token, self.rmm.attestor(), realm, self.system.challenge)
+        wrong = token.verify(signed, self.rmm.attestor(), realm, self.system.challenge)
         return wrong and f"the guest's attestation token is WRONG: {wrong}"
 
     def _platform(
@@ -257,7 +258,7 @@ class ScenarioRun:
         step = report.steps.get("run")
         if self.own.command and step is not None and step.status is not None:
             notes.append(f"the guest's command ended with exit status {step.status}")
-        devices = {part.name: part.facts() for part in self.parts}
+        devices = {device.name: device.facts() for device in self.devices}
         for name, facts in devices.items():
             if name in found.facts.devices:
                 facts.driver = found.facts.devices[name].driver
@@ -265,8 +266,8 @@ class ScenarioRun:
         told = {key: value for key, value in told.items() if not key.startswith("guest.")}
         told["cpu"] = cpu_model.words(self.shape.cpu, self.shape.ipa_bits)
         told["realm.ram_mib"] = str(self.shape.ram // MIB)
-        for part in self.parts:
-            told[f"device.{part.spec.name}"] = part.described
+        for device in self.devices:
+            told[f"device.{device.spec.name}"] = device.described
         return Platform(
             realm=True,
             ipa_bits=self.shape.ipa_bits,

@@ -1,0 +1,118 @@
+"""What is each device of a scenario on QEMU, and in which order are they used?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from topbit.errors import UsageError
+from topbit.machine.qemu.feasible import victim_of
+from topbit.machine.qemu.guest import edu
+from topbit.machine.qemu.guest.device import GuestDevice
+from topbit.machine.qemu.guest.disk import DISK_BYTES, DiskDevice, Medium
+from topbit.machine.qemu.guest.integrity import Disk
+from topbit.machine.qemu.guest.nic import Nic
+from topbit.machine.qemu.guest.steps import Step, read_random, reload_module
+from topbit.machine.qemu.host.virtio_mmio import EmulatedDevice
+from topbit.machine.qemu.process import pci
+from topbit.machine.qemu.process.pci import PciDevice, pci_name
+from topbit.scenario.scenario import RAM_BASE, DeviceSpec, Scenario, WorkloadSpec
+from topbit.store.modules import ModuleTree, kernel_name
+from topbit.vmm.virtio_rng import VirtioRng
+
+
+class RandomDevice(GuestDevice):
+    """A random number generator: the guest reads it. What comes cannot be compared."""
+
+    def __init__(
+        self, spec: DeviceSpec, device: PciDevice | EmulatedDevice, work: WorkloadSpec
+    ) -> None:
+        super().__init__(spec, device)
+        self.steps = [read_random(f"random-{spec.name}")]
+        self.steps += self.stress(work)
+        self.again = [read_random(f"random-again-{spec.name}")]
+
+
+class WildDevice(GuestDevice):
+    """QEMU's `edu`, told by the guest to read at an address beyond the IPA space."""
+
+    def __init__(self, spec: DeviceSpec, device: PciDevice, ipa_bits: int) -> None:
+        super().__init__(spec, device)
+        shared_bit = 1 << (ipa_bits - 1)
+        wild = 1 << ipa_bits | shared_bit | RAM_BASE
+        self.steps = [edu.wild_dma(device.name, shared_bit, wild)]
+
+
+class StaleDevice(GuestDevice):
+    """QEMU's `edu`, told by the guest to use another device's ring after its driver is gone."""
+
+    def __init__(self, spec: DeviceSpec, device: PciDevice, victim: str, ipa_bits: int) -> None:
+        super().__init__(spec, device)
+        self.steps = [edu.use_after_unbind(device.name, victim, 1 << (ipa_bits - 1))]
+
+
+def device_of(spec: DeviceSpec, number: int, scenario: Scenario, payload: bytes) -> GuestDevice:
+    """What is device `number` (from 1) of a scenario?
+
+    `payload`: the content of the guest's `workload.PAYLOAD`.
+    """
+    work = scenario.workload
+    bus = buses(scenario).get(spec.name, 0)
+    if spec.kind == "emulated" and spec.model == "virtio-rng":
+        return RandomDevice(spec, EmulatedDevice(number, VirtioRng()), work)
+    if spec.model in pci.WIRES:
+        return Nic(spec, number, work, payload, bus)
+    if spec.model in pci.DISKS and spec.habit == "good":
+        return DiskDevice(spec, number, Medium(Disk(number, DISK_BYTES)), work, bus)
+    if spec.habit == "wild":
+        device = PciDevice("edu", number, trusted=spec.trusted)
+        return WildDevice(spec, device, scenario.realm.ipa_bits)
+    device = PciDevice(spec.model, number, bus=bus, trusted=spec.trusted)
+    victim = victim_of(spec, scenario)
+    if spec.habit == "stale" and victim is not None:
+        name = pci_name(scenario.device.index(victim) + 1)
+        return StaleDevice(spec, device, name, scenario.realm.ipa_bits)
+    return (
+        RandomDevice(spec, device, work)
+        if spec.model == "virtio-rng"
+        else GuestDevice(spec, device)
+    )
+
+
+def buses(scenario: Scenario) -> dict[str, int]:
+    """On which bus is each device that stands behind a root port of its own, to be unplugged?
+
+    Raises:
+        UsageError: another device uses one of them by its place on the root bus.
+    """
+    if not scenario.workload.hotplug:
+        return {}
+    if any(spec.habit == "stale" for spec in scenario.device):
+        raise UsageError(
+            "a stale device watches one that stays in its slot",
+            where="workload.hotplug",
+            mend="set it to false",
+        )
+    used = (*pci.DISKS, *pci.WIRES, "virtio-rng")
+    plugged = (
+        spec.name
+        for spec in scenario.device
+        if spec.kind == "assigned" and spec.habit == "good" and spec.model in used
+    )
+    return {name: bus for bus, name in enumerate(plugged, 1)}
+
+
+def agenda(devices: Sequence[GuestDevice], work: WorkloadSpec, tree: ModuleTree) -> list[Step]:
+    """What does the guest do, in this order? Its devices' work, then what disturbs all of them.
+
+    Drivers that are part of the kernel are not reloaded.
+    """
+    steps = [step for device in devices for step in device.steps]
+    if work.reloads:
+        drivers = {kernel_name(device.drivers[-1]): None for device in devices if device.again}
+        limit = 20 + 4 * work.reloads
+        steps += [
+            reload_module(name, work.reloads, limit) for name in drivers if name in tree.files
+        ]
+    if work.reloads or work.unplug or work.hotplug or work.rebinds > 1:
+        steps += [step for device in devices for step in device.again]
+    return steps

@@ -1,0 +1,158 @@
+"""Is the data right, seen from outside the guest?
+
+The disk's content is made here and read back from the image after the run; what the guest sends
+is received here. What the guest itself says about its data is compared with that, never believed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import select
+import socket
+import threading
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from topbit.machine.qemu.guest.report import StepReport
+
+MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """Which content has a test disk? Random bytes that follow from the seed.
+
+    Attributes:
+        seed: gives every disk of a run its own content, so that mixed-up data shows.
+        size: bytes, a multiple of 1 MiB. The first half is read, the second half is written.
+    """
+
+    seed: int
+    size: int = 64 * MIB
+
+    def content(self, first: int, size: int) -> bytes:
+        """Which bytes are at `first`..`first + size` before the run? Both multiples of 1 MiB."""
+        blocks = range(first // MIB, (first + size) // MIB)
+        parts = [_block(self.seed, block) for block in blocks]
+        if parts and first == 0:
+            # No partition table by chance: the kernel would scan it.
+            parts[0] = parts[0][:510] + b"\0\0" + parts[0][512:]
+        return b"".join(parts)
+
+    def write(self, path: Path) -> None:
+        """Make the image file: the first half with content, the second one empty (sparse)."""
+        with path.open("wb") as image:
+            image.write(self.content(0, self.size // 2))
+            image.truncate(self.size)
+
+    def check_copy(self, path: Path, first: int, second: int, size: int) -> str:
+        """Did the guest write at `second` what was at `first`, and nothing else?
+
+        Returns:
+            What is wrong, with the first wrong byte's offset; empty if nothing is.
+        """
+        with path.open("rb") as image:
+            if difference := _first_difference(image.read(self.size // 2), self._first_half()):
+                return f"read-only half changed at byte 0x{difference - 1:x}"
+            image.seek(second)
+            if difference := _first_difference(image.read(size), self.content(first, size)):
+                return f"wrong data written at byte 0x{second + difference - 1:x}"
+        return ""
+
+    def check_hashes(self, step: StepReport, parts: dict[str, tuple[int, int]]) -> str:
+        """Did the guest read what is on the disk? Compares the ``md5 KEY HASH`` lines of its log.
+
+        Args:
+            parts: by key, (offset, bytes) of what was read.
+
+        Returns:
+            What is wrong; empty if nothing is.
+        """
+        said = {
+            words[1]: words[2]
+            for words in map(str.split, step.log.splitlines())
+            if len(words) >= 3 and words[0] == "md5"
+        }
+        for key, (first, size) in parts.items():
+            whole = self.content(first, -(-size // MIB) * MIB)[:size]
+            if key not in said:
+                return f"read {key}: the guest did not come to its end"
+            if said[key] != hashlib.md5(whole, usedforsecurity=False).hexdigest():
+                return f"read {key}: the guest got wrong data"
+        return ""
+
+    def _first_half(self) -> bytes:
+        return self.content(0, self.size // 2)
+
+
+class EchoPeer:
+    """What did the guest send? The other end of its wire: sends every byte back.
+
+    - Made with the connected stream socket that QEMU's ``guestfwd`` chardev writes to.
+    - Serves in a thread of its own until the other end closes or `close()` is called. It always
+      takes what comes, since QEMU's main loop waits for that; what is to go back waits in memory.
+    - `received` and `digest()` tell afterwards.
+
+    Args:
+        connection: the socket.
+        most: bytes that are sent back; a guest that sends more gets no more.
+    """
+
+    def __init__(self, connection: socket.socket, most: int = 64 * MIB) -> None:
+        self.received = 0
+        self._most = most
+        self._hash = hashlib.sha256()
+        self._connection = connection
+        self._thread = threading.Thread(target=self._serve, name="echo peer", daemon=True)
+        self._thread.start()
+
+    def digest(self) -> str:
+        """Which SHA-256 has everything that came?"""
+        return self._hash.hexdigest()
+
+    def close(self) -> None:
+        """End the connection and the thread."""
+        with contextlib.suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self._connection.close()
+
+    def _serve(self) -> None:
+        waiting = bytearray()
+        try:
+            while True:
+                readable, writable, _ = select.select(
+                    [self._connection], [self._connection] if waiting else [], []
+                )
+                if readable:
+                    data = self._connection.recv(1 << 16)
+                    if not data:
+                        return
+                    waiting += data[: max(0, self._most - self.received)]
+                    self.received += len(data)
+                    self._hash.update(data)
+                if writable:
+                    with contextlib.suppress(BlockingIOError):
+                        sent = self._connection.send(waiting[: 1 << 16], socket.MSG_DONTWAIT)
+                        del waiting[:sent]
+        except OSError:
+            return
+
+
+@lru_cache(maxsize=32)  # a run asks for most of them before it and after it
+def _block(seed: int, number: int) -> bytes:
+    return np.random.PCG64((seed, number)).random_raw(MIB // 8).tobytes()
+
+
+def _first_difference(actual: bytes, expected: bytes) -> int:
+    """Where do they differ first, counted from 1? 0 if they do not."""
+    if actual == expected:
+        return 0
+    if len(actual) != len(expected):
+        return min(len(actual), len(expected)) + 1
+    differing = np.frombuffer(actual, np.uint8) != np.frombuffer(expected, np.uint8)
+    return int(np.argmax(differing)) + 1

@@ -1,0 +1,165 @@
+"""Which system of the user's own boots in the Realm: an initramfs, a root file system?
+
+With an initramfs, its /init is all that runs. A root file system is a disk behind virtio-blk;
+topbit's initramfs loads the drivers, mounts it and hands over to its init, or runs one command in
+it. Such a guest reports nothing to topbit: its console is the result.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from topbit.errors import InputError, UsageError
+from topbit.machine.qemu.guest import initramfs, steps
+from topbit.machine.qemu.guest.device import GuestDevice
+from topbit.machine.qemu.guest.init import PARAMETERS
+from topbit.machine.qemu.guest.steps import Step
+from topbit.machine.qemu.host.shape import SMMU_BITS
+from topbit.machine.qemu.process.pci import SLOTS, PciDevice
+from topbit.scenario.scenario import DeviceSpec
+from topbit.store.modules import ModuleTree
+
+# Linux lib/decompress.c:compressed_formats, and init/initramfs.c for the archive itself.
+INITRAMFS_MAGICS = (
+    b"070701", b"070702", b"\x1f\x8b", b"\x1f\x9e", b"BZh", b"\x5d\0\0", b"\xfd7zXZ\0",
+    b"\x89LZO", b"\x02\x21\x4c\x18", b"\x28\xb5\x2f\xfd",
+)  # fmt: skip
+QCOW2_MAGIC = b"QFI\xfb"
+FILE_SYSTEMS = ("ext4", "squashfs")  # loaded where they are modules
+
+MOUNT_ROOT = """
+mount_root() {{
+    disk_below /sys/bus/pci/devices/{pci}; awaited $d
+    [ -e ${{d}}1 ] && d=${{d}}1
+    read -r words </proc/cmdline
+    for word in $words; do
+        case $word in root=*) d=${{word#root=}} ;; esac
+    done
+    mkdir -p /root
+    for way in rw ro; do
+        mount -o $way "$d" /root && return
+    done
+    echo "no file system that this kernel knows on $d"
+    exit 1
+}}
+"""
+INIT = """#!/bin/sh
+export PATH=/bin:/sbin
+/bin/busybox mount -t proc proc /proc
+/bin/busybox mount -t sysfs sys /sys
+/bin/busybox mount -t devtmpfs dev /dev
+/bin/busybox --install -s /bin
+exec </dev/console >/dev/console 2>&1
+{helpers}
+while read -r module; do
+    parameters_of "$module"
+    insmod "/topbit/modules/$module.ko" $parameters
+done </topbit/modules/order
+mount_root
+program=/sbin/init
+for word in $words; do
+    case $word in init=*) program=${{word#init=}} ;; esac
+done
+for folder in proc sys dev; do
+    mount --move /$folder /root/$folder || umount -l /$folder
+done
+exec switch_root /root "$program"
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnSystem:
+    """What does the user bring along?
+
+    Attributes:
+        initrd: an initramfs, compressed or not.
+        rootfs: a disk image, raw or qcow2.
+        written: what the guest changes on it is kept.
+        command: the command that is to run in the guest; empty for none.
+
+    Raises:
+        UsageError: they do not go together.
+        InputError: a file cannot be read or is of another kind.
+    """
+
+    initrd: Path | None = None
+    rootfs: Path | None = None
+    written: bool = False
+    command: str = ""
+
+    def __post_init__(self) -> None:
+        if self.initrd and self.command:
+            raise UsageError(
+                "the init of --initrd is your own: it does not run a command for topbit",
+                where="--run",
+                mend="let its /init run the command, or give a root file system with --rootfs",
+            )
+        if self.written and self.rootfs is None:
+            raise UsageError("says what becomes of a disk", where="--rootfs-write", mend="--rootfs")
+        if self.initrd and not _start(self.initrd, "--initrd").startswith(INITRAMFS_MAGICS):
+            raise InputError(
+                "is no initramfs: neither a cpio archive (newc) nor a compressed one",
+                where=str(self.initrd),
+                mend="find . | cpio -o -H newc | gzip >initrd.gz",
+            )
+        if self.rootfs:
+            _start(self.rootfs, "--rootfs")
+
+    @property
+    def boots(self) -> bool:
+        """Does the user's own init run, and not topbit's with its workload?"""
+        return bool(self.initrd or (self.rootfs and not self.command))
+
+    def disk(self, slot: int, ipa_bits: int) -> GuestDevice | None:
+        """Which device holds the root file system, at this slot of the root bus?
+
+        Raises:
+            UsageError: there is no room for it.
+        """
+        if self.rootfs is None:
+            return None
+        if slot > SLOTS or ipa_bits > SMMU_BITS:
+            raise UsageError(
+                f"it is a disk behind the SMMU, which takes {SMMU_BITS} bits and {SLOTS} devices",
+                where="--rootfs",
+                mend="give fewer devices or IPA bits, or put the files into an --initrd",
+            )
+        kind = "qcow2" if _start(self.rootfs, "--rootfs").startswith(QCOW2_MAGIC) else "raw"
+        device = PciDevice(
+            "virtio-blk", slot, image=self.rootfs, kind=kind, snapshot=not self.written
+        )
+        return GuestDevice(DeviceSpec("rootfs", model="virtio-blk"), device)
+
+    def archive(self, busybox: Path, tree: ModuleTree, drivers: list[str], pci: str) -> bytes:
+        """Which initramfs boots the user's system? `pci`: the root file system's disk."""
+        if self.initrd:
+            return self.initrd.read_bytes()
+        helpers = steps.SHELL_HELPERS + PARAMETERS + MOUNT_ROOT.format(pci=pci)
+        modules = tree.closure([*drivers, *file_systems(tree)])
+        return initramfs.build(busybox, modules, INIT.format(helpers=helpers))
+
+    def command_step(self, pci: str) -> Step:
+        """How is the command run in the root file system?"""
+        prepare = f"""{steps.SHELL_HELPERS}{MOUNT_ROOT.format(pci=pci)}
+mount_root
+for folder in proc sys dev tmp; do mount --bind /$folder /root/$folder; done
+"""
+        return steps.run_command(self.command, prepare=prepare, within="chroot /root")
+
+
+def file_systems(tree: ModuleTree) -> list[str]:
+    """Which file systems can be on a disk that this kernel mounts?"""
+    return [name for name in FILE_SYSTEMS if tree.has(name)]
+
+
+def _start(path: Path, option: str) -> bytes:
+    """What are the file's first bytes?"""
+    try:
+        with path.open("rb") as file:
+            start = file.read(16)
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}", where=f"{option} {path}") from error
+    if not start:
+        raise InputError("is empty", where=f"{option} {path}")
+    return start

@@ -1,0 +1,145 @@
+"""Which initramfs and which command line boot in the guest, for one scenario?"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+
+from topbit.errors import InputError, UsageError
+from topbit.machine.qemu.guest import initramfs, token
+from topbit.machine.qemu.guest.device import GuestDevice
+from topbit.machine.qemu.guest.devices import agenda
+from topbit.machine.qemu.guest.init import INIT, plan_files
+from topbit.machine.qemu.guest.own_system import OwnSystem, file_systems
+from topbit.machine.qemu.guest.steps import (
+    ATTEST_DRIVERS,
+    Step,
+    attest,
+    command_line,
+    run_command,
+    shell,
+)
+from topbit.machine.qemu.host import injection_port
+from topbit.scenario.scenario import MIB, GuestSpec, Scenario
+from topbit.store import kernels
+from topbit.store.kernels import Kernel
+from topbit.store.modules import kernel_name
+
+SLOT = 2048  # bytes: IO_TLB_SIZE
+# NVMe with SGLs corrupts bounced reads from f0887e2a52d4 (6.18) to a54afbc8a213 (6.19).
+SGL_BROKEN, SGL_FIXED = (6, 18), (6, 19)
+
+
+class GuestSystem:
+    """What is put together for the guest?
+
+    Attributes:
+        challenge: what the guest asks for its attestation token with.
+        notes: what a reader of the report must know of it.
+
+    Args:
+        scenario, kernel: what runs.
+        own: what the user brings along.
+        devices: the devices; `disk` is the one with the user's root file system, if any.
+        append: further words of the kernel's command line.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        kernel: Kernel,
+        own: OwnSystem,
+        devices: list[GuestDevice],
+        disk: GuestDevice | None,
+        append: str,
+    ) -> None:
+        self.scenario = scenario
+        self.kernel = kernel
+        self.own = own
+        self.devices = devices
+        self.disk = disk
+        self.append = append
+        self.challenge = os.urandom(64)
+        self.notes: list[str] = []
+        self._tree = kernel.tree()
+
+    def steps(self, interactive: bool) -> list[Step]:
+        """What does topbit's init do in the guest?"""
+        scenario = self.scenario
+        work = scenario.workload
+        if self.own.boots:
+            if scenario.host.strikes or work.attest:
+                raise UsageError(
+                    "only topbit's own init in the guest does its part of that",
+                    where="workload.attest" if work.attest else "host",
+                    mend="leave --initrd and --rootfs away",
+                )
+            return []
+        steps = agenda(self.devices, work, self._tree)
+        if work.reloads:
+            self._say_what_is_not_reloaded()
+        if scenario.host.strikes:
+            strike = injection_port.script(1 << (scenario.realm.ipa_bits - 1))
+            first, *others = steps or [Step("strike", "")]
+            steps = [dataclasses.replace(first, script=strike + first.script), *others]
+        if work.attest:
+            token.require()
+            steps.append(attest(self.challenge))
+        if self.own.command:
+            steps.append(
+                self.own.command_step(self.disk.name)
+                if self.disk
+                else run_command(self.own.command)
+            )
+        if interactive:
+            steps.append(shell())
+        return steps
+
+    def _say_what_is_not_reloaded(self) -> None:
+        files = self._tree.files
+        drivers = {kernel_name(device.drivers[-1]) for device in self.devices if device.again}
+        for name in sorted(drivers - files.keys()):
+            self.notes.append(f"workload.reloads leaves {name} out: it is part of this kernel")
+
+    def initramfs(self, busybox: Path, steps: list[Step]) -> bytes:
+        """Which archive does the kernel unpack?"""
+        own, disk = self.own, self.disk.name if self.disk else ""
+        tree = self._tree
+        drivers = [name for device in self.devices for name in device.drivers]
+        if self.scenario.workload.attest:
+            drivers += ATTEST_DRIVERS
+        missing = [name for name in drivers if not tree.has(name)]
+        if missing and not own.initrd:
+            raise InputError(
+                f"Linux {self.kernel.release} has no driver {missing[0]}",
+                where=str(self.kernel.modules or self.kernel.image),
+                mend="--modules DIR names the modules of one's own kernel; Debian's full kernel "
+                "(--flavour full) has more drivers than its cloud kernel",
+            )
+        if own.boots:
+            return own.archive(busybox, tree, drivers, disk)
+        if disk:
+            drivers += file_systems(tree)
+        return initramfs.build(busybox, tree.closure(drivers), INIT, plan_files(steps))
+
+    def command_line(self) -> str:
+        """Which command line does the kernel get?"""
+        words = []
+        scenario = self.scenario
+        if scenario.guest.swiotlb_mib != GuestSpec().swiotlb_mib:
+            words.append(f"swiotlb={scenario.guest.swiotlb_mib * MIB // SLOT}")
+        if scenario.host.destroy_page == "shared":
+            words.append("oops=panic")  # else an oops under a spinlock leaves the vCPU spinning
+        nvme = any(device.pci and device.pci.model == "nvme" for device in self.devices)
+        broken = SGL_BROKEN <= kernels.version_of(self.kernel.release) < SGL_FIXED
+        if nvme and broken and "nvme.sgl_threshold=" not in self.append:
+            words.append("nvme.sgl_threshold=0")
+            self.notes.append(
+                "NVMe runs without SGLs (nvme.sgl_threshold=0): before commit a54afbc8a213 the "
+                "driver leaves bounced reads unmapped; --append nvme.sgl_threshold=32768 shows it"
+            )
+        words += self.append.split()
+        if self.own.boots:
+            return command_line(trace=(), extra=words)
+        return command_line(extra=words)

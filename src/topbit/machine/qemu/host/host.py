@@ -1,0 +1,313 @@
+"""Which host runs the Realm: its RMM, its VMM and its SMMU, all on QEMU's memory.
+
+The same `rmm/`, `vmm/` and page-table code as on the model machine; only the SMMU is QEMU's, and
+reads the tables that this code writes. Nearly all of it is made before QEMU runs, whose vCPU would
+only wait for it; it is completed at the first trap, when QEMU's own device tree stands in memory.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import numpy as np
+
+from topbit.arch.stage2 import LAST_LEVEL
+from topbit.events import Emit, Event
+from topbit.machine.qemu.el2.mailbox import TLBI_ALL, Mailbox
+from topbit.machine.qemu.el2.vcpus import RealmCpus
+from topbit.machine.qemu.host import image_load, injection_port, realm_streams
+from topbit.machine.qemu.host.devicetree import realm_tree
+from topbit.machine.qemu.host.injection_port import Knock
+from topbit.machine.qemu.host.its import ItsFrame, RedistributorFrame
+from topbit.machine.qemu.host.memory_map import (
+    DEVICE_MEMORY,
+    GICR,
+    GICR_BYTES,
+    ITS,
+    ITS_DOORBELL,
+    MIB,
+    Layout,
+)
+from topbit.machine.qemu.host.realm_streams import FirstCpu, RealmStreams
+from topbit.machine.qemu.host.shape import SMMU_BITS, GuestImage, RealmShape, tables_bytes
+from topbit.machine.qemu.host.smmu_events import SmmuEvents
+from topbit.machine.qemu.host.smmu_port import QemuSmmuPort
+from topbit.machine.qemu.host.uart_irq import Line
+from topbit.machine.qemu.host.virtio_mmio import EmulatedDevice, Wire
+from topbit.machine.qemu.process.pci import PciDevice
+from topbit.machine.qemu.process.process import DOORBELL_UART, RAM_BASE
+from topbit.memory import PhysicalMemory
+from topbit.rmm import Granules, Rmm
+from topbit.smmu.io_pgtable import PageRange, Stage2Table
+from topbit.vmm import rmi_da
+from topbit.vmm.arm_smmu_v3 import ArmSmmuV3
+from topbit.vmm.convert import runs
+from topbit.vmm.dma import EmulatedDma
+from topbit.vmm.hostile import HostileHost
+from topbit.vmm.policy import SmmuMap
+from topbit.vmm.rme_ranges import RangeRealmHost
+from topbit.vmm.slots import PAGE, MemorySlot, PagePool
+from topbit.vmm.vfio import VfioContainer
+from topbit.vmm.virtio_mmio import VirtioMmio
+from topbit.vmm.virtio_net import VirtioNet
+from topbit.vmm.vmm import Vmm
+
+TREE_ROOM = 1 * MIB
+VECTORS = 0x1_0000  # Linux's exception entry code begins behind its first 64 KiB
+
+
+class QemuHost:
+    """The host of one Realm on QEMU's memory.
+
+    - `__init__`: memory, RMM, SMMU tables, and a Realm that is NEW with kernel and initramfs in
+      it.
+    - `furnish`: what else is known before QEMU runs; done while it starts.
+    - `cpus` takes the traps; at the first one the device tree is added, the Realm activated.
+    - `wires`: by file descriptor, what is to be done when it becomes readable.
+
+    Args:
+        shape: the Realm.
+        layout: where everything stands.
+        memory: QEMU's memory.
+        guest: what boots.
+        emit: takes the events of RMM, VMM and SMMU tables.
+    """
+
+    def __init__(
+        self,
+        shape: RealmShape,
+        layout: Layout,
+        memory: PhysicalMemory,
+        guest: GuestImage,
+        emit: Emit,
+    ) -> None:
+        self.shape = shape
+        self.layout = layout
+        self.memory = memory
+        self.guest = guest
+        self.emit = emit
+        self.granules = Granules(memory)
+        self.granules.carve_out(layout.program, layout.pool_start - layout.program)
+        self.slot = MemorySlot(layout.ipa, layout.guest_ram, layout.shared, layout.private)
+        tables = PageRange(memory, layout.pool_start, tables_bytes(shape))
+        bits = min(shape.ipa_bits, SMMU_BITS)
+        self.port = QemuSmmuPort(memory, self._mailbox)
+        self.smmu = ArmSmmuV3(
+            self.port,
+            memory,
+            tables,
+            16 if any(device.bus for device in shape.pci) else 8,
+            shape.host.event_queue.bit_length() - 1,
+        )
+        self.rmm = Rmm(
+            memory,
+            self.granules,
+            abi="2.0",
+            emit=emit,
+            smmu=RealmStreams(self.smmu, memory, tables, shape.policy.msi_doorbell),
+            told_ipa_bits=shape.told_ipa_bits,
+        )
+        # One root table, where Linux would concatenate several: QEMU's SMMU takes those for one
+        # (docs/qemu-deviations.md, Q7).
+        self.table = Stage2Table(memory, tables, bits, output_bits=SMMU_BITS)
+        shared_bit = 1 << (shape.ipa_bits - 1)
+        behind = shape.policy
+        if not shape.smmu:  # nothing is assigned, so nothing is mapped for devices
+            behind = dataclasses.replace(behind, smmu_map=SmmuMap.NONE)
+        self.vfio = VfioContainer(self.smmu, self.table, shared_bit, behind, emit)
+        pages = PagePool(layout.pool_start + tables_bytes(shape), layout.end)
+        self.vmm = Vmm(
+            self.rmm, memory, pages, [self.slot], self.vfio, shape.ipa_bits, shape.policy, emit,
+            RangeRealmHost,
+        )  # fmt: skip
+        assert isinstance(self.vmm.realm, RangeRealmHost)
+        self.realm = self.vmm.realm
+        self.cpus = RealmCpus(self.rmm, self.vmm, [], layout.program, self._at_el2, self._started)
+        self._plan = image_load.plan(
+            self.slot, guest.kernel.text_offset, guest.kernel.image_size, len(guest.initrd)
+        )
+        self.its = ItsFrame(memory, self.slot, tables, self._mailbox)
+        self.vmm.mmio[ITS] = self.its
+        for index in range(shape.cpus):
+            frame = RedistributorFrame(index, self.slot, tables, self._mailbox)
+            self.vmm.mmio[GICR + index * GICR_BYTES] = frame
+        self.hostile = HostileHost(self.vmm, emit)
+        watched = next(((d.name, d.sid) for d in shape.pci if d.name == shape.watched), None)
+        if shape.host.strikes or watched:
+            self.vmm.mmio[injection_port.ADDRESS] = Knock(
+                self._strike, memory, self.slot, shared_bit, watched, emit
+            )
+        self._vdevs: dict[int, rmi_da.Assigned] = {}
+        self._accepted = False
+        names = {device.sid: device.name for device in shape.pci}
+        self._events = SmmuEvents(self.port, self.smmu, names, shape.host.reads_events, emit)
+        self.line = Line(self.cpus.at_resume, self._mailbox)
+        self.wires: dict[int, Wire] = {}
+        self._create()
+
+    @property
+    def shared_bit(self) -> int:
+        """What is 1 << (ipa_bits - 1)?"""
+        return self.vmm.shared_bit
+
+    def _mailbox(self) -> Mailbox | None:
+        return self.cpus.current
+
+    def _create(self) -> None:
+        """Make the Realm and put its measured content into it."""
+        self.realm.activate_rmm()
+        self.realm.create()
+        self.realm.init_ripas(self.slot.ipa, self.slot.end)
+        plan, guest = self._plan, self.guest
+        self._load(plan.kernel, guest.kernel.data)
+        self._load(plan.initrd[0], guest.initrd)
+
+    def furnish(self) -> None:
+        """Give the Realm the rest of its RAM, device registers and devices."""
+        its = ITS | self.shared_bit
+        self.realm.map_unprotected_blocks(
+            its, its + PAGE, self.its.page, LAST_LEVEL, DEVICE_MEMORY, writable=False
+        )
+        for window in self.layout.windows():
+            base = window.pa | self.shared_bit
+            self.realm.map_unprotected_blocks(
+                base, base + window.size, window.pa, window.level, DEVICE_MEMORY
+            )
+        missing = ~self.slot.populated
+        missing[self.slot.pages(self._plan.tree, self._plan.tree + TREE_ROOM)] = False
+        self._populate(missing)
+        for device in self.shape.emulated:
+            self._attach(device)
+        self._assign(self.shape.pci)
+
+    def _attach(self, device: EmulatedDevice) -> None:
+        """Put a device of the VMM on its bus; its page of registers is mapped read-only."""
+        page = self.realm.pages.page()
+        self.memory.fill(page, PAGE)
+        base = device.address | self.shared_bit
+        self.realm.map_unprotected_blocks(
+            base, base + PAGE, page, LAST_LEVEL, DEVICE_MEMORY, writable=False
+        )
+        dma = EmulatedDma(
+            device.name,
+            self.memory,
+            [self.slot],
+            self.shared_bit,
+            self.shape.policy,
+            self.granules.check,
+            self.emit,
+        )
+        registers = VirtioMmio(
+            device.backend, dma, self._interrupt(device), self.memory.view(page, PAGE)
+        )
+        self.vmm.mmio[device.address] = registers
+        if isinstance(device.backend, VirtioNet):
+            self.wires[device.backend.wire.fileno()] = Wire(device.backend, registers)
+
+    def _interrupt(self, device: EmulatedDevice) -> Callable[[bool], None]:
+        """What does a device call with the level of its interrupt?"""
+        if device.wired:
+            return self.line.of(device.index)
+
+        def edge(level: bool) -> None:
+            if level:
+                self.cpus.at_resume.append(device.edge())
+
+        return edge
+
+    def _load(self, ipa: int, data: bytes) -> None:
+        """Put an image into the Realm, with one event instead of one for each page."""
+        self.rmm.listening = False
+        image_load.load(self.realm, self.slot, ipa, data)
+        self.rmm.listening = True
+        pa = self.slot.to_private_pa(ipa)
+        self.emit(
+            Event("rmm", "rtt_map", address=ipa, phys=ipa, pa=pa, size=len(data), attrs="protected")
+        )
+
+    def _populate(self, missing: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> None:
+        for base, top in runs(missing, self.slot.ipa):
+            self.realm.populate_range(base, top, self.slot.to_private_pa(base))
+        self.slot.populated |= missing
+
+    def _assign(self, devices: Sequence[PciDevice]) -> None:
+        """Put each device's stream behind its table, and let it reach the MSI doorbell."""
+        if not self.shape.smmu:
+            return
+        self.smmu.enable()
+        self.vfio.map_doorbell(ITS_DOORBELL)
+        for device in devices:
+            if device.port_sid is not None:
+                self.vfio.attach(device.port_sid)
+            if device.trusted:
+                self._vdevs[device.sid] = rmi_da.assign(self.realm, device.sid)
+            else:
+                self.vfio.attach(device.sid)
+
+    def _started(self, rec: int) -> None:
+        """Accept trusted devices before the kernel starts, on the first vCPU."""
+        if self._accepted:
+            return
+        self._accepted = True
+        cpu = FirstCpu(self.rmm, rec, self.memory, self.slot)
+        for sid in self._vdevs:
+            realm_streams.accept(cpu, sid, self.slot.ipa)  # RAM below the kernel is free
+
+    def _strike(self) -> None:
+        """Do to the guest what this host does in the middle of the guest's work."""
+        spec = self.shape.host
+        if spec.destroy_page == "private":
+            self.hostile.destroy_private(self._plan.kernel + VECTORS)
+        elif spec.destroy_page == "shared":
+            self.hostile.destroy_shared(self.vmm.converter.latest)
+        for device in self.shape.pci:
+            if device.name == spec.disable_stream:
+                self.hostile.disable_stream(device.name, device.sid, partial(self._disable, device))
+        self.cpus.at_resume.append(TLBI_ALL)
+
+    def _disable(self, device: PciDevice) -> None:
+        if device.trusted:
+            rmi_da.unlock(self.realm, self._vdevs[device.sid])
+        else:
+            self.smmu.detach(device.sid)
+
+    def _at_el2(self) -> None:
+        """Do at a trap what needs a vCPU at EL2 or QEMU's device tree."""
+        if not self.cpus.recs:
+            self._finish()
+        self.port.flush()
+        self._events.at_el2()
+
+    def collect(self) -> None:
+        """Emit what the SMMU recorded since the last time."""
+        if self.shape.smmu:
+            self._events.collect()
+
+    @property
+    def perhaps_lost(self) -> bool:
+        """May the SMMU have lost records of events, unknown to anybody?"""
+        return self._events.perhaps_lost
+
+    def _finish(self) -> None:
+        """Add the device tree and the vCPUs, and let the Realm run."""
+        dump = self.memory.read(RAM_BASE, int.from_bytes(self.memory.read(RAM_BASE + 4, 4), "big"))
+        tree = realm_tree(
+            dump,
+            memory=[(self.slot.ipa, self.slot.size)],
+            command_line=self.guest.command_line,
+            initrd=self._plan.initrd if self.guest.initrd else None,
+            virtio_mmio=[device.described() for device in self.shape.emulated],
+            hidden=[DOORBELL_UART],
+        )
+        self._load(self._plan.tree, tree)
+        self._populate(~self.slot.populated)
+        for index in range(self.shape.cpus):
+            mpidr = index & 15 | index >> 4 << 8
+            rec = self.realm.rec_create(
+                mpidr, self._plan.kernel, [self._plan.tree], runnable=index == 0
+            )
+            self.cpus.recs.append(rec)
+        self.realm.activate()
+        self.its.start()

@@ -1,0 +1,216 @@
+"""How does a QEMU process live and die with this one?
+
+Its RAM is an anonymous file that both map, and its channels are socket pairs that it inherits:
+nothing has a name in any file system, so nothing is left behind however either process ends.
+The kernel kills QEMU when the thread that started it ends (PR_SET_PDEATHSIG); a pidfd tells this
+process when QEMU has ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import functools
+import importlib.util
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from topbit.errors import MissingToolError, RunError
+from topbit.machine.qemu.process.ram import HUGE_PAGE, AnonymousRam
+from topbit.store.tools import OLDEST_QEMU
+
+if TYPE_CHECKING:
+    from topbit.machine.qemu.process.qmp import Monitor
+
+RAM_BASE = 0x4000_0000
+CONSOLE_UART = 0x0900_0000
+DOORBELL_UART = 0x0904_0000
+SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
+CONSOLE_ROOM = 4 << 20  # bytes of socket buffer, most of it overhead of writes of one byte
+
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """Which `virt` machine is it?
+
+    Attributes:
+        ram: bytes of physical memory from `RAM_BASE`.
+        start: physical address at which the first vCPU starts, at EL2.
+        cpu: QEMU's name of the CPU model, with its options.
+        cpus: number of vCPUs.
+        smmu: every PCI device stands behind an SMMUv3.
+    """
+
+    ram: int
+    start: int
+    cpu: str
+    cpus: int = 1
+    smmu: bool = True
+
+    def arguments(self) -> list[str]:
+        """Which options of QEMU describe it?"""
+        iommu = ",iommu=smmuv3" if self.smmu else ""
+        return [
+            "-machine", f"virt,virtualization=on,gic-version=3{iommu},memory-backend=ram",
+            "-cpu", self.cpu,
+            "-smp", str(self.cpus),
+            "-m", f"{self.ram >> 20}M",
+            "-device", f"loader,addr=0x{self.start:x},cpu-num=0",
+        ]  # fmt: skip
+
+
+class QemuProcess:
+    """Is QEMU running, and what does it say?
+
+    - `__init__` starts it: the first vCPU runs at once.
+    - `doorbell` and `console` are this end of the two UARTs; `monitor` is QMP.
+    - `pidfd` becomes readable when it has ended; `stop` ends it, kindly first.
+
+    `devices` are further options; `inherited` the descriptors that they name.
+
+    It must be started by a thread that lives as long as the run: QEMU is killed when it ends.
+
+    Raises:
+        MissingToolError: `program` cannot be started, or the package `qemu.qmp` is missing.
+    """
+
+    def __init__(
+        self,
+        program: Path,
+        platform: Platform,
+        ram: AnonymousRam,
+        devices: Sequence[str] = (),
+        inherited: Sequence[int] = (),
+    ) -> None:
+        try:
+            found = importlib.util.find_spec("qemu.qmp")
+        except ModuleNotFoundError:
+            found = None
+        if found is None:
+            raise MissingToolError(
+                "the Python package qemu.qmp is missing", mend="pip install 'topbit[qemu]'"
+            )
+        self.console, console = socket.socketpair()
+        console.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, CONSOLE_ROOM)
+        self.doorbell, doorbell = socket.socketpair()
+        self._channel, monitor = socket.socketpair()
+        self._said = os.memfd_create("topbit-qemu-stderr")
+        ends = [end.fileno() for end in (console, doorbell, monitor)]
+        command = [
+            str(program), *platform.arguments(), "-nodefaults", "-no-user-config", "-no-reboot",
+            "-display", "none", "-sandbox", SANDBOX,
+            "-object", f"memory-backend-file,id=ram,mem-path=/proc/self/fd/{ram.fd},"
+                       f"share=on,align={HUGE_PAGE},size={platform.ram}",
+            *_socket("console", console), "-serial", "chardev:console",
+            *_socket("doorbell", doorbell), "-serial", "chardev:doorbell",
+            *_socket("monitor", monitor), "-mon", "chardev=monitor,mode=control",
+            *devices,
+        ]  # fmt: skip
+        try:
+            self.process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=self._said,
+                stderr=self._said,
+                pass_fds=[*ends, ram.fd, *inherited],
+                start_new_session=True,  # Ctrl-C is for this process, which then ends QEMU
+                preexec_fn=_die_with_parent(),
+            )
+        except OSError as error:
+            for end in (self.console, self.doorbell, self._channel):
+                end.close()
+            raise MissingToolError(
+                f"{program} cannot be started: {error.strerror}",
+                mend="topbit tool fetch qemu",
+            ) from error
+        finally:
+            for end in (console, doorbell, monitor):
+                end.close()
+        self.pidfd = os.pidfd_open(self.process.pid)
+
+    @functools.cached_property
+    def monitor(self) -> Monitor:
+        """How is QEMU asked and told things? Made when first needed: QMP's package loads slowly."""
+        from topbit.machine.qemu.process.qmp import Monitor
+
+        return Monitor(self._channel)
+
+    @property
+    def running(self) -> bool:
+        """Is the process still there?"""
+        return self.process.poll() is None
+
+    def complaint(self) -> str:
+        """What did QEMU say before it ended? (its messages' last lines, and how it ended)"""
+        size = os.fstat(self._said).st_size
+        said = os.pread(self._said, 4096, max(0, size - 4096)).decode(errors="replace").strip()
+        code = self.process.poll()
+        if code is None:
+            return said
+        how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
+        return f"{said} ({how})" if said else how
+
+    def require_version(self, timeout: float = 10) -> None:
+        """Refuse a QEMU that is too old.
+
+        Raises:
+            MissingToolError: it is older than `OLDEST_QEMU`.
+            RunError: it does not answer, or has ended.
+        """
+        try:
+            version = self.monitor.version(timeout)
+        except RunError as error:
+            if not self.running:
+                raise RunError(f"QEMU ended at once: {self.complaint()}") from error
+            raise
+        if version < OLDEST_QEMU:
+            raise MissingToolError(
+                f"QEMU {'.'.join(map(str, version))} has no second UART on its virt machine",
+                mend=f"QEMU {OLDEST_QEMU[0]}.{OLDEST_QEMU[1]} or newer is needed: "
+                "topbit tool fetch qemu",
+            )
+
+    def stop(self, patience: float = 2.0) -> None:
+        """End the process: ask it to quit (its disks are flushed), then kill it."""
+        if self.running:
+            with contextlib.suppress(Exception):  # it may end before it answers
+                self.monitor.execute("quit")
+            try:
+                self.process.wait(patience)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+        self.process.wait()
+        self.monitor.close()
+
+    def close(self) -> None:
+        """End the process and release everything that belonged to it."""
+        self.stop()
+        for end in (self.console, self.doorbell, self._channel):
+            end.close()
+        os.close(self.pidfd)
+        os.close(self._said)
+
+
+def _socket(name: str, end: socket.socket) -> list[str]:
+    return ["-chardev", f"socket,id={name},fd={end.fileno()}"]
+
+
+def _die_with_parent() -> Callable[[], None]:
+    """What must the child do between fork and exec? Ask to be killed when its parent ends."""
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    parent = os.getpid()
+
+    def ask() -> None:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it has ended already
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return ask

@@ -1,0 +1,48 @@
+"""What is missing of a guest's trace is said."""
+
+from __future__ import annotations
+
+import struct
+
+from topbit.machine.qemu.guest.evidence import read_evidence
+from topbit.machine.qemu.guest.report import GuestReport
+
+FORMATS = (
+    b"name: dma_free_sgt\nID: 3\nformat:\n"
+    b"\tfield:__data_loc char[] device;\toffset:8;\tsize:4;\tsigned:0;\n"
+    b"\tfield:__data_loc u64[] phys_addrs;\toffset:12;\tsize:4;\tsigned:0;\n"
+    b"\tfield:u64 dma_addr;\toffset:16;\tsize:8;\tsigned:0;\n"
+    b"\tfield:size_t size;\toffset:24;\tsize:8;\tsigned:0;\n"
+    b"\tfield:enum dma_data_direction dir;\toffset:32;\tsize:4;\tsigned:0;\n"
+)
+RECORD = struct.pack("<HBBiIIQQI", 3, 0, 0, 1, 2 << 16 | 36, 0, 0x100_4000_0000, 4096, 1) + b"d\0"
+
+
+def pages(time: int) -> bytes:
+    data = struct.pack("<II", 0, len(RECORD) + 4) + RECORD
+    return (struct.pack("<QQ", time, len(data)) + data).ljust(4096, b"\0")
+
+
+def report(stats: bytes, first: bytes) -> GuestReport:
+    files = {"formats": FORMATS, "cpu0.raw": first, "cpu0.stats": stats, "cpu1.raw": pages(5000)}
+    return GuestReport(files=files)
+
+
+def test_the_traces_of_all_cpus_are_one() -> None:
+    found = read_evidence(report(b"entries: 0\noverrun: 0\nread events: 1\n", pages(9000)), b"")
+    assert [(e.event, e.address, e.time) for e in found.events] == [
+        ("dma_free", 0x100_4000_0000, 5e-6),
+        ("dma_free", 0x100_4000_0000, 9e-6),
+    ]
+    assert (found.lost_events, found.unparsed) == (0, [])
+
+
+def test_what_the_ring_buffer_lost_is_counted() -> None:
+    stats = b"entries: 2\noverrun: 30\nbytes: 9\ndropped events: 4\nread events: 1\n"
+    assert read_evidence(report(stats, pages(9000)), b"").lost_events == 36
+
+
+def test_a_damaged_page_is_named() -> None:
+    (damaged,) = read_evidence(report(b"", b"\xff" * 4096), b"").unparsed
+    assert (damaged.source, damaged.count) == ("cpu0.raw", 1)
+    assert damaged.text.startswith("page 0: ")

@@ -1,0 +1,62 @@
+"""Which kernel command line does a scenario give?"""
+
+from pathlib import Path
+
+import pytest
+
+from topbit.machine.qemu.guest.device import GuestDevice
+from topbit.machine.qemu.guest.own_system import OwnSystem
+from topbit.machine.qemu.guest.steps import Step
+from topbit.machine.qemu.guest.system import GuestSystem
+from topbit.machine.qemu.process.pci import PciDevice
+from topbit.scenario import DeviceSpec, loads
+from topbit.store.kernels import Kernel
+
+
+def words(tmp_path: Path, release: str, append: str = "") -> list[str]:
+    scenario = loads('[[device]]\nname = "nvme0"\n', "test")
+    nvme = GuestDevice(DeviceSpec("nvme0"), PciDevice("nvme", 1, image=tmp_path / "disk.img"))
+    kernel = Kernel(release, tmp_path / "Image", None)
+    system = GuestSystem(scenario, kernel, OwnSystem(), [nvme], None, append)
+    found = [word for word in system.command_line().split() if word.startswith("nvme.")]
+    assert bool(system.notes) == (bool(found) and not append)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("release", "broken"),
+    [
+        ("6.16.12+deb14+1-arm64", False),
+        ("6.18", True),
+        ("6.18.15+deb13-cloud-arm64", True),
+        ("6.19.0", False),
+        ("7.2.12+deb14-arm64", False),
+    ],
+)
+def test_nvme_has_no_sgls_where_their_unmapping_is_broken(
+    tmp_path: Path, release: str, broken: bool
+) -> None:
+    assert words(tmp_path, release) == ["nvme.sgl_threshold=0"] * broken
+
+
+def test_the_user_may_want_them_all_the_same(tmp_path: Path) -> None:
+    asked = "nvme.sgl_threshold=32768"
+    assert words(tmp_path, "6.18.15", asked) == [asked]
+
+
+def test_a_driver_that_cannot_be_reloaded_is_told(tmp_path: Path) -> None:
+    (tmp_path / "modules").mkdir()
+    (tmp_path / "modules/virtio_net.ko").write_bytes(b"")
+    kernel = Kernel("6.18", tmp_path / "Image", None)
+    scenario = loads("[workload]\nreloads = 2\n", "test")
+    models = {"nvme": tmp_path / "disk.img", "virtio-net": None, "edu": None}
+    devices = [
+        GuestDevice(DeviceSpec(name), PciDevice(name, slot, image=image))
+        for slot, (name, image) in enumerate(models.items(), 1)
+    ]
+    for device in devices[:2]:
+        device.again = [Step("work", "")]
+    system = GuestSystem(scenario, kernel, OwnSystem(), devices, None, "")
+    steps = system.steps(interactive=False)
+    assert [step.name for step in steps if "reload" in step.name] == ["reload-virtio-net"]
+    assert system.notes == ["workload.reloads leaves nvme out: it is part of this kernel"]

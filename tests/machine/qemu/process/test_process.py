@@ -1,0 +1,136 @@
+"""Do QEMU and topbit die together, leaving nothing behind?"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+import needs
+import payload_guest
+from paths import ROOT
+from topbit.errors import MissingToolError
+from topbit.machine.qemu.process.process import Platform, QemuProcess
+from topbit.machine.qemu.process.ram import AnonymousRam
+
+pytestmark = pytest.mark.qemu
+
+CHILD = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import payload_guest
+made = payload_guest.machine(rounds=payload_guest.FOREVER)
+print(made.process.process.pid, flush=True)
+print(made.run(60).ending)
+"""
+
+
+def gone(pid: int) -> bool:
+    """Has the process ended, at the latest in five seconds? (a zombie has)"""
+    for _ in range(100):
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            return True
+        if state in "ZX":
+            return True
+        time.sleep(0.05)
+    return False
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGTERM])
+def test_qemu_dies_with_python(signal_number: int) -> None:
+    needs.tool("qemu")
+    shared_before = set(os.listdir("/dev/shm"))
+    folder = str(ROOT / "tests" / "support")
+    with subprocess.Popen(
+        [sys.executable, "-c", CHILD, folder], stdout=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stdout is not None
+        qemu = int(child.stdout.readline())
+        child.send_signal(signal_number)
+        child.wait(10)
+        assert gone(qemu)
+    assert set(os.listdir("/dev/shm")) == shared_before
+
+
+def test_ctrl_c_ends_qemu_and_keeps_the_recording() -> None:
+    needs.tool("qemu")
+    folder = str(ROOT / "tests" / "support")
+    with subprocess.Popen(
+        [sys.executable, "-c", CHILD, folder], stdout=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stdout is not None
+        qemu = int(child.stdout.readline())
+        time.sleep(1)
+        child.send_signal(signal.SIGINT)
+        assert child.stdout.readline() == "interrupted\n"
+        assert gone(qemu)
+
+
+def test_a_run_ends_when_qemu_is_killed() -> None:
+    with payload_guest.machine(rounds=payload_guest.FOREVER) as made:
+        killer = threading.Timer(1.0, made.process.process.kill)
+        killer.start()
+        run = made.run(timeout=30)
+    assert run.ending.startswith("died: ")
+    assert "SIGKILL" in run.ending or "does not answer" in run.ending
+    assert run.events
+
+
+def test_qemu_is_sandboxed_and_opens_no_host_files_for_the_guest() -> None:
+    with payload_guest.machine(rounds=payload_guest.FOREVER) as made:
+        made.process.require_version()  # it greets when its sandbox is shut
+        process = Path(f"/proc/{made.process.process.pid}")
+        assert "Seccomp:\t2\n" in (process / "status").read_text()
+        assert "semihosting" not in (process / "cmdline").read_text()
+
+
+def test_a_fault_of_topbit_ends_the_run_and_keeps_the_recording() -> None:
+    with payload_guest.machine(rounds=payload_guest.FOREVER) as made:
+        made.host.rmm.rsi = lambda *_: 1 // 0  # type: ignore[assignment]
+        run = made.run(timeout=30)
+        assert not made.process.running
+    assert run.ending.startswith("died: internal error: ZeroDivisionError")
+    assert run.events
+    assert "Traceback" in run.notes[0]
+
+
+def test_a_missing_qemu_is_said_to_be_missing() -> None:
+    with contextlib.closing(AnonymousRam(16 << 20)) as ram, pytest.raises(MissingToolError):
+        QemuProcess(Path("/nowhere/qemu"), Platform(16 << 20, 0x4000_0000, "max"), ram)
+
+
+def test_a_missing_qmp_package_is_said_before_qemu_is_started(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with (
+        contextlib.closing(AnonymousRam(16 << 20)) as ram,
+        pytest.raises(MissingToolError, match=r"qemu\.qmp"),
+    ):
+        QemuProcess(Path("/nowhere/qemu"), Platform(16 << 20, 0x4000_0000, "max"), ram)
+
+
+def test_qemu_options_that_it_does_not_know_end_the_run_with_its_words() -> None:
+    from topbit.errors import RunError
+
+    with pytest.raises(RunError, match="no-such-device"):
+        payload_guest_with_options("-device", "no-such-device")
+
+
+def payload_guest_with_options(*options: str) -> None:
+    from topbit.machine.qemu.host.shape import RealmShape
+    from topbit.machine.qemu.machine import QemuMachine
+
+    shape = RealmShape(ram=payload_guest.RAM)
+    guest = payload_guest.image(shape, rounds=0)
+    with QemuMachine(shape, guest, program=Path(needs.tool("qemu")), options=options) as made:
+        made.run(timeout=30)
