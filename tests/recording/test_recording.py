@@ -137,7 +137,7 @@ def test_shared_bit() -> None:
 
 @pytest.mark.parametrize("scenario", ["seed", "stale-mapping", "narrow-mask"])
 def test_a_run_emits_only_documented_kinds_and_columns(scenario: str) -> None:
-    from topbit.machine.model import ModelMachine
+    from topbit.machine.model.machine import ModelMachine
     from topbit.scenario import find
 
     frame = ModelMachine(find(scenario)).run().frame

@@ -8,7 +8,7 @@ from rmm_host import BASE, PAGE, SID, VDEV_ID, Host, assign
 from topbit.arch.rmi import AddrRange, MapFlags, Rmi, Rmi2
 from topbit.arch.rsi import Rsi
 from topbit.arch.smmuv3 import EventType
-from topbit.machine.trusted import RealmStreams
+from topbit.machine.model.realm_streams import RealmStreams
 from topbit.smmu import Smmu
 from topbit.smmu.outcome import Fault, Ok
 

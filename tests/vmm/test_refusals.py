@@ -8,9 +8,9 @@ import pytest
 
 from topbit.arch.rmi import Rmi2, RmiStatus
 from topbit.events import Event
-from topbit.machine.model import ModelMachine
+from topbit.machine.model.machine import ModelMachine
 from topbit.scenario import builtin
-from topbit.vmm.hostile import HostileHost
+from topbit.vmm.hostile import HostInjection
 from topbit.vmm.rme_ranges import RangeRealmHost
 
 PAGE = 0x4010_0000
@@ -81,7 +81,7 @@ def test_a_destroyed_page_may_be_given_up_and_comes_back(monkeypatch: pytest.Mon
     machine = made.machine
     machine.cpu.store(PAGE, b"private")
     machine.rmm.interrupt(made.rec)
-    HostileHost(machine.vmm, machine.events.append).destroy_private(PAGE)
+    HostInjection(machine.vmm, machine.events.append).destroy_private(PAGE)
     machine.vmm.enter(made.rec)
     assert machine.vmm.lost == {PAGE}
     assert machine.kernel.memory.set_memory_encrypted(PAGE, 1) == 0  # RSI_CHANGE_DESTROYED
@@ -94,9 +94,9 @@ def test_a_host_that_has_nothing_to_destroy_says_so(monkeypatch: pytest.MonkeyPa
     made = Failing(monkeypatch, None)
     machine = made.machine
     machine.rmm.interrupt(made.rec)
-    hostile = HostileHost(machine.vmm, machine.events.append)
-    hostile.destroy_private(PAGE)  # never touched: the host gave no page
-    hostile.destroy_shared(PAGE)
+    injection = HostInjection(machine.vmm, machine.events.append)
+    injection.destroy_private(PAGE)  # never touched: the host gave no page
+    injection.destroy_shared(PAGE)
     assert {event.status for event in machine.events[-2:]} == {"error"}
     said = [event.detail or "" for event in machine.events[-2:]]
     assert said[0].startswith("the host could not destroy a private page: RMI_")

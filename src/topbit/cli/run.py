@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
         return run_qemu.run(args, scenario)
     from topbit.cli.check import show
     from topbit.errors import GuestDiedError
-    from topbit.machine.model import ModelMachine
+    from topbit.machine.model.machine import ModelMachine
     from topbit.report import Report
 
     machine = ModelMachine(scenario)
@@ -84,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _matrix(args: argparse.Namespace) -> int:
     from topbit.errors import UsageError
-    from topbit.machine.model import ModelMachine
+    from topbit.machine.model.machine import ModelMachine
     from topbit.report.matrix import Row, render
     from topbit.rules import check
     from topbit.scenario import override

@@ -120,7 +120,7 @@ class HostSpec:
     reads_events: bool = True
 
     @property
-    def strikes(self) -> bool:
+    def injects(self) -> bool:
         """Does it do anything in the middle of the workload?"""
         return self.destroy_page != "none" or bool(self.disable_stream)
 

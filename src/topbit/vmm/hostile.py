@@ -13,7 +13,7 @@ from topbit.vmm.rme import RmiError
 from topbit.vmm.vmm import Vmm
 
 
-class HostileHost:
+class HostInjection:
     """A host that turns on its guest.
 
     Args:

@@ -7,7 +7,7 @@ import pytest
 
 import needs
 from topbit.cli import main
-from topbit.machine.model import ModelMachine
+from topbit.machine.model.machine import ModelMachine
 from topbit.machine.qemu.feasible import kernel_of
 from topbit.machine.qemu.scenario_run import Outcome, ScenarioRun
 from topbit.recording import Recording

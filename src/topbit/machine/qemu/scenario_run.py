@@ -19,6 +19,7 @@ from pathlib import Path
 
 from topbit.errors import InputError, UsageError
 from topbit.events import Event
+from topbit.machine.injection import not_injected
 from topbit.machine.qemu.conversions import leaks
 from topbit.machine.qemu.el2 import cpu_model
 from topbit.machine.qemu.feasible import refuse_impossible, refuse_other_conventions
@@ -34,7 +35,6 @@ from topbit.machine.qemu.host.shape import GuestImage, RealmShape
 from topbit.machine.qemu.hotplug import Plugger
 from topbit.machine.qemu.machine import QemuMachine, Run
 from topbit.machine.qemu.process.terminal import Terminal
-from topbit.machine.strikes import missed
 from topbit.readers.lines import plain
 from topbit.recording import Platform, Recording
 from topbit.scenario.scenario import MIB, RAM_BASE, Scenario
@@ -249,7 +249,7 @@ class ScenarioRun:
         if self.own.boots:
             notes.append(f"the guest's system is your own; it ended with: {run.ending}")
         else:
-            notes += [*missed(self.scenario.host, run.events), *troubles(run.ending, report)]
+            notes += [*not_injected(self.scenario.host, run.events), *troubles(run.ending, report)]
             notes += leaks(run.events, report, self.scenario.workload)
         if self.scenario.workload.attest:
             rim = self.rmm.realm(self.rd).measurements.values[0].hex()

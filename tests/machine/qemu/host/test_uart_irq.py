@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 from topbit.machine.qemu.el2.mailbox import Code, Mailbox, Op
-from topbit.machine.qemu.host.uart_irq import UARTCR, UARTDR, UARTFR, UARTIMSC, Line
+from topbit.machine.qemu.host.uart_irq import UARTCR, UARTDR, UARTFR, UARTIMSC, UartIrq
 from topbit.machine.qemu.process.process import DOORBELL_UART
 
 
@@ -33,7 +33,7 @@ class Uart:
 def test_the_line_of_two_devices() -> None:
     ops: list[Op] = []
     uart = Uart(delay=3)
-    line = Line(ops, lambda: cast(Mailbox, uart))
+    line = UartIrq(ops, lambda: cast(Mailbox, uart))
     line.send = uart.send
     one, two = line.of(1), line.of(2)
     assert [op.a - DOORBELL_UART for op in ops] == [UARTCR, UARTIMSC]
@@ -53,7 +53,7 @@ def test_the_line_of_two_devices() -> None:
 
 def test_a_byte_that_never_comes_does_not_stop_the_host() -> None:
     uart = Uart(delay=10**9)
-    line = Line([], lambda: cast(Mailbox, uart))
+    line = UartIrq([], lambda: cast(Mailbox, uart))
     line.send = uart.send
     level = line.of(0)
     level(True)

@@ -69,7 +69,7 @@ class GuestSystem:
         scenario = self.scenario
         work = scenario.workload
         if self.own.boots:
-            if scenario.host.strikes or work.attest:
+            if scenario.host.injects or work.attest:
                 raise UsageError(
                     "only topbit's own init in the guest does its part of that",
                     where="workload.attest" if work.attest else "host",
@@ -79,10 +79,10 @@ class GuestSystem:
         steps = agenda(self.devices, work, self._tree)
         if work.reloads:
             self._say_what_is_not_reloaded()
-        if scenario.host.strikes:
-            strike = injection_port.script(1 << (scenario.realm.ipa_bits - 1))
-            first, *others = steps or [Step("strike", "")]
-            steps = [dataclasses.replace(first, script=strike + first.script), *others]
+        if scenario.host.injects:
+            injection = injection_port.script(1 << (scenario.realm.ipa_bits - 1))
+            first, *others = steps or [Step("injection", "")]
+            steps = [dataclasses.replace(first, script=injection + first.script), *others]
         if work.attest:
             token.require()
             steps.append(attest(self.challenge))

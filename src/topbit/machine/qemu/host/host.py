@@ -19,7 +19,7 @@ from topbit.machine.qemu.el2.mailbox import TLBI_ALL, Mailbox
 from topbit.machine.qemu.el2.vcpus import RealmCpus
 from topbit.machine.qemu.host import image_load, injection_port, realm_streams
 from topbit.machine.qemu.host.devicetree import realm_tree
-from topbit.machine.qemu.host.injection_port import Knock
+from topbit.machine.qemu.host.injection_port import InjectionPort
 from topbit.machine.qemu.host.its import ItsFrame, RedistributorFrame
 from topbit.machine.qemu.host.memory_map import (
     DEVICE_MEMORY,
@@ -34,7 +34,7 @@ from topbit.machine.qemu.host.realm_streams import FirstCpu, RealmStreams
 from topbit.machine.qemu.host.shape import SMMU_BITS, GuestImage, RealmShape, tables_bytes
 from topbit.machine.qemu.host.smmu_events import SmmuEvents
 from topbit.machine.qemu.host.smmu_port import QemuSmmuPort
-from topbit.machine.qemu.host.uart_irq import Line
+from topbit.machine.qemu.host.uart_irq import UartIrq
 from topbit.machine.qemu.host.virtio_mmio import EmulatedDevice, Wire
 from topbit.machine.qemu.process.pci import PciDevice
 from topbit.machine.qemu.process.process import DOORBELL_UART, RAM_BASE
@@ -45,7 +45,7 @@ from topbit.vmm import rmi_da
 from topbit.vmm.arm_smmu_v3 import ArmSmmuV3
 from topbit.vmm.convert import runs
 from topbit.vmm.dma import EmulatedDma
-from topbit.vmm.hostile import HostileHost
+from topbit.vmm.hostile import HostInjection
 from topbit.vmm.policy import SmmuMap
 from topbit.vmm.rme_ranges import RangeRealmHost
 from topbit.vmm.slots import PAGE, MemorySlot, PagePool
@@ -133,17 +133,17 @@ class QemuHost:
         for index in range(shape.cpus):
             frame = RedistributorFrame(index, self.slot, tables, self._mailbox)
             self.vmm.mmio[GICR + index * GICR_BYTES] = frame
-        self.hostile = HostileHost(self.vmm, emit)
+        self.injection = HostInjection(self.vmm, emit)
         watched = next(((d.name, d.sid) for d in shape.pci if d.name == shape.watched), None)
-        if shape.host.strikes or watched:
-            self.vmm.mmio[injection_port.ADDRESS] = Knock(
-                self._strike, memory, self.slot, shared_bit, watched, emit
+        if shape.host.injects or watched:
+            self.vmm.mmio[injection_port.ADDRESS] = InjectionPort(
+                self._inject, memory, self.slot, shared_bit, watched, emit
             )
         self._vdevs: dict[int, rmi_da.Assigned] = {}
         self._accepted = False
         names = {device.sid: device.name for device in shape.pci}
         self._events = SmmuEvents(self.port, self.smmu, names, shape.host.reads_events, emit)
-        self.line = Line(self.cpus.at_resume, self._mailbox)
+        self.line = UartIrq(self.cpus.at_resume, self._mailbox)
         self.wires: dict[int, Wire] = {}
         self._create()
 
@@ -255,16 +255,18 @@ class QemuHost:
         for sid in self._vdevs:
             realm_streams.accept(cpu, sid, self.slot.ipa)  # RAM below the kernel is free
 
-    def _strike(self) -> None:
+    def _inject(self) -> None:
         """Do to the guest what this host does in the middle of the guest's work."""
         spec = self.shape.host
         if spec.destroy_page == "private":
-            self.hostile.destroy_private(self._plan.kernel + VECTORS)
+            self.injection.destroy_private(self._plan.kernel + VECTORS)
         elif spec.destroy_page == "shared":
-            self.hostile.destroy_shared(self.vmm.converter.latest)
+            self.injection.destroy_shared(self.vmm.converter.latest)
         for device in self.shape.pci:
             if device.name == spec.disable_stream:
-                self.hostile.disable_stream(device.name, device.sid, partial(self._disable, device))
+                self.injection.disable_stream(
+                    device.name, device.sid, partial(self._disable, device)
+                )
         self.cpus.at_resume.append(TLBI_ALL)
 
     def _disable(self, device: PciDevice) -> None:

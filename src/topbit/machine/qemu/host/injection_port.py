@@ -14,20 +14,20 @@ from topbit.memory import PhysicalMemory
 from topbit.vmm.slots import PAGE, MemorySlot
 
 ADDRESS = 0x0A90_0000  # a hole of QEMU's virt machine
-STRIKE, WATCH, LOOK = 0x0, 0x8, 0x10
+INJECT, WATCH, LOOK = 0x0, 0x8, 0x10
 WATCHED_BYTES = 16
 
 
-class Knock:
+class InjectionPort:
     """The registers.
 
-    - a read of STRIKE: the host does to the guest what it is to do in the middle of the work;
+    - a read of INJECT: the host does to the guest what it is to do in the middle of the work;
     - a write of WATCH: from now on the shared page behind this DMA address is watched, which no
       device should reach any more;
     - a read of LOOK: whether one did since then.
 
     Args:
-        strike: what the host does.
+        inject: what the host does.
         memory, slot: the guest's RAM.
         shared_bit: 1 << (ipa_bits - 1).
         device: kernel's name of the device that is watched, and its StreamID.
@@ -36,14 +36,14 @@ class Knock:
 
     def __init__(
         self,
-        strike: Callable[[], None],
+        inject: Callable[[], None],
         memory: PhysicalMemory,
         slot: MemorySlot,
         shared_bit: int,
         device: tuple[str, int] | None,
         emit: Emit,
     ) -> None:
-        self._strike: Callable[[], None] | None = strike
+        self._inject: Callable[[], None] | None = inject
         self._memory = memory
         self._slot = slot
         self._shared_bit = shared_bit
@@ -53,9 +53,9 @@ class Knock:
 
     def read_register(self, offset: int) -> int:
         """What does the guest read?"""
-        if offset == STRIKE and self._strike is not None:
-            strike, self._strike = self._strike, None
-            strike()
+        if offset == INJECT and self._inject is not None:
+            inject, self._inject = self._inject, None
+            inject()
         return int(offset == LOOK and self._reached())
 
     def write_register(self, offset: int, value: int) -> None:
@@ -98,5 +98,5 @@ class Knock:
 
 
 def script(shared_bit: int) -> str:
-    """Which line of a step lets the host strike? The guest reaches registers at the alias."""
-    return f"devmem 0x{shared_bit | ADDRESS + STRIKE:x} 32 >/dev/null\n"
+    """Which line of a step lets the host inject? The guest reaches registers at the alias."""
+    return f"devmem 0x{shared_bit | ADDRESS + INJECT:x} 32 >/dev/null\n"

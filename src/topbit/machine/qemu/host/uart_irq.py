@@ -21,8 +21,8 @@ _IMSC_RX = 1 << 4
 _TRIES = 1000
 
 
-class Line:
-    """Is the line up, and for whom?
+class UartIrq:
+    """Is the interrupt line up, and for whom?
 
     Args:
         at_resume: operations that the next vCPU to go on carries out.

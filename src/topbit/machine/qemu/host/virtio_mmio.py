@@ -5,7 +5,7 @@ VMM keeps the page up to date, so that only stores are traps: a read costs the g
 one of memory. (QEMU gives HPFAR_EL2 for the permission fault of a store as well.)
 
 A device that only answers interrupts with an edge, which the vCPU raises on its way back from the
-trap. One that has a wire must do so at any time: see `Line`.
+trap. One that has a wire must do so at any time: see `UartIrq`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from topbit.machine.qemu.el2.mailbox import Op, w32
 from topbit.machine.qemu.host.devicetree import VirtioMmio as TreeDevice
 from topbit.machine.qemu.host.memory_map import GICD
-from topbit.machine.qemu.host.uart_irq import Line
+from topbit.machine.qemu.host.uart_irq import UartIrq
 from topbit.vmm.slots import PAGE
 from topbit.vmm.virtio_mmio import Backend, VirtioMmio
 from topbit.vmm.virtio_net import VirtioNet
@@ -56,7 +56,7 @@ class EmulatedDevice:
     def described(self) -> TreeDevice:
         """How does it stand in the device tree?"""
         if self.wired:
-            return TreeDevice(self.address, Line.SPI, level=True)
+            return TreeDevice(self.address, UartIrq.SPI, level=True)
         return TreeDevice(self.address, FIRST_SPI + self.index)
 
     def edge(self) -> Op:

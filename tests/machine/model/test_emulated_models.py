@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from topbit.errors import ScenarioError, UsageError
-from topbit.machine.model import ModelMachine
+from topbit.machine.model.machine import ModelMachine
 from topbit.rules import check
 from topbit.scenario import builtin, override
 from topbit.scenario.scenario import EMULATED_MODELS, DeviceSpec, Scenario

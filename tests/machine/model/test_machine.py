@@ -9,7 +9,7 @@ import pytest
 from topbit.arch.rmi import Rmi, Rmi2, RmiStatus
 from topbit.errors import UsageError
 from topbit.linux.cpu import SynchronousExternalAbort
-from topbit.machine.model import FIRST_SID, ITS_DOORBELL, ModelMachine
+from topbit.machine.model.machine import FIRST_SID, ITS_DOORBELL, ModelMachine
 from topbit.recording import Recording
 from topbit.rules import check
 from topbit.scenario import DeviceSpec, Scenario, builtin, builtin_names, override

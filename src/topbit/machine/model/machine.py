@@ -23,10 +23,11 @@ from topbit.linux.engine import EngineRing
 from topbit.linux.kernel import GuestConfig, Kernel
 from topbit.linux.rsi import RsiError
 from topbit.linux.virtio_ring import VirtioBlkRing
-from topbit.machine.model_cpu import ModelCpu, StoppedError
-from topbit.machine.strikes import WatchedRing, missed
-from topbit.machine.trusted import RealmStreams
-from topbit.machine.workload import Disk, exercise, refuse_other_work
+from topbit.machine.injection import not_injected
+from topbit.machine.model.injection import WatchedRing
+from topbit.machine.model.realm_streams import RealmStreams
+from topbit.machine.model.vcpu import ModelCpu, StoppedError
+from topbit.machine.model.workload import Disk, exercise, refuse_other_work
 from topbit.memory import PhysicalMemory
 from topbit.recording import DeviceFacts, Platform, Recording
 from topbit.rmm import Granules, Rmm
@@ -36,7 +37,7 @@ from topbit.smmu.smmu import Smmu
 from topbit.vmm import rmi_da
 from topbit.vmm.arm_smmu_v3 import ArmSmmuV3
 from topbit.vmm.dma import EmulatedDma
-from topbit.vmm.hostile import HostileHost
+from topbit.vmm.hostile import HostInjection
 from topbit.vmm.rme import start_level
 from topbit.vmm.rme_ranges import RangeRealmHost
 from topbit.vmm.slots import PAGE, MemorySlot, PagePool
@@ -66,7 +67,7 @@ class ModelMachine:
         self.events: list[Event] = []
         self.died = ""
         self.vdevs: dict[int, rmi_da.Assigned] = {}
-        self._strikes = True
+        self._injects = True
         self._victim = scenario.host.disable_stream
         emit = self.events.append
         ram = scenario.realm.ram_mib * MIB
@@ -119,7 +120,7 @@ class ModelMachine:
         )  # fmt: skip
         assert isinstance(self.vmm.realm, RangeRealmHost)
         self.vmm.realm.activate_rmm()
-        self.hostile = HostileHost(self.vmm, emit)
+        self.injection = HostInjection(self.vmm, emit)
         rec = self.vmm.create(pc=RAM_BASE)
         self.vmm.enter(rec)
         self.cpu = ModelCpu(self.rmm, self.vmm, rec, self.memory, self.granules)
@@ -184,7 +185,7 @@ class ModelMachine:
             dma_ranges=ranges,
             machine="model",
             policies=scenario.settings(),
-            notes=missed(scenario.host, self.events),
+            notes=not_injected(scenario.host, self.events),
         )
 
     def _disk(self, spec: DeviceSpec, sid: int) -> Disk:
@@ -247,12 +248,12 @@ class ModelMachine:
         """Let the host act while the device's requests are under way."""
 
         def before(dma_addr: int) -> None:
-            strikes, self._strikes = self._strikes, False
-            if strikes and self.scenario.host.destroy_page != "none":
+            injects, self._injects = self._injects, False
+            if injects and self.scenario.host.destroy_page != "none":
                 self._destroy_page(spec, dma_addr)
             if spec.name == self._victim:
                 self._victim = ""
-                self.hostile.disable_stream(spec.name, sid, lambda: self._disable(sid))
+                self.injection.disable_stream(spec.name, sid, lambda: self._disable(sid))
 
         def after() -> None:
             if self.scenario.host.reads_events:
@@ -264,10 +265,10 @@ class ModelMachine:
         """Take a page of the transfer away: the driver's buffer, or where it was bounced to."""
         if self.scenario.host.destroy_page == "shared":
             ipa = dma_addr + spec.dma_offset & ~self.shared_bit
-            self.hostile.destroy_shared(ipa & -PAGE)
+            self.injection.destroy_shared(ipa & -PAGE)
             return
         maps = (e for e in reversed(self.events) if (e.event, e.device) == ("dma_map", spec.name))
-        self.hostile.destroy_private((next(maps).phys or 0) & -PAGE)
+        self.injection.destroy_private((next(maps).phys or 0) & -PAGE)
 
     def _disable(self, sid: int) -> None:
         if sid in self.vdevs:

@@ -6,11 +6,9 @@ buffer is mapped, the device has not looked yet.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
-from topbit.events import Event
 from topbit.linux.block import Transport
-from topbit.scenario.scenario import HostSpec
 
 
 class WatchedRing:
@@ -43,13 +41,3 @@ class WatchedRing:
     def remove(self) -> None:
         """Give the ring back."""
         self.ring.remove()
-
-
-def missed(spec: HostSpec, events: Iterable[Event]) -> list[str]:
-    """Which note says that the host was to strike and did not, or not as often as it was to?"""
-    wanted = (spec.destroy_page != "none") + bool(spec.disable_stream)
-    struck = sum((e.agent, e.event, e.status) == ("host", "state", "injected") for e in events)
-    if struck >= wanted:
-        return []
-    how = "did not do all that" if struck else "never did what"
-    return [f"the host {how} it was to do in the middle of the work"]
