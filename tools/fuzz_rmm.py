@@ -28,9 +28,8 @@ from topbit.arch.rmi import AddrRange, MapFlags, Rmi, Rmi2, RmiStatus
 from topbit.arch.rsi import Rsi
 from topbit.memory import PhysicalMemory
 from topbit.rmm import Exit, Resume, Rmm, Sea, State, Translated
-from topbit.rmm.psci import FUNCTIONS
-from topbit.rmm.realm import Realm
-from topbit.rmm.rec import Rec
+from topbit.rmm.rsi.psci import FUNCTIONS
+from topbit.rmm.state import MappingRequest, Realm, Rec, RipasChange
 
 U64 = (1 << 64) - 1
 BASE, SIZE = 0x8000_0000, 8 << 20
@@ -240,8 +239,8 @@ class Fuzz:
             return [r.choice(recs), r.choice(recs), r.choice((0, U64 - 2, 5))]
         if fid in (Rmi.RTT_SET_RIPAS, Rmi2.RTT_DEV_VALIDATE) and recs:
             rec = self.rmm.recs[r.choice(recs)]
-            pending = rec.ripas_change or rec.mapping
-            if pending:
+            pending = rec.pending
+            if isinstance(pending, (RipasChange, MappingRequest)):
                 return [rec.realm.rd, rec.pa, pending.progress, pending.top]
         if fid in (Rmi.RTT_CREATE,):
             level = r.randrange(4)
@@ -335,13 +334,12 @@ class Fuzz:
 
     def answer_request(self, rec: Rec) -> None:
         """What a host would do next, where a Realm asked for something."""
-        for pending, fid in (
-            (rec.ripas_change, Rmi.RTT_SET_RIPAS),
-            (rec.mapping, Rmi2.RTT_DEV_VALIDATE),
-        ):
-            if pending:
-                out = self.rmm.rmi(fid, [rec.realm.rd, rec.pa, pending.progress, pending.top])
-                self.answers[fid.name if out[0] == 0 else RmiStatus(out[0] & 0xFF).name] += 1
+        pending = rec.pending
+        if isinstance(pending, (RipasChange, MappingRequest)):
+            change = isinstance(pending, RipasChange)
+            fid = Rmi.RTT_SET_RIPAS if change else Rmi2.RTT_DEV_VALIDATE
+            out = self.rmm.rmi(fid, [rec.realm.rd, rec.pa, pending.progress, pending.top])
+            self.answers[fid.name if out[0] == 0 else RmiStatus(out[0] & 0xFF).name] += 1
 
     def run(self, calls: int) -> None:
         for i in range(calls):

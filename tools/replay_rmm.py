@@ -18,7 +18,7 @@ from topbit.arch.rmi import Ripas, Rmi, RmiStatus, RttState
 from topbit.arch.rsi import Rsi, RsiStatus
 from topbit.memory import PhysicalMemory
 from topbit.rmm import Exit, Resume, Rmm, Sea, State, Translated
-from topbit.rmm.rtt import LAST
+from topbit.rmm.s2tt import LAST
 
 Record = dict[str, Any]
 Difference = str

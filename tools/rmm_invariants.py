@@ -17,8 +17,8 @@ from topbit.arch.gpt import PAS
 from topbit.arch.rmi import Ripas, RttState
 from topbit.rmm import Rmm, State
 from topbit.rmm.granules import GRANULE
-from topbit.rmm.realm import Realm
-from topbit.rmm.rtt import ENTRIES, LAST, SHIFTS, UNASSIGNED_NS
+from topbit.rmm.s2tt import ENTRIES, LAST, SHIFTS, UNASSIGNED_NS
+from topbit.rmm.state import Realm
 
 
 def check(rmm: Rmm) -> None:

@@ -7,7 +7,7 @@ from rmm_host import BASE, PAGE, Host
 from topbit.arch.rmi import MapFlags, Rmi, Rmi2, RttState
 from topbit.arch.rsi import Rsi
 from topbit.rmm import Exit, Sea, State, Translated
-from topbit.rmm.rtt import LAST, UNASSIGNED_NS
+from topbit.rmm.s2tt import LAST, UNASSIGNED_NS
 
 MIB = 1 << 20
 END = BASE + 16 * MIB

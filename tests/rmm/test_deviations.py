@@ -11,7 +11,7 @@ from topbit.arch.rmi import AddrRange, MapFlags, Ripas, Rmi, Rmi2
 from topbit.arch.rsi import Rsi
 from topbit.memory import PhysicalMemory
 from topbit.rmm import Exit, Rmm, Sea, Translated
-from topbit.rmm.rtt import HIPAS_MASK, RIPAS_MASK
+from topbit.rmm.s2tt import HIPAS_MASK, RIPAS_MASK
 
 TABLE = ROOT / "docs" / "rmm-deviations.md"
 ERROR_INPUT, ERROR_REALM, ERROR_RTT = 1, 2, 4

@@ -11,7 +11,7 @@ from topbit.arch.gpt import PAS
 from topbit.arch.rmi import Ripas, Rmi
 from topbit.arch.rsi import Rsi
 from topbit.rmm import Exit, State, Translated
-from topbit.rmm.rtt import LAST
+from topbit.rmm.s2tt import LAST
 
 PAGES = [*range(6), 511, 512, 513]
 FIRST, COUNT = BASE + 0x40_0000, 12

@@ -10,7 +10,7 @@ from topbit.arch.rmi import RecEnter, Rmi, Rmi2
 from topbit.events import Emit, ignore
 from topbit.memory import PhysicalMemory
 from topbit.rmm import Exit, Resume, Rmm
-from topbit.rmm.realm import Realm
+from topbit.rmm.state import Realm
 
 MIB = 1 << 20
 PAGE = 4096

@@ -5,7 +5,7 @@ import pytest
 from topbit.arch.rmi import Rmi2
 from topbit.memory import PhysicalMemory
 from topbit.rmm import Rmm, State
-from topbit.rmm.devices import VdevState
+from topbit.rmm.state import VdevState
 from topbit.vmm import rmi_da
 from topbit.vmm.rme import RmiError
 from topbit.vmm.rme_ranges import RangeRealmHost

@@ -11,12 +11,10 @@ Source: DEN0137 1.0, "CCA attestation token" (claims and keys), RFC 9052 (COSE),
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from topbit.arch.rmi import HASH_SHA_256
-
-if TYPE_CHECKING:
-    from topbit.rmm.realm import Realm
+from topbit.rmm.measurement import Measurements
 
 MAX_TOKEN_SIZE = 4096
 NOT_HARDWARE = b"topbit: not from hardware"
@@ -57,16 +55,15 @@ class Attestor:
         self._platform, self.platform_key = _new_key()
         self._realm, self.realm_key = _new_key()
 
-    def token(self, realm: Realm, challenge: bytes) -> bytes:
-        """Which token answers the Realm's 64-byte `challenge`?"""
-        measurements = realm.measurements
+    def token(self, measurements: Measurements, rpv: bytes, challenge: bytes) -> bytes:
+        """Which token answers the 64-byte `challenge` of the Realm with these measurements?"""
         algorithm = "sha-256" if measurements.hash_algo == HASH_SHA_256 else "sha-512"
         key = {k: v for k, v in self._realm.to_dict().items() if k in (1, -1, -2, -3)}
         public_key = self._dumps(key)
         realm_claims = {
             CHALLENGE: challenge,
             PROFILE: "tag:arm.com,2023:realm#1.0.0",
-            REALM_RPV: realm.rpv,
+            REALM_RPV: rpv,
             REALM_HASH_ALGO: algorithm,
             REALM_PUBLIC_KEY: public_key,
             REALM_KEY_HASH_ALGO: "sha-256",

@@ -7,14 +7,12 @@ comes from the guest, so it may be anything.
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from topbit.errors import MissingToolError
 from topbit.rmm import attestation
 from topbit.rmm.attestation import Attestor
-
-if TYPE_CHECKING:
-    from topbit.rmm.realm import Realm
+from topbit.rmm.state import Realm
 
 
 def require() -> None:

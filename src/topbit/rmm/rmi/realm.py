@@ -7,20 +7,12 @@ DDI0487 D8.2 (concatenated translation tables).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from enum import IntEnum
-from typing import TYPE_CHECKING
-
 from topbit.arch.rmi import HASH_SHA_256, HASH_SHA_512, RealmParams, Ripas, RmiStatus
-from topbit.rmm import rtt as tables
+from topbit.rmm import s2tt as tables
 from topbit.rmm.granules import DELEGATED, GRANULE, NS, RD, RTT
 from topbit.rmm.measurement import Measurements
-from topbit.rmm.rtt import ENTRIES, Rtt
-
-if TYPE_CHECKING:
-    from topbit.rmm.devices import Vdev
-    from topbit.rmm.monitor import Rmm
-    from topbit.rmm.rec import Rec
+from topbit.rmm.s2tt import ENTRIES, Rtt
+from topbit.rmm.state import Realm, RealmState, RmmState
 
 SUCCESS, ERROR_INPUT, ERROR_REALM = (
     int(RmiStatus.SUCCESS),
@@ -33,59 +25,6 @@ MAX_IPA_BITS = 48
 MAX_IPA_BITS_LPA2 = 52
 MAX_ROOT_TABLES = 16
 MAX_BREAKPOINTS = 15  # ID_AA64DFR0_EL1.BRPs of the modelled CPU; the field holds the number - 1
-
-
-class RealmState(IntEnum):
-    """In which state of life is a Realm?"""
-
-    NEW = 0
-    ACTIVE = 1
-    SYSTEM_OFF = 2
-
-
-@dataclass(slots=True)
-class Realm:
-    """Who is a Realm, and what does it own?
-
-    Attributes:
-        rd: PA of its Realm Descriptor, which names it.
-        rtt: its translation tables.
-        vmid: the VMID its translations are tagged with.
-        state: NEW, ACTIVE or SYSTEM_OFF.
-        measurements: RIM and REMs.
-        rpv: Realm Personalization Value, 64 bytes.
-        recs: its RECs, by PA.
-        vdevs: its device assignments, by PA.
-    """
-
-    rd: int
-    rtt: Rtt
-    vmid: int
-    measurements: Measurements
-    rpv: bytes
-    state: RealmState = RealmState.NEW
-    recs: dict[int, Rec] = field(default_factory=dict)
-    vdevs: dict[int, Vdev] = field(default_factory=dict)
-
-    @property
-    def rtt_base(self) -> int:
-        """Where does the root of its table stand? (what a trusted stream's STE.S2TTB gets)"""
-        return self.rtt.base
-
-    @property
-    def start_level(self) -> int:
-        """At which level does its table begin?"""
-        return self.rtt.start_level
-
-    @property
-    def ipa_bits(self) -> int:
-        """How wide is its IPA space, the shared bit included?"""
-        return self.rtt.ipa_bits
-
-    @property
-    def half(self) -> int:
-        """Where does the unprotected half begin? The shared bit as a number."""
-        return self.rtt.half
 
 
 def geometry_is_valid(
@@ -110,7 +49,7 @@ def geometry_is_valid(
     return root_tables == granule.root_tables(ipa_bits, start_level)
 
 
-def realm_create(rmm: Rmm, rd: int, params_pa: int) -> tuple[int, ...]:
+def realm_create(rmm: RmmState, rd: int, params_pa: int) -> tuple[int, ...]:
     """RMI_REALM_CREATE(rd, params): a NEW Realm, its root tables, its initial RIM."""
     granules, memory = rmm.granules, rmm.memory
     if granules.get(params_pa) != NS or granules.get(rd) != DELEGATED:
@@ -176,7 +115,7 @@ def realm_create(rmm: Rmm, rd: int, params_pa: int) -> tuple[int, ...]:
     return (SUCCESS,)
 
 
-def realm_activate(rmm: Rmm, rd: int) -> tuple[int, ...]:
+def realm_activate(rmm: RmmState, rd: int) -> tuple[int, ...]:
     """RMI_REALM_ACTIVATE(rd): populated and measured; from now on it may run."""
     realm = rmm.realms.get(rd)
     if realm is None:
@@ -187,7 +126,7 @@ def realm_activate(rmm: Rmm, rd: int) -> tuple[int, ...]:
     return (SUCCESS,)
 
 
-def realm_terminate(rmm: Rmm, rd: int) -> tuple[int, ...]:
+def realm_terminate(rmm: RmmState, rd: int) -> tuple[int, ...]:
     """RMI_REALM_TERMINATE(rd): it never runs again, and may be taken apart (2.0)."""
     realm = rmm.realms.get(rd)
     if realm is None:
@@ -196,7 +135,7 @@ def realm_terminate(rmm: Rmm, rd: int) -> tuple[int, ...]:
     return (SUCCESS,)
 
 
-def realm_destroy(rmm: Rmm, rd: int) -> tuple[int, ...]:
+def realm_destroy(rmm: RmmState, rd: int) -> tuple[int, ...]:
     """RMI_REALM_DESTROY(rd): when nothing but the root tables is left, they and the RD go back."""
     realm = rmm.realms.get(rd)
     if realm is None:

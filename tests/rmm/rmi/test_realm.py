@@ -4,7 +4,7 @@ import pytest
 
 from rmm_host import Host
 from topbit.arch.rmi import Rmi
-from topbit.rmm.realm import geometry_is_valid
+from topbit.rmm.rmi.realm import geometry_is_valid
 
 
 @pytest.mark.parametrize(

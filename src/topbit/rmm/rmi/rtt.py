@@ -6,14 +6,12 @@ Source: DEN0137 1.0; the order in which several errors of one call are found is 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from topbit.arch.rmi import Ripas, RmiStatus, RttState
-from topbit.rmm import rtt as entries
+from topbit.rmm import s2tt as entries
 from topbit.rmm.granules import DELEGATED, RTT
-from topbit.rmm.rtt import (
+from topbit.rmm.s2tt import (
     ENTRIES,
     HIPAS_MASK,
     HOST_ATTRIBUTES,
@@ -27,10 +25,7 @@ from topbit.rmm.rtt import (
     Walk,
     unassigned,
 )
-
-if TYPE_CHECKING:
-    from topbit.rmm.monitor import Rmm
-    from topbit.rmm.realm import Realm
+from topbit.rmm.state import Realm, RmmState
 
 SUCCESS, ERROR_INPUT, ERROR_RTT = (
     int(RmiStatus.SUCCESS),
@@ -61,7 +56,7 @@ def next_live(rtt: Rtt, ipa: int, walk: Walk) -> int:
     return ((ipa >> shift) + skipped) << shift
 
 
-def _structure_arguments(rmm: Rmm, rd: int, ipa: int, level: int) -> Realm | None:
+def _structure_arguments(rmm: RmmState, rd: int, ipa: int, level: int) -> Realm | None:
     """Which Realm may have a table of `level` for `ipa`? None if an argument is wrong."""
     realm = rmm.realms.get(rd)
     if realm is None or not realm.rtt.start_level < _signed(level) <= LAST:
@@ -76,7 +71,7 @@ def _signed(level: int) -> int:
     return level - (1 << 64) if level >> 63 else level
 
 
-def rtt_create(rmm: Rmm, rd: int, table: int, ipa: int, level: int) -> tuple[int, ...]:
+def rtt_create(rmm: RmmState, rd: int, table: int, ipa: int, level: int) -> tuple[int, ...]:
     """RMI_RTT_CREATE(rd, rtt, ipa, level): a table of `level` whose entries say what its parent
     entry said."""
     if rmm.granules.get(table) != DELEGATED:
@@ -119,12 +114,12 @@ def _attributes(rtt: Rtt, entry: int) -> int:
     return entry & ~rtt.address(rtt.pa_of(entry)) & ~3
 
 
-def _is_root(rmm: Rmm, table: int) -> bool:
+def _is_root(rmm: RmmState, table: int) -> bool:
     """Is it a root table, which goes only with its Realm? (no intact entry leads to one)"""
     return any(realm.rtt.is_root(table) for realm in rmm.realms.values())
 
 
-def rtt_destroy(rmm: Rmm, rd: int, ipa: int, level: int) -> tuple[int, ...]:
+def rtt_destroy(rmm: RmmState, rd: int, ipa: int, level: int) -> tuple[int, ...]:
     """RMI_RTT_DESTROY(rd, ipa, level) -> rtt, top: an empty table goes, and with it what its
     entries said: DESTROYED below the half, unassigned above."""
     realm = _structure_arguments(rmm, rd, ipa, level)
@@ -148,7 +143,7 @@ def rtt_destroy(rmm: Rmm, rd: int, ipa: int, level: int) -> tuple[int, ...]:
     return (SUCCESS, table, next_live(rtt, ipa, walk._replace(entry=entry)))
 
 
-def rtt_fold(rmm: Rmm, rd: int, ipa: int, level: int) -> tuple[int, ...]:
+def rtt_fold(rmm: RmmState, rd: int, ipa: int, level: int) -> tuple[int, ...]:
     """RMI_RTT_FOLD(rd, ipa, level) -> rtt: 512 entries that say one thing become one entry."""
     realm = _structure_arguments(rmm, rd, ipa, level)
     if realm is None:
@@ -191,7 +186,7 @@ def rtt_fold(rmm: Rmm, rd: int, ipa: int, level: int) -> tuple[int, ...]:
     return (SUCCESS, table)
 
 
-def rtt_read_entry(rmm: Rmm, rd: int, ipa: int, level: int) -> tuple[int, ...]:
+def rtt_read_entry(rmm: RmmState, rd: int, ipa: int, level: int) -> tuple[int, ...]:
     """RMI_RTT_READ_ENTRY(rd, ipa, level) -> walk level, state, descriptor, RIPAS."""
     realm = rmm.realms.get(rd)
     level = _signed(level)
@@ -209,7 +204,7 @@ def rtt_read_entry(rmm: Rmm, rd: int, ipa: int, level: int) -> tuple[int, ...]:
 
 
 def rtt_map_unprotected(
-    rmm: Rmm, rd: int, ipa: int, level: int, descriptor: int
+    rmm: RmmState, rd: int, ipa: int, level: int, descriptor: int
 ) -> tuple[int, ...]:
     """RMI_RTT_MAP_UNPROTECTED(rd, ipa, level, desc): the host maps memory of its choice.
 
@@ -231,7 +226,7 @@ def rtt_map_unprotected(
     return (SUCCESS,)
 
 
-def rtt_unmap_unprotected(rmm: Rmm, rd: int, ipa: int, level: int) -> tuple[int, ...]:
+def rtt_unmap_unprotected(rmm: RmmState, rd: int, ipa: int, level: int) -> tuple[int, ...]:
     """RMI_RTT_UNMAP_UNPROTECTED(rd, ipa, level) -> top."""
     realm = rmm.realms.get(rd)
     if realm is None or not _map_level(realm, ipa, level) or ipa < realm.rtt.half:

@@ -6,17 +6,15 @@ Source: DEN0137 2.0 beta 0; observed on TF-RMM v0.9.0.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from topbit.arch.rmi import AddrRange, MapFlags, Ripas, RmiStatus
 from topbit.memory import Words
-from topbit.rmm import rtt as entries
+from topbit.rmm import s2tt as entries
 from topbit.rmm.granules import DATA, DELEGATED, GRANULE, NS, State
-from topbit.rmm.ranges import Run, leading
-from topbit.rmm.realm import Realm
-from topbit.rmm.rtt import (
+from topbit.rmm.rmi.addr_range import Run, leading
+from topbit.rmm.rmi.rtt import is_aligned, rtt_error
+from topbit.rmm.s2tt import (
     HIPAS_ASSIGNED_DEV,
     HIPAS_MASK,
     LAST,
@@ -24,10 +22,7 @@ from topbit.rmm.rtt import (
     SHIFTS,
     UNASSIGNED_NS,
 )
-from topbit.rmm.tables import is_aligned, rtt_error
-
-if TYPE_CHECKING:
-    from topbit.rmm.monitor import Rmm
+from topbit.rmm.state import Realm, RmmState
 
 SUCCESS, ERROR_INPUT = int(RmiStatus.SUCCESS), int(RmiStatus.ERROR_INPUT)
 # Enough for 128 GiB of pages; one table in many places looks like far more.
@@ -35,21 +30,21 @@ MAX_TABLES = 1 << 16
 
 
 def rtt_data_unmap(
-    rmm: Rmm, rd: int, base: int, top: int, flags: int, oaddr: int
+    rmm: RmmState, rd: int, base: int, top: int, flags: int, oaddr: int
 ) -> tuple[int, ...]:
     """RMI_RTT_DATA_UNMAP(rd, base, top, flags, oaddr) -> out_top, range, count of ranges."""
     return _unmap(rmm, rd, base, top, flags, oaddr, "data")
 
 
 def rtt_unprot_unmap(
-    rmm: Rmm, rd: int, base: int, top: int, flags: int, oaddr: int
+    rmm: RmmState, rd: int, base: int, top: int, flags: int, oaddr: int
 ) -> tuple[int, ...]:
     """RMI_RTT_UNPROT_UNMAP(rd, base, top, flags, oaddr) -> out_top, range, count of ranges."""
     return _unmap(rmm, rd, base, top, flags, oaddr, "unprotected")
 
 
 def rtt_dev_unmap(
-    rmm: Rmm, rd: int, base: int, top: int, flags: int, oaddr: int
+    rmm: RmmState, rd: int, base: int, top: int, flags: int, oaddr: int
 ) -> tuple[int, ...]:
     """RMI_RTT_DEV_UNMAP(rd, base, top, flags, oaddr) -> out_top, range, count of ranges."""
     return _unmap(rmm, rd, base, top, flags, oaddr, "device")
@@ -100,7 +95,7 @@ class _Freed:
 
 
 def _unmap(
-    rmm: Rmm, rd: int, base: int, top: int, flags: int, oaddr: int, flavor: str
+    rmm: RmmState, rd: int, base: int, top: int, flags: int, oaddr: int, flavor: str
 ) -> tuple[int, ...]:
     realm = rmm.realms.get(rd)
     if realm is None or (base | top) & (GRANULE - 1) or top <= base:
@@ -148,7 +143,7 @@ _FULL = -1  # the output can describe no further range: stop, with success
 
 
 def _unmap_words(
-    rmm: Rmm, realm: Realm, words: Words, level: int, flavor: str, freed: _Freed, ipa: int
+    rmm: RmmState, realm: Realm, words: Words, level: int, flavor: str, freed: _Freed, ipa: int
 ) -> tuple[int, int]:
     """How many entries of a leaf table were passed, and what stopped the sweep?"""
     rtt, shift = realm.rtt, SHIFTS[level]
@@ -195,7 +190,7 @@ def _owned(words: Words, level: int, flavor: str) -> np.ndarray[tuple[int], np.d
     return right & ~entries.is_table(words, level)
 
 
-def _backed(rmm: Rmm, pa: int, count: int, level: int, flavor: str) -> int:
+def _backed(rmm: RmmState, pa: int, count: int, level: int, flavor: str) -> int:
     """How many of `count` contiguous blocks are in the state that a mapping of them implies?"""
     size = count << SHIFTS[level]
     if flavor == "data":
@@ -205,7 +200,9 @@ def _backed(rmm: Rmm, pa: int, count: int, level: int, flavor: str) -> int:
     return count
 
 
-def _free(rmm: Rmm, realm: Realm, words: Words, ipa: int, pa: int, level: int, flavor: str) -> None:
+def _free(
+    rmm: RmmState, realm: Realm, words: Words, ipa: int, pa: int, level: int, flavor: str
+) -> None:
     """Make contiguous live entries unassigned, and give their granules back."""
     size = len(words) << SHIFTS[level]
     if flavor == "unprotected":

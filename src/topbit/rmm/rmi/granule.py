@@ -6,19 +6,15 @@ Source: DEN0137.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from topbit.arch.rmi import RmiStatus
 from topbit.rmm.granules import DELEGATED, GRANULE, NS
-from topbit.rmm.ranges import leading
-
-if TYPE_CHECKING:
-    from topbit.rmm.monitor import Rmm
+from topbit.rmm.rmi.addr_range import leading
+from topbit.rmm.state import RmmState
 
 SUCCESS, ERROR_INPUT = int(RmiStatus.SUCCESS), int(RmiStatus.ERROR_INPUT)
 
 
-def granule_delegate(rmm: Rmm, pa: int) -> tuple[int, ...]:
+def granule_delegate(rmm: RmmState, pa: int) -> tuple[int, ...]:
     """RMI_GRANULE_DELEGATE(pa): the host gives a granule to the Realm PAS."""
     granules = rmm.granules
     if granules.get(pa) != NS:
@@ -29,7 +25,7 @@ def granule_delegate(rmm: Rmm, pa: int) -> tuple[int, ...]:
     return (SUCCESS,)
 
 
-def granule_undelegate(rmm: Rmm, pa: int) -> tuple[int, ...]:
+def granule_undelegate(rmm: RmmState, pa: int) -> tuple[int, ...]:
     """RMI_GRANULE_UNDELEGATE(pa): a granule without a role goes back to the host, wiped."""
     granules = rmm.granules
     if granules.get(pa) != DELEGATED:
@@ -41,17 +37,19 @@ def granule_undelegate(rmm: Rmm, pa: int) -> tuple[int, ...]:
     return (SUCCESS,)
 
 
-def granule_range_delegate(rmm: Rmm, base: int, top: int) -> tuple[int, ...]:
+def granule_range_delegate(rmm: RmmState, base: int, top: int) -> tuple[int, ...]:
     """RMI_GRANULE_RANGE_DELEGATE(base, top) -> top reached."""
     return _convert(rmm, base, top, NS, DELEGATED, "delegate")
 
 
-def granule_range_undelegate(rmm: Rmm, base: int, top: int) -> tuple[int, ...]:
+def granule_range_undelegate(rmm: RmmState, base: int, top: int) -> tuple[int, ...]:
     """RMI_GRANULE_RANGE_UNDELEGATE(base, top) -> top reached; contents are wiped."""
     return _convert(rmm, base, top, DELEGATED, NS, "undelegate")
 
 
-def _convert(rmm: Rmm, base: int, top: int, before: int, after: int, what: str) -> tuple[int, ...]:
+def _convert(
+    rmm: RmmState, base: int, top: int, before: int, after: int, what: str
+) -> tuple[int, ...]:
     granules = rmm.granules
     if (base | top) & (GRANULE - 1) or top <= base:
         return (ERROR_INPUT, base)

@@ -8,23 +8,16 @@ Source: DEN0137 1.0; the order in which several errors of one call are found is 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-from topbit.arch.rmi import ExitReason, Ripas, RmiStatus
-from topbit.arch.rsi import CHANGE_DESTROYED, RsiStatus
+from topbit.arch.rmi import Ripas, RmiStatus, RttState
 from topbit.memory import Words
-from topbit.rmm import rtt as entries
+from topbit.rmm import s2tt as entries
 from topbit.rmm.granules import DATA
-from topbit.rmm.ranges import leading
-from topbit.rmm.realm import RealmState
-from topbit.rmm.rec import Exit, Rec, Resume, RipasChange
-from topbit.rmm.rtt import HIPAS_ASSIGNED, HIPAS_ASSIGNED_DEV, HIPAS_MASK, LAST, SHIFTS, Rtt
-from topbit.rmm.tables import is_aligned, rtt_error
-
-if TYPE_CHECKING:
-    from topbit.rmm.monitor import Rmm
+from topbit.rmm.rmi.addr_range import leading
+from topbit.rmm.rmi.rtt import is_aligned, rtt_error
+from topbit.rmm.s2tt import HIPAS_ASSIGNED, HIPAS_ASSIGNED_DEV, HIPAS_MASK, LAST, SHIFTS, Rtt
+from topbit.rmm.state import RealmState, RipasChange, RmmState
 
 SUCCESS, ERROR_INPUT, ERROR_REALM, ERROR_REC = (
     int(RmiStatus.SUCCESS),
@@ -36,7 +29,7 @@ SUCCESS, ERROR_INPUT, ERROR_REALM, ERROR_REC = (
 _STEPS = np.arange(entries.ENTRIES, dtype=np.uint64)
 
 
-def rtt_init_ripas(rmm: Rmm, rd: int, base: int, top: int) -> tuple[int, ...]:
+def rtt_init_ripas(rmm: RmmState, rd: int, base: int, top: int) -> tuple[int, ...]:
     """RMI_RTT_INIT_RIPAS(rd, base, top) -> top reached: unassigned memory of a NEW Realm is RAM."""
     realm = rmm.realms.get(rd)
     if realm is None or top <= base:
@@ -66,7 +59,7 @@ def rtt_init_ripas(rmm: Rmm, rd: int, base: int, top: int) -> tuple[int, ...]:
     return (SUCCESS, reached)
 
 
-def rtt_set_ripas(rmm: Rmm, rd: int, rec_pa: int, base: int, top: int) -> tuple[int, ...]:
+def rtt_set_ripas(rmm: RmmState, rd: int, rec_pa: int, base: int, top: int) -> tuple[int, ...]:
     """RMI_RTT_SET_RIPAS(rd, rec, base, top) -> top reached: do (part of) what the Realm asked."""
     if top <= base or top & 0xFFF:
         return (ERROR_INPUT, 0)
@@ -76,8 +69,8 @@ def rtt_set_ripas(rmm: Rmm, rd: int, rec_pa: int, base: int, top: int) -> tuple[
         return (ERROR_INPUT, 0)
     if rec.running or rec.realm is not realm:
         return (ERROR_REC, 0)
-    change = rec.ripas_change
-    if change is None or base != change.progress or top > change.top:
+    change = rec.pending
+    if not isinstance(change, RipasChange) or base != change.progress or top > change.top:
         return (ERROR_INPUT, 0)
     rtt = realm.rtt
     level, index, _ = rtt.walk(base, LAST)
@@ -152,44 +145,17 @@ def _is_ram(rtt: Rtt, words: Words, level: int) -> bool:
 
 def _change_word(rtt: Rtt, words: Words, level: int, ripas: int, change_destroyed: bool) -> int:
     found = rtt.decode(int(words[0]), level)
-    device = found.state == 3
-    if found.state == 2 or (ripas == Ripas.RAM and device):
+    device = found.state == RttState.ASSIGNED_DEV
+    if found.state == RttState.TABLE or (ripas == Ripas.RAM and device):
         return 0
     if ripas == Ripas.RAM and found.ripas == Ripas.DESTROYED and not change_destroyed:
         return 0
     size = 1 << SHIFTS[level]
-    if found.state and ripas == Ripas.RAM and rtt.granules.run(found.oa, size, DATA) != size:
+    held = found.state != RttState.UNASSIGNED
+    if held and ripas == Ripas.RAM and rtt.granules.run(found.oa, size, DATA) != size:
         return 0
-    if found.state == 0:
+    if found.state == RttState.UNASSIGNED:
         words[0] = entries.unassigned(ripas)
     else:
         words[0] = rtt.assigned(found.oa, ripas, level, dev=device)
     return 1
-
-
-def ipa_state_set(rmm: Rmm, rec: Rec, base: int, top: int, ripas: int, flags: int) -> Resume | Exit:
-    """RSI_IPA_STATE_SET(base, top, ripas, flags): ask the host to share or take back a range."""
-    rtt = rec.realm.rtt
-    outside = top > rtt.half or top <= base or (base | top) & 0xFFF
-    if outside or ripas not in (Ripas.EMPTY, Ripas.RAM) or flags & ~CHANGE_DESTROYED:
-        return Resume({0: int(RsiStatus.ERROR_INPUT)}, advance=True)
-    rec.ripas_change = RipasChange(base, top, ripas, bool(flags & CHANGE_DESTROYED), base)
-    return rmm.leave(
-        rec,
-        Exit(ExitReason.RIPAS_CHANGE, ripas_base=base, ripas_top=top, ripas_value=ripas),
-    )
-
-
-def ipa_state_get(rmm: Rmm, rec: Rec, base: int, top: int) -> Resume:
-    """RSI_IPA_STATE_GET(base, top) -> top, RIPAS: how far is the RIPAS the same?"""
-    rtt = rec.realm.rtt
-    if top > rtt.half or top <= base or (base | top) & 0xFFF:
-        return Resume({0: int(RsiStatus.ERROR_INPUT)}, advance=True)
-    level, index, entry = rtt.walk(base, LAST)
-    shift = SHIFTS[level]
-    ripas = rtt.decode(entry, level).ripas
-    words = rtt.rest_of_table(index)[: ((top - 1) >> shift) - (base >> shift) + 1]
-    # The first entry is the one that the walk has read, whatever its word says.
-    count = 1 + leading(entries.ripas_of(words[1:], level) == np.uint64(ripas))
-    reached = min(((base >> shift) + count) << shift, top)
-    return Resume({0: int(RsiStatus.SUCCESS), 1: reached, 2: int(ripas)}, advance=True)

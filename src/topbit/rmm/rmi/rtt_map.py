@@ -6,16 +6,14 @@ Source: DEN0137 2.0 beta 0; observed on TF-RMM v0.9.0.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from topbit.arch.rmi import AddrRange, MapFlags, Ripas, RmiStatus
 from topbit.arch.stage2 import S2AP_READ, S2AP_WRITE
 from topbit.memory import Words
-from topbit.rmm import rtt as entries
+from topbit.rmm import s2tt as entries
 from topbit.rmm.granules import DATA, DELEGATED, State
-from topbit.rmm.ranges import (
+from topbit.rmm.rmi.addr_range import (
     Chunk,
     address_bits,
     chunks,
@@ -24,7 +22,8 @@ from topbit.rmm.ranges import (
     uniform,
     write_run,
 )
-from topbit.rmm.rtt import (
+from topbit.rmm.rmi.rtt import descriptor_is_valid, rtt_error
+from topbit.rmm.s2tt import (
     HIPAS_ASSIGNED,
     HIPAS_ASSIGNED_DEV,
     HIPAS_MASK,
@@ -33,15 +32,14 @@ from topbit.rmm.rtt import (
     UNASSIGNED_NS,
     Rtt,
 )
-from topbit.rmm.tables import descriptor_is_valid, rtt_error
-
-if TYPE_CHECKING:
-    from topbit.rmm.monitor import Rmm
+from topbit.rmm.state import RmmState
 
 SUCCESS, ERROR_INPUT = int(RmiStatus.SUCCESS), int(RmiStatus.ERROR_INPUT)
 
 
-def rtt_data_map(rmm: Rmm, rd: int, base: int, top: int, flags: int, oaddr: int) -> tuple[int, ...]:
+def rtt_data_map(
+    rmm: RmmState, rd: int, base: int, top: int, flags: int, oaddr: int
+) -> tuple[int, ...]:
     """RMI_RTT_DATA_MAP(rd, base, top, flags, oaddr) -> out_top: wiped memory for the Realm.
 
     Pages and blocks alike; RIPAS stays as it is. The same page at the same IPA again succeeds.
@@ -71,7 +69,7 @@ def rtt_data_map(rmm: Rmm, rd: int, base: int, top: int, flags: int, oaddr: int)
     return (SUCCESS, out_top) if out_top > base else (status, 0)
 
 
-def _data_map(rmm: Rmm, rtt: Rtt, chunk: Chunk, level: int) -> tuple[int, int, int]:
+def _data_map(rmm: RmmState, rtt: Rtt, chunk: Chunk, level: int) -> tuple[int, int, int]:
     """How many entries of the chunk are mapped, how many of them are new, what stopped it?"""
     granules, words = rmm.granules, chunk.words
     shift = SHIFTS[level]
@@ -118,7 +116,7 @@ def _same_data(
 
 
 def rtt_unprot_map(
-    rmm: Rmm, rd: int, base: int, top: int, flags: int, oaddr: int
+    rmm: RmmState, rd: int, base: int, top: int, flags: int, oaddr: int
 ) -> tuple[int, ...]:
     """RMI_RTT_UNPROT_MAP(rd, base, top, flags, oaddr) -> out_top: memory of the host's choice."""
     found = map_arguments(rmm, rd, base, top, flags, oaddr, AddrRange.UNDELEGATED, protected=False)
@@ -150,7 +148,9 @@ def rtt_unprot_map(
     return (SUCCESS, out_top) if out_top > base else (status, 0)
 
 
-def rtt_dev_map(rmm: Rmm, rd: int, base: int, top: int, flags: int, oaddr: int) -> tuple[int, ...]:
+def rtt_dev_map(
+    rmm: RmmState, rd: int, base: int, top: int, flags: int, oaddr: int
+) -> tuple[int, ...]:
     """RMI_RTT_DEV_MAP(rd, base, top, flags, oaddr) -> out_top: delegated device memory.
 
     The Realm cannot reach it before it has validated the mapping; only where RIPAS is EMPTY or

@@ -7,10 +7,9 @@ observed on TF-RMM v0.8.0 (which registers the host sees, and the shared bit kep
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
-from topbit.arch.rmi import ExitReason, Ripas, RttState
-from topbit.rmm.rec import (
+from topbit.arch.esr import (
     EC_DATA_ABORT,
     EC_INSTRUCTION_ABORT,
     ESR_FSC,
@@ -18,20 +17,19 @@ from topbit.rmm.rec import (
     ESR_SAS,
     ESR_SF,
     ESR_WNR,
-    U64,
-    Exit,
-    Rec,
+    FSC_EXTERNAL_ABORT,
+    FSC_PERMISSION,
+    FSC_TRANSLATION,
 )
-from topbit.rmm.rtt import LAST, NS, S2AP_RW, SHIFTS, XN, Rtt
-
-if TYPE_CHECKING:
-    from topbit.rmm.monitor import Rmm
+from topbit.arch.rmi import ExitReason, Ripas, RttState
+from topbit.arch.stage2 import S2AP_READ, S2AP_WRITE
+from topbit.rmm.rec_run import Exit
+from topbit.rmm.s2tt import LAST, NS, SHIFTS, XN, Rtt
+from topbit.rmm.state import Rec, RmmState
 
 Kind: TypeAlias = Literal["r", "w", "x"]
 
-FSC_EXTERNAL_ABORT = 0x10
-FSC_TRANSLATION = 0x04
-FSC_PERMISSION = 0x0C
+U64 = 0xFFFF_FFFF_FFFF_FFFF
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +69,7 @@ def translate(rec: Rec, ipa: int, kind: Kind) -> Translated | int:
     level, _, entry = rtt.walk(ipa, LAST)
     if entry & 3 != (3 if level == LAST else 1):
         return FSC_TRANSLATION | (level & 3)
-    needed = S2AP_RW & (0x40 if kind != "w" else 0x80)
+    needed = S2AP_READ if kind != "w" else S2AP_WRITE
     if not entry & needed or (kind == "x" and entry & XN):
         return FSC_PERMISSION | (level & 3)
     pa = output(rtt, entry, level, ipa)
@@ -87,9 +85,9 @@ def output(rtt: Rtt, entry: int, level: int, ipa: int) -> int:
 
 
 def access(
-    rmm: Rmm, rec: Rec, ipa: int, kind: Kind, size: int, value: int, esr: int | None
+    rmm: RmmState, rec: Rec, ipa: int, kind: Kind, size: int, value: int, esr: int | None
 ) -> Translated | Sea | Exit:
-    """What becomes of the Realm's access? See `Rmm.access`."""
+    """What becomes of the Realm's access? See `RmmState.access`."""
     found = translate(rec, ipa, kind)
     if isinstance(found, Translated):
         return found
@@ -125,3 +123,8 @@ def _syndrome(fsc: int, kind: Kind, size: int) -> int:
         return fsc | (ESR_WNR if kind == "w" else 0)
     wide = ESR_SF if size == 8 else 0
     return ESR_ISV | sas << 22 | 31 << 16 | wide | (ESR_WNR if kind == "w" else 0) | fsc
+
+
+def unassigned_exit(ipa: int, level: int) -> Exit:
+    """Which exit tells the host that the Realm needs memory at `ipa` for an RSI call?"""
+    return Exit(ExitReason.SYNC, EC_DATA_ABORT | 0x4 | level, hpfar=ipa >> 12 << 4, retry=True)

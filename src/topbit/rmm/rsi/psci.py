@@ -7,16 +7,12 @@ Source: DEN0137 1.0, "Realm PSCI", RMI_PSCI_COMPLETE; DEN0022 (PSCI 1.1).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from topbit.arch import psci
 from topbit.arch.psci import Psci
 from topbit.arch.rmi import ExitReason, RmiStatus
-from topbit.rmm.realm import RealmState
-from topbit.rmm.rec import Exit, PsciRequest, Rec, Resume, rec_index
-
-if TYPE_CHECKING:
-    from topbit.rmm.monitor import Rmm
+from topbit.rmm.rec_run import Exit, Resume
+from topbit.rmm.state import PsciRequest, RealmState, Rec, RmmState, rec_index
 
 SUCCESS, ERROR_INPUT = int(RmiStatus.SUCCESS), int(RmiStatus.ERROR_INPUT)
 
@@ -31,7 +27,7 @@ def _returns(value: int) -> Resume:
     return Resume({0: value}, advance=True)
 
 
-def call(rmm: Rmm, rec: Rec, x: Sequence[int]) -> Resume | Exit:
+def call(rmm: RmmState, rec: Rec, x: Sequence[int]) -> Resume | Exit:
     """What does a PSCI call of the Realm return, or which exit does it make?"""
     function = x[0] & 0xFFFF_FFFF
     if not function & 1 << 30:  # SMC32: arguments are 32 bits wide
@@ -57,7 +53,7 @@ def call(rmm: Rmm, rec: Rec, x: Sequence[int]) -> Resume | Exit:
     return _returns(psci.NOT_SUPPORTED)
 
 
-def _leave(rmm: Rmm, rec: Rec, *gprs: int) -> Exit:
+def _leave(rmm: RmmState, rec: Rec, *gprs: int) -> Exit:
     return rmm.leave(rec, Exit(ExitReason.PSCI, gprs=gprs))
 
 
@@ -66,7 +62,7 @@ def _exists(rec: Rec, mpidr: int) -> bool:
 
 
 def _cpu_on(
-    rmm: Rmm, rec: Rec, function: int, mpidr: int, entry: int, context: int
+    rmm: RmmState, rec: Rec, function: int, mpidr: int, entry: int, context: int
 ) -> Resume | Exit:
     if entry >= rec.realm.half:
         return _returns(psci.INVALID_ADDRESS)
@@ -78,7 +74,7 @@ def _cpu_on(
     return _leave(rmm, rec, function, mpidr)
 
 
-def _affinity_info(rmm: Rmm, rec: Rec, function: int, mpidr: int, level: int) -> Resume | Exit:
+def _affinity_info(rmm: RmmState, rec: Rec, function: int, mpidr: int, level: int) -> Resume | Exit:
     if level != 0 or not _exists(rec, mpidr):
         return _returns(psci.INVALID_PARAMETERS)
     if mpidr == rec.mpidr:
@@ -87,7 +83,7 @@ def _affinity_info(rmm: Rmm, rec: Rec, function: int, mpidr: int, level: int) ->
     return _leave(rmm, rec, function, mpidr)
 
 
-def psci_complete(rmm: Rmm, calling: int, target: int, status: int) -> tuple[int, ...]:
+def psci_complete(rmm: RmmState, calling: int, target: int, status: int) -> tuple[int, ...]:
     """RMI_PSCI_COMPLETE(calling rec, target rec, PSCI status): which REC did the call mean?"""
     caller, other = rmm.recs.get(calling), rmm.recs.get(target)
     if caller is None or other is None or caller is other or caller.realm is not other.realm:

@@ -10,19 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from topbit.arch.rmi import AddrRange, MapFlags, RmiStatus
 from topbit.memory import Words
 from topbit.rmm.granules import GRANULE, NS
-from topbit.rmm.realm import Realm, RealmState
-from topbit.rmm.rtt import ENTRIES, SHIFTS, Rtt
-from topbit.rmm.tables import is_aligned, rtt_error
-
-if TYPE_CHECKING:
-    from topbit.rmm.monitor import Rmm
+from topbit.rmm.rmi.rtt import is_aligned, rtt_error
+from topbit.rmm.s2tt import ENTRIES, SHIFTS, Rtt
+from topbit.rmm.state import Realm, RealmState, RmmState
 
 ERROR_INPUT, ERROR_REALM = int(RmiStatus.ERROR_INPUT), int(RmiStatus.ERROR_REALM)
 LEVEL_OF_SIZE = (3, 2, 1)
@@ -64,7 +60,7 @@ def _run(descriptor: int) -> Run | None:
     )
 
 
-def _runs(rmm: Rmm, flags: int, oaddr: int) -> list[Run] | None:
+def _runs(rmm: RmmState, flags: int, oaddr: int) -> list[Run] | None:
     """Which blocks do the flags and the `oaddr` argument name? None if they are wrong."""
     kind = MapFlags.OADDR_TYPE.get(flags)
     if kind == MapFlags.SINGLE:
@@ -119,7 +115,15 @@ def chunks(rtt: Rtt, base: int, top: int, level: int, runs: list[Run]) -> Iterat
 
 
 def map_arguments(
-    rmm: Rmm, rd: int, base: int, top: int, flags: int, oaddr: int, state: int, *, protected: bool
+    rmm: RmmState,
+    rd: int,
+    base: int,
+    top: int,
+    flags: int,
+    oaddr: int,
+    state: int,
+    *,
+    protected: bool,
 ) -> tuple[Realm, int, list[Run]] | int:
     """Which Realm, level and blocks does a map call mean? Else the status that refuses it."""
     realm = rmm.realms.get(rd)

@@ -5,16 +5,11 @@ Source: DEN0137 1.0; the order in which several errors of one call are found is 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from topbit.arch.rmi import Ripas, RmiStatus
 from topbit.rmm.granules import DATA, DELEGATED, GRANULE, NS
-from topbit.rmm.realm import RealmState
-from topbit.rmm.rtt import HIPAS_MASK, LAST, RIPAS_SHIFT, unassigned
-from topbit.rmm.tables import next_live, rtt_error
-
-if TYPE_CHECKING:
-    from topbit.rmm.monitor import Rmm
+from topbit.rmm.rmi.rtt import next_live, rtt_error
+from topbit.rmm.s2tt import HIPAS_MASK, LAST, RIPAS_SHIFT, unassigned
+from topbit.rmm.state import RealmState, RmmState
 
 SUCCESS, ERROR_INPUT, ERROR_REALM = (
     int(RmiStatus.SUCCESS),
@@ -24,19 +19,23 @@ SUCCESS, ERROR_INPUT, ERROR_REALM = (
 NOT_UNASSIGNED = 1 | HIPAS_MASK
 
 
-def data_create(rmm: Rmm, rd: int, data: int, ipa: int, src: int, flags: int) -> tuple[int, ...]:
+def data_create(
+    rmm: RmmState, rd: int, data: int, ipa: int, src: int, flags: int
+) -> tuple[int, ...]:
     """RMI_DATA_CREATE(rd, data, ipa, src, flags): populate a NEW Realm, measured, RIPAS RAM."""
     if flags & ~1 or rmm.granules.get(src) != NS:
         return (ERROR_INPUT,)
     return _create(rmm, rd, data, ipa, src, flags)
 
 
-def data_create_unknown(rmm: Rmm, rd: int, data: int, ipa: int) -> tuple[int, ...]:
+def data_create_unknown(rmm: RmmState, rd: int, data: int, ipa: int) -> tuple[int, ...]:
     """RMI_DATA_CREATE_UNKNOWN(rd, data, ipa): give the Realm a wiped page, RIPAS as it was."""
     return _create(rmm, rd, data, ipa, None, 0)
 
 
-def _create(rmm: Rmm, rd: int, data: int, ipa: int, src: int | None, flags: int) -> tuple[int, ...]:
+def _create(
+    rmm: RmmState, rd: int, data: int, ipa: int, src: int | None, flags: int
+) -> tuple[int, ...]:
     realm = rmm.realms.get(rd)
     if realm is None or rmm.granules.get(data) != DELEGATED:
         return (ERROR_INPUT,)
@@ -63,7 +62,7 @@ def _create(rmm: Rmm, rd: int, data: int, ipa: int, src: int | None, flags: int)
     return (SUCCESS,)
 
 
-def data_destroy(rmm: Rmm, rd: int, ipa: int) -> tuple[int, ...]:
+def data_destroy(rmm: RmmState, rd: int, ipa: int) -> tuple[int, ...]:
     """RMI_DATA_DESTROY(rd, ipa) -> pa, top: take a page away; what was RAM is then DESTROYED."""
     realm = rmm.realms.get(rd)
     if realm is None:

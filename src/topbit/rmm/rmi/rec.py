@@ -1,0 +1,149 @@
+"""Which virtual CPUs (RECs) does a Realm have, and what passes between host and Realm at their
+entries and exits?
+
+A REC is entered by the host with RMI_REC_ENTER and then runs until the Realm does something
+that the host must see. That is written to the run page (RmiRecExit) and returned as `Exit`. The
+next entry completes what was pending and leaves, as `Rec.resume`, what the vCPU needs to go on.
+Source: DEN0137 1.0, RMI_REC_CREATE, RMI_REC_ENTER, RmiRecRun; ESR_ELx: DDI0487.
+"""
+
+from __future__ import annotations
+
+import struct
+
+from topbit.arch.esr import ESR_ISV, ESR_SF, ESR_SSE, ESR_WNR
+from topbit.arch.rmi import (
+    RecEnter,
+    RecParams,
+    RmiStatus,
+)
+from topbit.rmm.granules import DELEGATED, GRANULE, NS, REC, REC_AUX
+from topbit.rmm.rec_run import NOTHING, Exit, Resume
+from topbit.rmm.state import RealmState, Rec, RmmState, rec_index
+
+SUCCESS, ERROR_INPUT, ERROR_REALM, ERROR_REC = (
+    int(RmiStatus.SUCCESS),
+    int(RmiStatus.ERROR_INPUT),
+    int(RmiStatus.ERROR_REALM),
+    int(RmiStatus.ERROR_REC),
+)
+U64 = 0xFFFF_FFFF_FFFF_FFFF
+
+
+def rec_create(rmm: RmmState, rd: int, rec: int, params_pa: int) -> tuple[int, ...]:
+    """RMI_REC_CREATE(rd, rec, params): one more virtual CPU for a NEW Realm."""
+    granules, memory = rmm.granules, rmm.memory
+    realm = rmm.realms.get(rd)
+    if realm is None or granules.get(params_pa) != NS or granules.get(rec) != DELEGATED:
+        return (ERROR_INPUT,)
+    page = memory.read(params_pa, GRANULE)
+    flags, mpidr, pc, count = (
+        int.from_bytes(page[at : at + 8], "little")
+        for at in (RecParams.FLAGS, RecParams.MPIDR, RecParams.PC, RecParams.NUM_AUX)
+    )
+    if realm.state != RealmState.NEW:
+        return (ERROR_REALM,)
+    if rec_index(mpidr) != len(realm.recs) or count != rmm.rec_aux_count:
+        return (ERROR_INPUT,)
+    aux = struct.unpack_from(f"<{count}Q", page, RecParams.AUX)
+    owned = {rec, *aux}
+    if len(owned) != count + 1 or any(granules.get(pa) != DELEGATED for pa in aux):
+        return (ERROR_INPUT,)
+
+    for pa in aux:
+        granules.set(pa, REC_AUX)
+    granules.set(rec, REC)
+    gprs = struct.unpack_from(f"<{RecParams.NUM_GPRS}Q", page, RecParams.GPRS)
+    runnable = bool(flags & RecParams.FLAG_RUNNABLE)
+    created = Rec(rec, realm, mpidr, aux, runnable)
+    if runnable:
+        created.start = Resume(dict(enumerate(gprs)), pc=pc)
+    measured = bytearray(GRANULE)
+    for at, size in ((RecParams.FLAGS, 8), (RecParams.PC, 8), (RecParams.GPRS, 64)):
+        measured[at : at + size] = page[at : at + size]
+    realm.measurements.rec(bytes(measured))
+    realm.recs[rec] = created
+    rmm.recs[rec] = created
+    return (SUCCESS,)
+
+
+def rec_destroy(rmm: RmmState, rec_pa: int) -> tuple[int, ...]:
+    """RMI_REC_DESTROY(rec): a REC that is not running goes, with its auxiliary granules."""
+    rec = rmm.recs.get(rec_pa)
+    if rec is None:
+        return (ERROR_INPUT,)
+    if rec.running:
+        return (ERROR_REC,)
+    for pa in (rec_pa, *rec.aux):
+        rmm.granules.set(pa, DELEGATED)
+    del rmm.recs[rec_pa]
+    del rec.realm.recs[rec_pa]
+    return (SUCCESS,)
+
+
+def rec_aux_count(rmm: RmmState, rd: int) -> tuple[int, ...]:
+    """RMI_REC_AUX_COUNT(rd) -> how many auxiliary granules a REC of this Realm takes."""
+    if rd not in rmm.realms:
+        return (ERROR_INPUT, 0)
+    return (SUCCESS, rmm.rec_aux_count)
+
+
+def rec_enter(rmm: RmmState, rec_pa: int, run: int) -> tuple[int, ...]:
+    """RMI_REC_ENTER(rec, run): complete what was pending and let the Realm run.
+
+    On SUCCESS `Rec.resume` holds what the vCPU goes on with; after an error the Realm did not
+    run and nothing pending is lost.
+    """
+    if rmm.granules.get(run) != NS:
+        return (ERROR_INPUT,)
+    rec = rmm.recs.get(rec_pa)
+    if rec is None:
+        return (ERROR_INPUT,)
+    if rec.running:
+        return (ERROR_REC,)
+    state = rec.realm.state
+    if state != RealmState.ACTIVE:
+        return (ERROR_REALM | (0 if state == RealmState.NEW else 1) << 8,)
+    if not rec.runnable or rec.psci is not None:
+        return (ERROR_REC,)
+    flags = rmm.memory.read_u64(run + RecEnter.FLAGS)
+    esr = rec.abort_esr
+    sea = flags & RecEnter.INJECT_SEA
+    emulated = flags & RecEnter.EMUL_MMIO and not sea
+    if (sea and not esr) or (emulated and not esr & ESR_ISV):
+        return (ERROR_REC,)
+
+    rec.run = run
+    resume = NOTHING
+    if rec.result is not None:
+        resume, rec.result = rec.result, None
+    if rec.start is not None:
+        resume, rec.start = rec.start, None
+    elif sea:
+        resume = Resume(sea=True)
+    elif emulated:
+        resume = _emulated(esr, rmm.memory.read_u64(run + RecEnter.GPRS))
+    elif rec.pending is not None:
+        refused = bool(flags & RecEnter.RIPAS_RESPONSE)
+        done = rec.pending.complete(rmm, rec, refused)
+        if isinstance(done, Exit):
+            rec.resume = done
+            return (SUCCESS,)
+        resume, rec.pending = done, None
+    rec.abort_esr = 0
+    rec.running = True
+    rec.resume = resume
+    return (SUCCESS,)
+
+
+def _emulated(esr: int, value: int) -> Resume:
+    """What does a load or store that the host emulated leave in its register?"""
+    target = esr >> 16 & 31
+    if esr & ESR_WNR or target == 31:
+        return Resume(advance=True)
+    width = 8 << (esr >> 22 & 3)
+    value &= (1 << width) - 1
+    if esr & ESR_SSE:
+        sign = 1 << (width - 1)
+        value = ((value ^ sign) - sign) & (U64 if esr & ESR_SF else 0xFFFF_FFFF)
+    return Resume({target: value}, advance=True)
