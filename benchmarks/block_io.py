@@ -35,7 +35,7 @@ from topbit.machine.qemu.machine import QemuMachine
 from topbit.machine.qemu.process.console import Console
 from topbit.machine.qemu.process.pci import MODULES, PciDevice
 from topbit.store import kernels, tools
-from topbit.vmm.virtio_blk import VirtioBlk
+from topbit.vmm.virtio.blk import VirtioBlk
 
 RAM = 1024 * MIB
 DISK = 128 * MIB

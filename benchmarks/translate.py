@@ -25,9 +25,10 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent.parent / "src"))
 
 from topbit.arch.smmuv3 import CR0, Reg
+from topbit.host.io_pgtable import Stage2Table
+from topbit.host.pages import PageRange
 from topbit.memory import PhysicalMemory
 from topbit.smmu import Smmu, batch, flat
-from topbit.smmu.io_pgtable import PageRange, Stage2Table
 
 IPA_BITS = 41
 ALIAS = 1 << (IPA_BITS - 1)

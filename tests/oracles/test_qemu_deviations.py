@@ -19,9 +19,10 @@ from topbit.arch.smmuv3 import (
     Opcode,
     Reg,
 )
+from topbit.host.io_pgtable import READ, WRITE, Stage2Table
+from topbit.host.pages import PageRange
 from topbit.memory import PhysicalMemory
 from topbit.smmu import Fault, Ok, Smmu, Terminated
-from topbit.smmu.io_pgtable import READ, WRITE, PageRange, Stage2Table
 
 pytestmark = pytest.mark.qemu
 

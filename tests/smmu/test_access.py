@@ -18,8 +18,8 @@ from topbit.arch.smmuv3 import (
 )
 from topbit.arch.stage2 import NS
 from topbit.events import Event
+from topbit.host.io_pgtable import READ, Stage2Table
 from topbit.smmu import Fault, Ok, Outcome, Terminated
-from topbit.smmu.io_pgtable import READ, Stage2Table
 
 PAGE = 4096
 

@@ -9,9 +9,10 @@ from paths import DATA
 from replay_smmu import Bench, records
 from topbit.arch.smmuv3 import CR0, EventType, Reg
 from topbit.arch.stage2 import Granule
+from topbit.host.io_pgtable import READ, WRITE, Stage2Table
+from topbit.host.pages import PageRange
 from topbit.memory import PhysicalMemory
 from topbit.smmu import Fault, Ok, Outcome, Smmu, Terminated, batch, flat
-from topbit.smmu.io_pgtable import READ, WRITE, PageRange, Stage2Table
 
 VECTORS = DATA / "vectors"
 SID = 8

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from topbit.arch.smmuv3 import CR0, STE, Command, EventRecord, Opcode, Reg
 from topbit.events import Emit, ignore
+from topbit.host.io_pgtable import Stage2Table
+from topbit.host.pages import PageRange
 from topbit.memory import PhysicalMemory
 from topbit.smmu import Smmu
 from topbit.smmu.bus import Gpc
-from topbit.smmu.io_pgtable import PageRange, Stage2Table
 
 RAM = 0x4000_0000
 STRTAB = RAM

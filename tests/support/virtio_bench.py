@@ -11,7 +11,7 @@ from topbit.rmm import Granules
 from topbit.vmm.dma import EmulatedDma
 from topbit.vmm.policy import VmmPolicy
 from topbit.vmm.slots import MemorySlot
-from topbit.vmm.virtio_mmio import Backend, VirtioMmio
+from topbit.vmm.virtio.mmio import Backend, VirtioMmio
 
 RAM, SIZE, S = 0x4000_0000, 1 << 20, 1 << 40
 RING, DATA = RAM + 0x1000, RAM + 0x4000

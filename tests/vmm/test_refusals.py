@@ -8,10 +8,10 @@ import pytest
 
 from topbit.arch.rmi import Rmi2, RmiStatus
 from topbit.events import Event
+from topbit.host.rme_ranges import RangeRealmHost
 from topbit.machine.model.machine import ModelMachine
 from topbit.scenario import builtin
-from topbit.vmm.hostile import HostInjection
-from topbit.vmm.rme_ranges import RangeRealmHost
+from topbit.vmm.injection import HostInjection
 
 PAGE = 0x4010_0000
 

@@ -1,14 +1,13 @@
 """The SMMUv3: where does a device's access end up, and which event does it leave?
 
 Belongs here: stream tables, the stage-2 walk, TLB and STE cache and their invalidation, the
-command and event queues, the registers, and the mechanism that writes stage-2 tables as bytes.
-Does not belong here: who maps what. No policy of a VMM, no shared bit, no Realm's life cycle.
+command and event queues, the registers.
+Does not belong here: software that writes tables (`topbit.host`), who maps what. No policy of a VMM, no shared bit, no Realm's life cycle.
 
     smmu = Smmu(memory)                 a device's `access(sid, address, ...)` gives an Outcome
     stream_table  StreamID -> STE       ste    STE -> StreamConfig, or why it is bad
     walk          IPA -> Leaf           tlb    leaves that were not invalidated yet
     queues        commands in, events out, in memory bytes
-    io_pgtable    map and unmap in table bytes
     batch, flat   the same translation for whole arrays of addresses
 """
 

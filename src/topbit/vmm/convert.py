@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from topbit.events import Emit, Event
+from topbit.host.pages import PAGE
+from topbit.host.rme import RealmHost, RmiError
 from topbit.vmm.policy import VmmPolicy
-from topbit.vmm.rme import RealmHost, RmiError
-from topbit.vmm.slots import PAGE, MemorySlot
+from topbit.vmm.slots import MemorySlot
 from topbit.vmm.vfio import VfioContainer, VfioError
 
 VFIO_FAILED = "the VFIO operation failed"

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-PAGE = 4096
 SHIFT = 12
 
 
@@ -74,37 +73,3 @@ class MemorySlot:
     def is_shared(self, ipa: int, size: int) -> bool:
         """Are all pages of [ipa, ipa + size) shared?"""
         return 0 not in bytes(self._shared[self.page(ipa) : self.page(ipa + size - 1) + 1])
-
-
-@dataclass(slots=True)
-class PagePool:
-    """Which host pages are free? A plain allocator of contiguous, zeroed-by-the-user pages.
-
-    Attributes:
-        next: first free physical address.
-        end: first address behind the pool.
-    """
-
-    next: int
-    end: int
-    free: list[int] = field(default_factory=list)
-
-    def page(self) -> int:
-        """Which 4 KiB page may be used now?
-
-        Raises:
-            MemoryError: none is left.
-        """
-        return self.free.pop() if self.free else self.run(1)
-
-    def run(self, count: int, align: int = PAGE) -> int:
-        """Where do `count` contiguous pages start, aligned to `align` bytes?
-
-        Raises:
-            MemoryError: none are left.
-        """
-        start = -(-self.next // align) * align
-        if start + count * PAGE > self.end:
-            raise MemoryError("the host's page pool is empty")
-        self.next = start + count * PAGE
-        return start

@@ -11,8 +11,8 @@ mapping to a page that turned private).
 from __future__ import annotations
 
 from topbit.events import Emit, Event
-from topbit.smmu.io_pgtable import MappingError, Stage2Table
-from topbit.vmm.arm_smmu_v3 import ArmSmmuV3
+from topbit.host.arm_smmu_v3 import ArmSmmuV3
+from topbit.host.io_pgtable import MappingError, Stage2Table
 from topbit.vmm.policy import MapFault, SmmuMap, VmmPolicy
 
 VMID = 1

@@ -12,11 +12,12 @@ from typing import Protocol
 from topbit.arch import psci
 from topbit.arch.rmi import ExitReason, RecEnter, RecExit, Ripas, Rmi
 from topbit.events import Emit
+from topbit.host.pages import PAGE, PagePool
+from topbit.host.rme import RealmHost, RmiError, RmiPort
 from topbit.memory import PhysicalMemory
 from topbit.vmm.convert import PageConverter
 from topbit.vmm.policy import VmmPolicy
-from topbit.vmm.rme import RealmHost, RmiError, RmiPort
-from topbit.vmm.slots import PAGE, MemorySlot, PagePool
+from topbit.vmm.slots import MemorySlot
 from topbit.vmm.vfio import VfioContainer
 
 ISV = 1 << 24

@@ -18,20 +18,20 @@ from topbit.machine.qemu.host.virtio_mmio import EmulatedDevice
 from topbit.machine.qemu.machine import QemuMachine, Run
 from topbit.machine.qemu.process.pci import MODULES, PciDevice
 from topbit.vmm.policy import SmmuMap, VmmPolicy
-from topbit.vmm.virtio_blk import VirtioBlk
+from topbit.vmm.virtio.blk import VirtioBlk
 
 pytestmark = pytest.mark.qemu
 
 
 def boot(
-    series: str, shape: RealmShape, steps: list[Step], timeout: float = 300
+    series: str, shape: RealmShape, work: list[Step], timeout: float = 300
 ) -> tuple[Run, GuestReport]:
     kernel = needs.kernel(series)
     drivers = [name for device in shape.pci for name in MODULES[device.model]]
     if shape.emulated:
         drivers += ["virtio_blk", "virtio_mmio"]
     archive = initramfs.build(
-        needs.busybox(), kernel.tree().closure(drivers), INIT, plan_files(steps)
+        needs.busybox(), kernel.tree().closure(drivers), INIT, plan_files(work)
     )
     # 6.18.15 loses bounced reads of NVMe with SGLs (docs/found-faults.md).
     words = steps.command_line(trace=(), extra=["nvme.sgl_threshold=0"])

@@ -17,6 +17,12 @@ from topbit.arch.stage2 import Granule
 from topbit.devices.engine import BusPort, DmaEngine
 from topbit.errors import UsageError
 from topbit.events import Event
+from topbit.host import rmi_da
+from topbit.host.arm_smmu_v3 import ArmSmmuV3
+from topbit.host.io_pgtable import Stage2Table
+from topbit.host.pages import PAGE, PagePool, PageRange
+from topbit.host.rme import start_level
+from topbit.host.rme_ranges import RangeRealmHost
 from topbit.linux.block import BlockDriver, Transport
 from topbit.linux.cpu import SynchronousExternalAbort
 from topbit.linux.engine import EngineRing
@@ -32,18 +38,13 @@ from topbit.memory import PhysicalMemory
 from topbit.recording import DeviceFacts, Platform, Recording
 from topbit.rmm import Granules, Rmm
 from topbit.scenario.scenario import MIB, RAM_BASE, DeviceSpec, Scenario
-from topbit.smmu.io_pgtable import PageRange, Stage2Table
 from topbit.smmu.smmu import Smmu
-from topbit.vmm import rmi_da
-from topbit.vmm.arm_smmu_v3 import ArmSmmuV3
 from topbit.vmm.dma import EmulatedDma
-from topbit.vmm.hostile import HostInjection
-from topbit.vmm.rme import start_level
-from topbit.vmm.rme_ranges import RangeRealmHost
-from topbit.vmm.slots import PAGE, MemorySlot, PagePool
+from topbit.vmm.injection import HostInjection
+from topbit.vmm.slots import MemorySlot
 from topbit.vmm.vfio import VfioContainer
-from topbit.vmm.virtio_blk import VirtioBlk
-from topbit.vmm.virtio_mmio import VirtioMmio
+from topbit.vmm.virtio.blk import VirtioBlk
+from topbit.vmm.virtio.mmio import VirtioMmio
 from topbit.vmm.vmm import Vmm
 
 FIRST_SID = 0x8

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from topbit.events import Event
+from topbit.host.pages import PAGE
 from topbit.machine.qemu.guest.report import GuestReport
 from topbit.scenario.scenario import WorkloadSpec
-from topbit.vmm.slots import PAGE
 
 ENOUGH = 10  # times; the first ones may share what stays
 

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from topbit.errors import GuestDiedError, RunError, UsageError
 from topbit.events import Event
+from topbit.host.rme import RmiError
 from topbit.machine.qemu.el2 import cpu_model
 from topbit.machine.qemu.el2.mailbox import PROGRAM, Mailbox
 from topbit.machine.qemu.el2.traps import TrapLoop
@@ -32,7 +33,6 @@ from topbit.machine.qemu.process.process import DOORBELL_UART, RAM_BASE, Platfor
 from topbit.machine.qemu.process.ram import AnonymousRam
 from topbit.memory import PhysicalMemory
 from topbit.store import tools
-from topbit.vmm.rme import RmiError
 
 MAX_EVENTS = 2_000_000  # a guest can cause any number of them
 _START = 1.0  # seconds in which QEMU usually starts a vCPU

@@ -1,9 +1,10 @@
 """The page by which the guest's workload tells the host that it is time."""
 
 from topbit.events import Event
+from topbit.host.pages import PAGE
 from topbit.machine.qemu.host.injection_port import INJECT, LOOK, WATCH, InjectionPort
 from topbit.memory import PhysicalMemory
-from topbit.vmm.slots import PAGE, MemorySlot
+from topbit.vmm.slots import MemorySlot
 
 BASE = 0x4000_0000
 BIT = 1 << 40

@@ -6,6 +6,7 @@ import struct
 
 import pytest
 
+from topbit.host.pages import PAGE, PageRange
 from topbit.machine.qemu.el2.mailbox import Code, Ops
 from topbit.machine.qemu.host.its import (
     COMMAND_BYTES,
@@ -17,8 +18,7 @@ from topbit.machine.qemu.host.its import (
 )
 from topbit.machine.qemu.host.memory_map import GICR, ITS
 from topbit.memory import PhysicalMemory
-from topbit.smmu.io_pgtable import PageRange
-from topbit.vmm.slots import PAGE, MemorySlot
+from topbit.vmm.slots import MemorySlot
 
 RAM = 0x4000_0000
 MIB = 1 << 20

@@ -8,6 +8,7 @@ from topbit.arch.smmuv3 import STE
 from topbit.arch.stage2 import G4K, is_table, output_address
 from topbit.errors import RunError
 from topbit.events import ignore
+from topbit.host import rmi_da
 from topbit.machine.qemu.host.host import QemuHost
 from topbit.machine.qemu.host.memory_map import ITS_DOORBELL
 from topbit.machine.qemu.host.realm_streams import VMID, FirstCpu, accept
@@ -16,7 +17,6 @@ from topbit.machine.qemu.process.pci import PciDevice
 from topbit.machine.qemu.process.process import RAM_BASE
 from topbit.memory import PhysicalMemory
 from topbit.store.image import Image
-from topbit.vmm import rmi_da
 from topbit.vmm.policy import VmmPolicy
 
 RAM = 64 << 20

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from topbit.arch.smmuv3 import EventRecord, EventType, Gerror, Reg
 from topbit.events import Event
+from topbit.host.arm_smmu_v3 import ArmSmmuV3
+from topbit.host.pages import PageRange
 from topbit.machine.qemu.host.smmu_events import SmmuEvents
 from topbit.machine.qemu.host.smmu_port import QemuSmmuPort
 from topbit.memory import PhysicalMemory
-from topbit.smmu.io_pgtable import PageRange
-from topbit.vmm.arm_smmu_v3 import ArmSmmuV3
 
 BASE = 0x4000_0000
 RECORD = EventRecord(Type=EventType.F_TRANSLATION, StreamID=8, S2=1).pack()

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from topbit.events import Event
-from topbit.vmm.slots import PAGE
+from topbit.host.pages import PAGE
 
 TRUSTED = 0.5  # seconds: a larger correction would mean that something else is wrong
 _NEXT = 1e-6  # the guest's event comes after the host's

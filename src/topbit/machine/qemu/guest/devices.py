@@ -17,7 +17,7 @@ from topbit.machine.qemu.process import pci
 from topbit.machine.qemu.process.pci import PciDevice, pci_name
 from topbit.scenario.scenario import RAM_BASE, DeviceSpec, Scenario, WorkloadSpec
 from topbit.store.modules import ModuleTree, kernel_name
-from topbit.vmm.virtio_rng import VirtioRng
+from topbit.vmm.virtio.rng import VirtioRng
 
 
 class RandomDevice(GuestDevice):

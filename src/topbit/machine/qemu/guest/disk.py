@@ -16,7 +16,7 @@ from topbit.machine.qemu.guest.steps import Step
 from topbit.machine.qemu.host.virtio_mmio import EmulatedDevice
 from topbit.machine.qemu.process.pci import PciDevice
 from topbit.scenario.scenario import DeviceSpec, WorkloadSpec
-from topbit.vmm.virtio_blk import VirtioBlk
+from topbit.vmm.virtio.blk import VirtioBlk
 
 DISK_BYTES = 8 * MIB
 HALF = DISK_BYTES // 2

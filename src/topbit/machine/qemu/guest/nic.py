@@ -16,7 +16,7 @@ from topbit.machine.qemu.host.virtio_mmio import EmulatedDevice
 from topbit.machine.qemu.process import pci
 from topbit.machine.qemu.process.pci import PciDevice
 from topbit.scenario.scenario import DeviceSpec, WorkloadSpec
-from topbit.vmm.virtio_net import VirtioNet
+from topbit.vmm.virtio.net import VirtioNet
 
 SENT = 64 << 10
 MAC = bytes.fromhex("525400123456")  # of an emulated network card, as QEMU's first has it

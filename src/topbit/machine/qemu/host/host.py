@@ -15,6 +15,11 @@ import numpy as np
 
 from topbit.arch.stage2 import LAST_LEVEL
 from topbit.events import Emit, Event
+from topbit.host import rmi_da
+from topbit.host.arm_smmu_v3 import ArmSmmuV3
+from topbit.host.io_pgtable import Stage2Table
+from topbit.host.pages import PAGE, PagePool, PageRange
+from topbit.host.rme_ranges import RangeRealmHost
 from topbit.machine.qemu.el2.mailbox import TLBI_ALL, Mailbox
 from topbit.machine.qemu.el2.vcpus import RealmCpus
 from topbit.machine.qemu.host import image_load, injection_port, realm_streams
@@ -40,18 +45,14 @@ from topbit.machine.qemu.process.pci import PciDevice
 from topbit.machine.qemu.process.process import DOORBELL_UART, RAM_BASE
 from topbit.memory import PhysicalMemory
 from topbit.rmm import Granules, Rmm
-from topbit.smmu.io_pgtable import PageRange, Stage2Table
-from topbit.vmm import rmi_da
-from topbit.vmm.arm_smmu_v3 import ArmSmmuV3
 from topbit.vmm.convert import runs
 from topbit.vmm.dma import EmulatedDma
-from topbit.vmm.hostile import HostInjection
+from topbit.vmm.injection import HostInjection
 from topbit.vmm.policy import SmmuMap
-from topbit.vmm.rme_ranges import RangeRealmHost
-from topbit.vmm.slots import PAGE, MemorySlot, PagePool
+from topbit.vmm.slots import MemorySlot
 from topbit.vmm.vfio import VfioContainer
-from topbit.vmm.virtio_mmio import VirtioMmio
-from topbit.vmm.virtio_net import VirtioNet
+from topbit.vmm.virtio.mmio import VirtioMmio
+from topbit.vmm.virtio.net import VirtioNet
 from topbit.vmm.vmm import Vmm
 
 TREE_ROOM = 1 * MIB

@@ -10,8 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from topbit.errors import RunError
-from topbit.vmm.rme import RealmHost
-from topbit.vmm.slots import PAGE, MemorySlot
+from topbit.host.pages import PAGE
+from topbit.host.rme import RealmHost
+from topbit.vmm.slots import MemorySlot
 
 IMAGE_ALIGN = 2 << 20
 MEASURE = 1  # RMI_DATA_CREATE flags

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from topbit.events import Emit, Event
+from topbit.host.pages import PAGE
 from topbit.memory import PhysicalMemory
-from topbit.vmm.slots import PAGE, MemorySlot
+from topbit.vmm.slots import MemorySlot
 
 ADDRESS = 0x0A90_0000  # a hole of QEMU's virt machine
 INJECT, WATCH, LOOK = 0x0, 0x8, 0x10

@@ -14,10 +14,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import IntEnum
 
+from topbit.host.pages import PAGE
 from topbit.machine.qemu.el2.mailbox import Mailbox, r32, r64, w32, w64
 from topbit.machine.qemu.host.memory_map import GICR, GICR_BYTES, ITS
 from topbit.memory import PhysicalMemory
-from topbit.vmm.slots import PAGE, MemorySlot
+from topbit.vmm.slots import MemorySlot
 
 KIB = 1024
 VALID = 1 << 63

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from topbit.arch.stage2 import AF, G4K, LAST_LEVEL, TABLE_OR_PAGE, VALID, is_table, output_address
 from topbit.errors import RunError
+from topbit.host.arm_smmu_v3 import ArmSmmuV3
+from topbit.host.io_pgtable import READ, WRITE
+from topbit.host.pages import PageRange
 from topbit.linux.rsi_da import cca_device_accept
 from topbit.machine.qemu.host.memory_map import ITS_DOORBELL
 from topbit.memory import PhysicalMemory
 from topbit.rmm import Resume, Rmm
 from topbit.rmm.realm_smmu import realm_ste
 from topbit.rmm.state import Realm
-from topbit.smmu.io_pgtable import READ, WRITE, PageRange
-from topbit.vmm.arm_smmu_v3 import ArmSmmuV3
 from topbit.vmm.slots import MemorySlot
 
 VMID = 0x8001  # not the VMID of the host's own table

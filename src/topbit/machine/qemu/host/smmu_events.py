@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from topbit.arch.smmuv3 import Gerror, Reg
 from topbit.events import Emit, Event
+from topbit.host.arm_smmu_v3 import ArmSmmuV3
 from topbit.machine.qemu.host.smmu_port import QemuSmmuPort
 from topbit.smmu.recorded import event_of
-from topbit.vmm.arm_smmu_v3 import ArmSmmuV3
 
 
 class SmmuEvents:

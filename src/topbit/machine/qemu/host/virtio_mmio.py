@@ -12,13 +12,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from topbit.host.pages import PAGE
 from topbit.machine.qemu.el2.mailbox import Op, w32
 from topbit.machine.qemu.host.devicetree import VirtioMmio as TreeDevice
 from topbit.machine.qemu.host.memory_map import GICD
 from topbit.machine.qemu.host.uart_irq import UartIrq
-from topbit.vmm.slots import PAGE
-from topbit.vmm.virtio_mmio import Backend, VirtioMmio
-from topbit.vmm.virtio_net import VirtioNet
+from topbit.vmm.virtio.mmio import Backend, VirtioMmio
+from topbit.vmm.virtio.net import VirtioNet
 
 FIRST_ADDRESS = 0x0A80_0000  # a hole of QEMU's virt machine
 FIRST_SPI = 100

@@ -11,7 +11,7 @@ import socket
 from collections import deque
 
 from topbit.arch import virtio
-from topbit.vmm.virtqueue import Buffer, Virtqueue, VirtqueueError
+from topbit.vmm.virtio.virtqueue import Buffer, Virtqueue, VirtqueueError
 
 RECEIVE, TRANSMIT = 0, 1
 MAX_FRAME = 1518  # Ethernet with a VLAN tag, without the check sequence

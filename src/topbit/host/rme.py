@@ -13,8 +13,8 @@ from typing import Protocol
 
 from topbit.arch.rmi import RealmParams, RecParams, Rmi, Rmi2, RmiStatus, index, status
 from topbit.arch.stage2 import G4K
+from topbit.host.pages import PAGE, PagePool
 from topbit.memory import PhysicalMemory
-from topbit.vmm.slots import PAGE, PagePool
 
 LAST_LEVEL = 3
 NS_NORMAL = 0b110 << 2 | 0b11 << 6  # MemAttr: write-back (FWB); S2AP: read and write

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from topbit.arch.rmi import AddrRange, MapFlags, Rmi2, RmiStatus, index, status
-from topbit.vmm.rme import LAST_LEVEL, RealmHost, RmiError, signed_level
-from topbit.vmm.slots import PAGE
+from topbit.host.pages import PAGE
+from topbit.host.rme import LAST_LEVEL, RealmHost, RmiError, signed_level
 
 _NORMAL_WB = 0b110
 BLOCK = 2 << 20

@@ -7,7 +7,7 @@ import struct
 
 from topbit.arch import virtio
 from topbit.arch.virtio import BlkStatus, BlkType
-from topbit.vmm.virtqueue import Buffer, Virtqueue, VirtqueueError
+from topbit.vmm.virtio.virtqueue import Buffer, Virtqueue, VirtqueueError
 
 MAX_REQUEST = 16 << 20
 SEG_MAX = 254  # of a queue's 256 descriptors, less header and status

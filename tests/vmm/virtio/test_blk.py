@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from topbit.arch.virtio import BlkType, Mmio, Status
 from topbit.vmm.dma import DmaError
 from topbit.vmm.policy import SharedBit, VmmPolicy
-from topbit.vmm.virtio_blk import VirtioBlk
-from topbit.vmm.virtio_mmio import VirtioMmio
+from topbit.vmm.virtio.blk import VirtioBlk
+from topbit.vmm.virtio.mmio import VirtioMmio
 from virtio_bench import DATA, RAM, RING, WRITE, DeviceBench, S
 
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from topbit.arch.rmi import Rmi2, VdevParams
-from topbit.vmm.rme import RealmHost
-from topbit.vmm.slots import PAGE
+from topbit.host.pages import PAGE
+from topbit.host.rme import RealmHost
 
 
 class Assigned(NamedTuple):

@@ -3,13 +3,13 @@
 import pytest
 
 from topbit.arch.rmi import Rmi2
+from topbit.host import rmi_da
+from topbit.host.pages import PagePool
+from topbit.host.rme import RmiError
+from topbit.host.rme_ranges import RangeRealmHost
 from topbit.memory import PhysicalMemory
 from topbit.rmm import Rmm, State
 from topbit.rmm.state import VdevState
-from topbit.vmm import rmi_da
-from topbit.vmm.rme import RmiError
-from topbit.vmm.rme_ranges import RangeRealmHost
-from topbit.vmm.slots import PagePool
 
 BASE, SIZE, SID = 0x4000_0000, 4 << 20, 0x10
 

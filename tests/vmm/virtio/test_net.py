@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from topbit.arch.virtio import NET_HEADER_SIZE, Mmio, Status
-from topbit.vmm.virtio_net import MAX_FRAME, RECEIVE, TRANSMIT, WAITING, VirtioNet
+from topbit.vmm.virtio.net import MAX_FRAME, RECEIVE, TRANSMIT, WAITING, VirtioNet
 from virtio_bench import DATA, RAM, RING, SIZE, WRITE, DeviceBench, S
 
 FRAME = bytes(range(200))

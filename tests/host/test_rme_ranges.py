@@ -2,11 +2,11 @@
 
 import pytest
 
+from topbit.host.pages import PAGE, PagePool
+from topbit.host.rme import RmiError, start_level
+from topbit.host.rme_ranges import BLOCK, RangeRealmHost
 from topbit.memory import PhysicalMemory
 from topbit.rmm import Rmm
-from topbit.vmm.rme import RmiError, start_level
-from topbit.vmm.rme_ranges import BLOCK, RangeRealmHost
-from topbit.vmm.slots import PAGE, PagePool
 
 BASE = 0x8000_0000
 MIB = 1 << 20

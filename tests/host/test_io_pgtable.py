@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from topbit.arch.stage2 import G16K, G64K, Granule
+from topbit.host.io_pgtable import MappingError, Stage2Table
+from topbit.host.pages import PageRange
 from topbit.memory import PhysicalMemory
-from topbit.smmu.io_pgtable import MappingError, PageRange, Stage2Table
 
 BASE = 0x4000_0000
 PAGE = 4096

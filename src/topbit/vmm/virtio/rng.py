@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from topbit.arch import virtio
-from topbit.vmm.virtqueue import Buffer, Virtqueue, VirtqueueError
+from topbit.vmm.virtio.virtqueue import Buffer, Virtqueue, VirtqueueError
 
 MAX_BUFFER = 64 << 10  # bytes of one request that are filled; the driver is told how many
 

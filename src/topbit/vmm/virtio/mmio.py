@@ -13,7 +13,7 @@ from typing import Protocol
 from topbit.arch import virtio
 from topbit.arch.virtio import Mmio, Status
 from topbit.vmm.dma import DmaError, EmulatedDma
-from topbit.vmm.virtqueue import QUEUE_NUM_MAX, Virtqueue, VirtqueueError
+from topbit.vmm.virtio.virtqueue import QUEUE_NUM_MAX, Virtqueue, VirtqueueError
 
 FEATURES = 1 << virtio.VIRTIO_F_VERSION_1 | 1 << virtio.VIRTIO_F_ACCESS_PLATFORM
 USED_BUFFER, CONFIG_CHANGE = 1, 2

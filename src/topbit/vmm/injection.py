@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from topbit.events import Emit, Event
-from topbit.vmm.rme import RmiError
+from topbit.host.rme import RmiError
 from topbit.vmm.vmm import Vmm
 
 

@@ -51,36 +51,6 @@ class MappingError(Exception):
         self.iova = iova
 
 
-class PageRange:
-    """Which physical pages of [base, base + size) are free for tables?
-
-    Calling it with a power-of-two size gives a zeroed block aligned to that size.
-    """
-
-    def __init__(self, memory: PhysicalMemory, base: int, size: int) -> None:
-        self._memory = memory
-        self._next = base
-        self._end = base + size
-
-    @property
-    def free(self) -> int:
-        """How many bytes are left?"""
-        return self._end - self._next
-
-    def __call__(self, size: int) -> int:
-        """At which physical address do `size` zeroed bytes stand, aligned to their size?
-
-        Raises:
-            MemoryError: the range is used up.
-        """
-        pa = -(-self._next // size) * size
-        if pa + size > self._end:
-            raise MemoryError
-        self._next = pa + size
-        self._memory.fill(pa, size)
-        return pa
-
-
 class Stage2Table:
     """Which physical address does each IOVA translate to?
 

@@ -1,7 +1,7 @@
 """Emulated virtio-rng: fills what it is given, and nothing else."""
 
 from topbit.arch.virtio import Mmio, Status
-from topbit.vmm.virtio_rng import MAX_BUFFER, VirtioRng
+from topbit.vmm.virtio.rng import MAX_BUFFER, VirtioRng
 from virtio_bench import DATA, WRITE, DeviceBench, S
 
 
