@@ -29,6 +29,7 @@ from topbit.host.io_pgtable import Stage2Table
 from topbit.host.pages import PageRange
 from topbit.memory import PhysicalMemory
 from topbit.smmu import Smmu, batch, flat
+from topbit.smmu.translate import Translator
 
 IPA_BITS = 41
 ALIAS = 1 << (IPA_BITS - 1)
@@ -119,6 +120,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=7)
     options = parser.parse_args()
     smmu, table = build()
+    translator = Translator(smmu)
     offsets = np.random.default_rng(2).integers(0, GIB, options.addresses, dtype=np.uint64)
     iovas = offsets + np.uint64(ALIAS | RAM)
     numba_from = flat.NUMBA_FROM
@@ -126,14 +128,14 @@ def main() -> None:
     def fast(threshold: int) -> Run:
         def run() -> tuple[batch.Addresses, batch.Codes]:
             flat.NUMBA_FROM = threshold
-            return batch.translate(smmu, SID, iovas)
+            return translator.translate(SID, iovas)
 
         return run
 
     with tempfile.TemporaryDirectory() as folder:
         runs: dict[str, Run] = {
             "C walk, gcc -O3, one thread": c_walk(smmu, table, iovas, folder),
-            "reference walk (NumPy)": lambda: batch.translate(smmu, SID, iovas, reference=True),
+            "reference walk (NumPy)": lambda: translator.translate(SID, iovas, reference=True),
             "fast path (NumPy)": fast(1 << 62),
         }
         try:

@@ -21,8 +21,9 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "src"))
 
 from topbit.arch.smmuv3 import CR0, STE, Config, EventRecord, Opcode, Reg
 from topbit.memory import PhysicalMemory
-from topbit.smmu import Fault, Ok, Smmu, Terminated, batch
+from topbit.smmu import Fault, Ok, Smmu, Terminated
 from topbit.smmu.outcome import Outcome
+from topbit.smmu.translate import Translator
 
 BASE = 0x4000_0000
 SIZE = 0x8_0000
@@ -189,8 +190,9 @@ class Fuzz:
         sid, write = self.rng.randrange(64), self.rng.random() < 0.5
         iovas = np.array([self._address() for _ in range(50)], np.uint64)
         smmu.caches.tlb.invalidate_all(False)
-        reference = batch.translate(smmu, sid, iovas, write, reference=True)
-        fast = batch.translate(smmu, sid, iovas, write)
+        translator = Translator(smmu)
+        reference = translator.translate(sid, iovas, write, reference=True)
+        fast = translator.translate(sid, iovas, write)
         assert np.array_equal(reference[0], fast[0])
         assert np.array_equal(reference[1], fast[1])
         for iova, pa, code in zip(iovas[:4].tolist(), *fast, strict=False):

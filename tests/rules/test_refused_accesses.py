@@ -28,8 +28,8 @@ from rule_events import (
 )
 from topbit.events import Event
 from topbit.recording import Platform, Recording
+from topbit.replay.refusals import LATE
 from topbit.rules import check
-from topbit.rules.refusals import LATE
 
 RECORDINGS = DATA / "recordings"
 TRUSTED = "0000:00:02.0"

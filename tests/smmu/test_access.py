@@ -20,6 +20,7 @@ from topbit.arch.stage2 import NS
 from topbit.events import Event
 from topbit.host.io_pgtable import READ, Stage2Table
 from topbit.smmu import Fault, Ok, Outcome, Terminated
+from topbit.smmu.translate import Translator
 
 PAGE = 4096
 
@@ -242,7 +243,7 @@ def test_batch_translation_of_a_trusted_stream() -> None:
     machine = Machine(gpc=protection)
     trusted(machine, protection)
     iovas = np.array([0x1010, ALIAS | 0x2000, ALIAS | 0x1000], np.uint64)
-    pas, codes = machine.smmu.translate(SID, iovas, realm=True)
+    pas, codes = Translator(machine.smmu).translate(SID, iovas, realm=True)
     assert pas.tolist() == [DATA + 0x10, DATA + PAGE, 0]
     assert codes.tolist() == [0, 0, EventType.F_TRANSLATION]
 

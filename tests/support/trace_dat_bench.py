@@ -9,7 +9,7 @@ from paths import DATA
 from topbit.events import Event
 from topbit.readers.source import Source, open_source
 from topbit.readers.text import Boot
-from topbit.readers.trace_dat import read_trace_dat
+from topbit.readers.trace_dat.reader import read_trace_dat
 from trace_dat_files import Buffer, TraceDat, a_map, event, page
 
 TRACE_DAT = DATA / "trace_dat"

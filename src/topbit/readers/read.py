@@ -18,7 +18,7 @@ from topbit.readers import infer, smmu_queue
 from topbit.readers.kernel_log import LogFacts
 from topbit.readers.source import files_of, open_source
 from topbit.readers.text import Boot, read_text
-from topbit.readers.trace_dat import PRINTK_CLOCKS, read_trace_dat
+from topbit.readers.trace_dat.reader import PRINTK_CLOCKS, read_trace_dat
 from topbit.recording import DeviceFacts, Platform, Recording
 
 

@@ -14,7 +14,7 @@ import struct
 from topbit.arch.smmuv3 import EventRecord
 from topbit.events import Event
 from topbit.readers.lines import LogLine
-from topbit.smmu.recorded import event_of
+from topbit.smmu.outcome import event_of
 
 MARK = "arm-smmu-v3"
 RECEIVED = re.compile(r"arm-smmu-v3 (\S+): event 0x[0-9a-f]+ received:")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from topbit.arch.smmuv3 import EVENT_BYTES, EventRecord, EventType
 from topbit.errors import InputError
 from topbit.events import Event
-from topbit.smmu.recorded import event_of
+from topbit.smmu.outcome import event_of
 
 IMPLEMENTATION_DEFINED = set(range(0xE0, 0xF0))
 """Event types that each SMMU may use as it likes (IHI0070 7.3)."""

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Literal
 
 from topbit.errors import InputError
-from topbit.readers.trace_dat_parts import MAGIC as TRACE_DAT_MAGIC
-from topbit.readers.zstd import unzstd
+from topbit.readers.trace_dat.file import MAGIC as TRACE_DAT_MAGIC
+from topbit.readers.unpack import unzstd
 
 BINARY_SHARE = 0.02
 """A larger share of NUL bytes than a serial console can put into a log means binary data."""

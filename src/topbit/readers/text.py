@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from topbit.events import Event
 from topbit.readers import ftrace
 from topbit.readers.boots import boot_starts
-from topbit.readers.copies import copy_key
 from topbit.readers.kernel_log import LogFacts
 from topbit.readers.lines import clean, log_line
 from topbit.readers.smmu_log import MARK, SmmuLog
@@ -121,3 +120,16 @@ def _count_unparsed(boot: Boot, number: int, line: str) -> None:
     if boot.unparsed is None:
         boot.unparsed = Unparsed(boot.source, 0, number, line.strip()[:SHOWN])
     boot.unparsed.count += 1
+
+
+def copy_key(event: Event) -> int | None:
+    """Which number do copies of one event share? None if it has no time.
+
+    A trace may be told twice: on the console and in a file, as trace.dat and as its report. Times
+    are compared in microseconds, as the kernel's text rounds them.
+    """
+    if event.time is None:
+        return None
+    # The kernel rounds half up (kernel/trace/trace.c:ns2usecs).
+    stamp = (round(event.time * 1e9) + 500) // 1000
+    return hash((stamp, event.event, event.device, event.address, event.phys, event.size))

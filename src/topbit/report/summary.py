@@ -8,8 +8,8 @@ import polars as pl
 
 from topbit.recording import Recording
 from topbit.recording.schema import DMA_MAPPING_ERROR
+from topbit.replay.columns import ADDRESSES, canonical, in_ranges, succeeded
 from topbit.report.transfers import Transfers, transfers
-from topbit.rules.tables import ADDRESSES, canonical, in_ranges, succeeded
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from topbit.recording import Recording
+from topbit.replay.columns import at_doorbell, devices_where
+from topbit.replay.replay import MAPPING_KINDS, replay
 from topbit.rules.finding import Finding
-from topbit.rules.replay import MAPPING_KINDS, replay
 from topbit.rules.rule import a_realm, any_event, one_clock, rule
-from topbit.rules.tables import at_doorbell, devices_where
 from topbit.rules.wording import address, evidence_of
 
 LET_THROUGH = ("ok", "GPF")

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from topbit.recording import Recording
-from topbit.rules import accesses, answers, faults, helpers, host, host_smmu, mappings, pages, pool
+from topbit.replay.columns import usable
+from topbit.rules import accesses, dma_helpers, faults, mappings, pages, rmm, smmu, swiotlb, vmm
 from topbit.rules.finding import SEVERITIES, Checked, Finding, NotChecked
 from topbit.rules.rule import RULES
-from topbit.rules.tables import usable
 
-FAMILIES = (helpers, mappings, host, faults, host_smmu, accesses, pages, pool, answers)
+FAMILIES = (dma_helpers, mappings, vmm, faults, smmu, accesses, pages, swiotlb, rmm)
 """The modules that hold rules; importing them registers the rules."""
 
 MAX_EVIDENCE = 8

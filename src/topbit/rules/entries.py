@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from topbit.rules.intervals import IntervalMap
-from topbit.rules.replay import TABLE_KINDS, Row
+from topbit.replay.intervals import IntervalMap
+from topbit.replay.replay import TABLE_KINDS, Row
 
 ENTRY_KINDS = (*TABLE_KINDS, "rtt_map", "rtt_unmap", "ripas")
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from topbit.recording import Recording
-from topbit.rules.fault_cases import CONFIGURATION, Fault, fault_rows, faults
+from topbit.replay.columns import at_doorbell, devices_where, lies_in
+from topbit.replay.faults import CONFIGURATION, Fault, fault_rows, faults
+from topbit.replay.refusals import against, was_translated
+from topbit.replay.replay import Row
 from topbit.rules.finding import Evidence, Finding
-from topbit.rules.refusals import against, was_translated
-from topbit.rules.replay import Row
 from topbit.rules.rule import a_realm, rule, sees_faults, the_shared_bit
-from topbit.rules.tables import at_doorbell, devices_where, lies_in
 from topbit.rules.wording import (
     address,
     device_name,

@@ -8,10 +8,10 @@ import polars as pl
 
 from topbit.recording import Recording
 from topbit.recording.schema import DMA_MAPPING_ERROR
+from topbit.replay.columns import MAPS, canonical, has_attr, in_ranges, shared_mappings, succeeded
+from topbit.rules.dma_helpers import wide_ipa_rows
 from topbit.rules.finding import Evidence, Finding
-from topbit.rules.helpers import wide_ipa_rows
 from topbit.rules.rule import a_realm, any_event, rule, told_the_truth
-from topbit.rules.tables import MAPS, canonical, has_attr, in_ranges, shared_mappings, succeeded
 from topbit.rules.wording import (
     address,
     bits_of,

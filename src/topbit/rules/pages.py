@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import polars as pl
 
 from topbit.recording import Recording
+from topbit.replay.columns import MAPS, canonical_of, devices_where
+from topbit.replay.intervals import IntervalMap
+from topbit.replay.replay import MAPPING_KINDS, replay
 from topbit.rules.finding import Finding
-from topbit.rules.intervals import IntervalMap
-from topbit.rules.replay import MAPPING_KINDS, replay
 from topbit.rules.rule import a_realm, any_event, rule, the_shared_bit
-from topbit.rules.tables import MAPS, canonical_of, devices_where
 from topbit.rules.wording import address, device_name, evidence_of
 
 

@@ -2,7 +2,8 @@
 
 Belongs here: stream tables, the stage-2 walk, TLB and STE cache and their invalidation, the
 command and event queues, the registers.
-Does not belong here: software that writes tables (`topbit.host`), who maps what. No policy of a VMM, no shared bit, no Realm's life cycle.
+Does not belong here: software that writes tables (`topbit.host`), who maps what. No policy of a
+VMM, no shared bit, no Realm's life cycle.
 
     smmu = Smmu(memory)                 a device's `access(sid, address, ...)` gives an Outcome
     stream_table  StreamID -> STE       ste    STE -> StreamConfig, or why it is bad

@@ -1,28 +1,22 @@
-"""Where would a whole array of addresses end up?
+"""Where does the stage-2 walk of each of an array of addresses end?
 
-The reference: the same stage-2 walk as `walk.walk`, for uint64 arrays, on the table bytes as they
-are, without any cache. `flat` holds the fast path that must agree with it. Neither records events
-nor latches granule protection faults; they answer what `Smmu.access` would do, address by address.
+The reference: the same walk as `walk.walk`, for uint64 arrays, on the table bytes as they are,
+without any cache. `flat` holds the fast path that must agree with it.
 """
 
 from __future__ import annotations
 
-from enum import IntEnum
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from topbit.arch.gpt import PAS
-from topbit.arch.smmuv3 import Config, EventRecord, EventType
+from topbit.arch.smmuv3 import EventType
 from topbit.arch.stage2 import AF, LAST_LEVEL, NS, S2AP_READ, S2AP_WRITE, Granule
 from topbit.memory import PhysicalMemory
-from topbit.smmu.bus import Gpc
-from topbit.smmu.outcome import Terminated
-from topbit.smmu.ste import DISABLED, Stage2
-
-if TYPE_CHECKING:
-    from topbit.smmu.smmu import Smmu
+from topbit.smmu.bus import Bus, Gpc
+from topbit.smmu.ste import Stage2
 
 Addresses: TypeAlias = NDArray[np.uint64]
 Codes: TypeAlias = NDArray[np.uint8]
@@ -32,72 +26,12 @@ CHUNK = 1 << 15  # addresses walked at a time: their working arrays stay in the 
 _PAGE_MASK = np.uint64(0xFFF)
 
 
-class Code(IntEnum):
-    """What becomes of one address, where it is not an event type? (0 is success)"""
-
-    OK = 0
-    ABORT = 0xE0  # STE.Config
-    GBPA = 0xE1  # SMMU disabled, SMMU_GBPA.ABORT
-    OAS = 0xE2  # SMMU disabled, address beyond the output size
-    GPF = 0xE3  # granule protection
-
-
-_TERMINATED = {"gbpa": Code.GBPA, "streamid": EventType.C_BAD_STREAMID}
-
-
-def translate(
-    smmu: Smmu,
-    sid: int,
-    iovas: Addresses,
-    write: bool = False,
-    *,
-    realm: bool = False,
-    reference: bool = False,
-) -> tuple[Addresses, Codes]:
-    """Where do accesses of a stream to `iovas` end up?
-
-    Args:
-        smmu: the SMMU; its registers, stream table and table bytes are used as they are.
-        sid: StreamID.
-        iovas: input addresses.
-        write: the accesses are writes.
-        realm: they are made with T = 1.
-        reference: walk the tables for each address, without the flattened copy.
-
-    Returns:
-        (pas, codes): physical addresses (0 where the access fails), and for each address 0, the
-        event type that it raises (recorded or, with STE.S2R = 0, not), or a `Code`.
-    """
-    iovas = np.ascontiguousarray(iovas, np.uint64)
-    config = smmu.configuration(sid & 0xFFFF_FFFF, realm=realm)
-    if isinstance(config, EventRecord):
-        return _all_fail(iovas, config.Type)
-    if isinstance(config, Terminated):
-        return _all_fail(iovas, _TERMINATED[config.reason])
-    if config.config == Config.ABORT:
-        return _all_fail(iovas, Code.ABORT)
-    pas = np.empty_like(iovas)
-    codes = np.empty(iovas.shape, np.uint8)
-    oas_bits = smmu.registers.oas_bits
-    if config.stage2 is None:
-        too_big = Code.OAS if config is DISABLED else EventType.F_ADDR_SIZE
-        codes[:] = np.where(iovas >> np.uint64(oas_bits), np.uint8(too_big), np.uint8(0))
-        pas[:] = np.where(codes, np.uint64(0), iovas)
-        non_secure = None
-    elif reference:
-        non_secure = walk_array(config.stage2, iovas, write, smmu, pas, codes)
-    else:
-        non_secure = smmu.flat.translate(config.stage2, iovas, write, smmu, pas, codes)
-    if smmu.bus.gpc is not None:
-        _check_outputs(smmu.bus.gpc, pas, codes, write, non_secure if realm else None, realm)
-    return pas, codes
-
-
 def walk_array(
     stage2: Stage2,
     iovas: Addresses,
     write: bool,
-    smmu: Smmu,
+    bus: Bus,
+    oas_bits: int,
     pas: Addresses,
     codes: Codes,
 ) -> Mask | None:
@@ -109,7 +43,7 @@ def walk_array(
     descriptors = np.zeros_like(iovas) if stage2.realm else None
     for start in range(0, len(iovas), CHUNK):
         part = slice(start, start + CHUNK)
-        walker = _Walk(stage2, smmu.memory, smmu.bus.gpc, smmu.registers.oas_bits)
+        walker = _Walk(stage2, bus.memory, bus.gpc, oas_bits)
         walker.run(iovas[part], write, pas[part], codes[part])
         if descriptors is not None:
             descriptors[part] = walker.descriptors
@@ -172,7 +106,7 @@ class _Walk:
         aborts = slot >= np.uint64(memory.words.size)
         if self.gpc is not None:
             pas = PAS.REALM if self.stage2.realm else PAS.NS
-            aborts |= ~_granted(self.gpc, where, False, pas)
+            aborts |= ~granted(self.gpc, where, False, pas)
         if aborts.any():
             slot = slot[~aborts]
             self._drop(aborts, EventType.F_WALK_EABT)
@@ -228,33 +162,8 @@ def output_array(descriptor: Addresses, granule: Granule, level: int) -> Address
     return descriptor & (u(0x0000_FFFF_FFFF_F000) & below)
 
 
-def _all_fail(iovas: Addresses, code: int) -> tuple[Addresses, Codes]:
-    return np.zeros_like(iovas), np.full(iovas.shape, code, np.uint8)
-
-
-def _granted(gpc: Gpc, addresses: Addresses, write: bool, pas: PAS) -> Mask:
+def granted(gpc: Gpc, addresses: Addresses, write: bool, pas: PAS) -> Mask:
     """Which addresses lie in pages that granule protection grants?"""
     pages, position = np.unique(addresses & ~_PAGE_MASK, return_inverse=True)
     granted = np.array([gpc(int(page), 1, write, pas) is None for page in pages], np.bool_)
     return granted[position]
-
-
-def _check_outputs(
-    gpc: Gpc,
-    pas: Addresses,
-    codes: Codes,
-    write: bool,
-    non_secure: Mask | None,
-    realm: bool,
-) -> None:
-    """Turn translations that granule protection refuses into Code.GPF."""
-    success = codes == 0
-    spaces = [(PAS.NS, success if non_secure is None else success & non_secure)]
-    if realm:
-        rest = success if non_secure is None else success & ~non_secure
-        spaces = [(PAS.REALM, rest)] if non_secure is None else [*spaces, (PAS.REALM, rest)]
-    for space, which in spaces:
-        where = np.flatnonzero(which)
-        refused = where[~_granted(gpc, pas[where], write, space)]
-        pas[refused] = 0
-        codes[refused] = Code.GPF

@@ -11,7 +11,7 @@ Pages are grouped in slots of 1 GiB; only slots that have leaves take space.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +19,9 @@ from numpy.typing import NDArray
 from topbit.arch.gpt import PAS
 from topbit.arch.stage2 import AF, LAST_LEVEL, S2AP_READ, S2AP_WRITE
 from topbit.smmu.batch import Addresses, Codes, Mask, output_array, walk_array
+from topbit.smmu.bus import Bus
 from topbit.smmu.ste import Stage2
-
-if TYPE_CHECKING:
-    from topbit.smmu.smmu import Smmu
+from topbit.smmu.tlb import Tlb
 
 Slots: TypeAlias = NDArray[np.int64]
 _Run: TypeAlias = tuple[int, Addresses, Addresses]
@@ -56,9 +55,10 @@ class Flat:
 
 
 class FlatTables:
-    """Which flattened copies are still good?"""
+    """Which flattened copies are still good? Those made since `tlb` last forgot anything."""
 
-    def __init__(self) -> None:
+    def __init__(self, tlb: Tlb) -> None:
+        self._tlb = tlb
         self._generation = -1
         self._flats: dict[tuple[Stage2, bool], Flat | None] = {}
 
@@ -67,38 +67,39 @@ class FlatTables:
         stage2: Stage2,
         iovas: Addresses,
         write: bool,
-        smmu: Smmu,
+        bus: Bus,
+        oas_bits: int,
         pas: Addresses,
         codes: Codes,
     ) -> Mask | None:
         """Translate `iovas` into `pas` and `codes`; see `batch.walk_array`."""
-        flat = None if stage2.realm else self._flat(stage2, write, smmu)
+        flat = None if stage2.realm else self._flat(stage2, write, bus)
         if flat is None:
-            return walk_array(stage2, iovas, write, smmu, pas, codes)
+            return walk_array(stage2, iovas, write, bus, oas_bits, pas, codes)
         _look_up(flat, iovas, pas, codes)
         missed = np.flatnonzero(codes)
         if missed.size:
             walked_pas = np.empty(missed.shape, np.uint64)
             walked_codes = np.empty(missed.shape, np.uint8)
-            walk_array(stage2, iovas[missed], write, smmu, walked_pas, walked_codes)
+            walk_array(stage2, iovas[missed], write, bus, oas_bits, walked_pas, walked_codes)
             pas[missed] = walked_pas
             codes[missed] = walked_codes
         return None
 
-    def _flat(self, stage2: Stage2, write: bool, smmu: Smmu) -> Flat | None:
-        generation = smmu.caches.tlb.generation
+    def _flat(self, stage2: Stage2, write: bool, bus: Bus) -> Flat | None:
+        generation = self._tlb.generation
         if generation != self._generation:
             self._flats.clear()
             self._generation = generation
         key = stage2, write
         if key not in self._flats:
-            self._flats[key] = flatten(stage2, write, smmu)
+            self._flats[key] = flatten(stage2, write, bus)
         return self._flats[key]
 
 
-def flatten(stage2: Stage2, write: bool, smmu: Smmu) -> Flat | None:
+def flatten(stage2: Stage2, write: bool, bus: Bus) -> Flat | None:
     """What is the flattened copy of a stream's tables? None: too large, or nothing mapped."""
-    runs = _leaves(stage2, write, smmu)
+    runs = _leaves(stage2, write, bus)
     if runs is None or not any(ipas.size for _, ipas, _ in runs):
         return None
     shift = stage2.granule.shift
@@ -124,7 +125,7 @@ def flatten(stage2: Stage2, write: bool, smmu: Smmu) -> Flat | None:
     return Flat(first, starts, slots.size == count, shift, delta)
 
 
-def _leaves(stage2: Stage2, write: bool, smmu: Smmu) -> list[_Run] | None:
+def _leaves(stage2: Stage2, write: bool, bus: Bus) -> list[_Run] | None:
     """Which usable leaves do the tables hold: (log2 of the size, input, output addresses)?
 
     Leaves larger than a slot come as pieces of one slot. Tables are read level by level, all of
@@ -132,19 +133,17 @@ def _leaves(stage2: Stage2, write: bool, smmu: Smmu) -> list[_Run] | None:
     any number).
     """
     granule = stage2.granule
-    words, base = smmu.memory.words, smmu.memory.base
+    words, base = bus.memory.words, bus.memory.base
     need = np.uint64((S2AP_WRITE if write else S2AP_READ) | (AF if stage2.access_flag else 0) | 1)
     tables = np.array([stage2.root], np.uint64)
     inputs = np.zeros(1, np.uint64)
     entries = 1 << (stage2.input_bits - granule.level_shift(stage2.start_level))
     runs = []
     for level in range(stage2.start_level, LAST_LEVEL + 1):
-        readable = (tables >= base) & (
-            tables + np.uint64(entries * 8) <= np.uint64(smmu.memory.end)
-        )
-        readable &= tables < np.uint64(smmu.memory.end)
-        if smmu.bus.gpc is not None:
-            readable &= _tables_granted(smmu, tables, entries)
+        readable = (tables >= base) & (tables + np.uint64(entries * 8) <= np.uint64(bus.memory.end))
+        readable &= tables < np.uint64(bus.memory.end)
+        if bus.gpc is not None:
+            readable &= _tables_granted(bus, tables, entries)
         tables, inputs = tables[readable], inputs[readable]
         if tables.size * entries > MAX_PAGES:
             return None
@@ -181,9 +180,9 @@ def _pieces(shift: int, ipas: Addresses, oas: Addresses) -> _Run | None:
     return SLOT_SHIFT, (ipas[:, None] + steps).ravel(), (oas[:, None] + steps).ravel()
 
 
-def _tables_granted(smmu: Smmu, tables: Addresses, entries: int) -> Mask:
+def _tables_granted(bus: Bus, tables: Addresses, entries: int) -> Mask:
     """Which tables may be fetched? One that granule protection refuses is left to the walk."""
-    gpc = smmu.bus.gpc
+    gpc = bus.gpc
     assert gpc is not None
     return np.array([gpc(int(pa), entries * 8, False, PAS.NS) is None for pa in tables], np.bool_)
 

@@ -23,13 +23,9 @@ from topbit.arch.smmuv3 import (
 )
 from topbit.events import Emit, Event, ignore
 from topbit.memory import BusError, PhysicalMemory
-from topbit.smmu import batch
-from topbit.smmu.batch import Addresses, Codes
 from topbit.smmu.bus import Bus, FetchAbort, Gpc
 from topbit.smmu.commands import Caches, IllegalCommand, execute
-from topbit.smmu.flat import FlatTables
-from topbit.smmu.outcome import Fault, Ok, Outcome, Terminated
-from topbit.smmu.recorded import event_of
+from topbit.smmu.outcome import Fault, Ok, Outcome, Terminated, event_of
 from topbit.smmu.registers import Registers
 from topbit.smmu.ste import DISABLED, Illegal, Stage2, StreamConfig, decode
 from topbit.smmu.stream_table import BadStreamId, find_ste
@@ -70,7 +66,6 @@ class Smmu:
         self.bus = Bus(memory, gpc)
         self.caches = Caches()
         self.registers = Registers(oas_bits, sid_bits, self._consume_commands)
-        self.flat = FlatTables()
         self._emit = emit
         self._realm_streams: dict[int, StreamConfig | Illegal] = {}
 
@@ -187,12 +182,6 @@ class Smmu:
             done += len(part)
             if done >= len(data):
                 return done, outcome
-
-    def translate(
-        self, sid: int, iovas: Addresses, write: bool = False, *, realm: bool = False
-    ) -> tuple[Addresses, Codes]:
-        """Where would accesses to all these addresses end up? (`batch.translate`, fast path)"""
-        return batch.translate(self, sid, iovas, write, realm=realm)
 
     def configuration(
         self, sid: int, *, realm: bool = False

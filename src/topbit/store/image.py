@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from topbit.errors import InputError
-from topbit.readers import zstd
+from topbit.readers.unpack import MAGIC as ZSTD_MAGIC
+from topbit.readers.unpack import unzstd
 
 ARM64_MAGIC = b"ARM\x64"
 MAX_IMAGE = 1 << 30  # bytes; what claims to unpack to more is not a kernel
@@ -110,8 +111,8 @@ def unpack(data: bytes, where: str) -> bytes:
             return zlib.decompressobj(wbits=31).decompress(data, MAX_IMAGE)
         if data[:6] == b"\xfd7zXZ\0":
             return lzma.LZMADecompressor().decompress(data, MAX_IMAGE)
-        if data[:4] == zstd.MAGIC:
-            return zstd.unzstd(data)
+        if data[:4] == ZSTD_MAGIC:
+            return unzstd(data)
     except (zlib.error, lzma.LZMAError, EOFError, ValueError) as error:
         raise InputError(f"is damaged: {error}", where=where) from error
     return data

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from topbit.addressing.dma_direct import DMA_BIT_MASK, BusDmaRegion
 from topbit.arch.stage2 import Granule
-from topbit.devices.engine import BusPort, DmaEngine
+from topbit.devices.dma_engine import BusPort, DmaEngine
 from topbit.errors import UsageError
 from topbit.events import Event
 from topbit.host import rmi_da
@@ -25,7 +25,7 @@ from topbit.host.rme import start_level
 from topbit.host.rme_ranges import RangeRealmHost
 from topbit.linux.block import BlockDriver, Transport
 from topbit.linux.cpu import SynchronousExternalAbort
-from topbit.linux.engine import EngineRing
+from topbit.linux.dma_engine import EngineRing
 from topbit.linux.kernel import GuestConfig, Kernel
 from topbit.linux.rsi import RsiError
 from topbit.linux.virtio_ring import VirtioBlkRing

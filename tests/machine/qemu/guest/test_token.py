@@ -13,6 +13,7 @@ from topbit.arch.rmi import HASH_SHA_256
 from topbit.machine.qemu.guest.token import verify
 from topbit.rmm.attestation import Attestor
 from topbit.rmm.measurement import Measurements
+from topbit.rmm.state import Realm
 
 CHALLENGE = bytes(range(64))
 
@@ -24,7 +25,13 @@ def realm(rim: bytes = b"\1" * 32, rpv: bytes = b"\2" * 64) -> Any:
 
 
 ATTESTOR = Attestor()
-TOKEN = ATTESTOR.token(realm(), CHALLENGE)
+
+
+def token(attestor: Attestor, of: Realm, challenge: bytes) -> bytes:
+    return attestor.token(of.measurements, of.rpv, challenge)
+
+
+TOKEN = token(ATTESTOR, realm(), CHALLENGE)
 
 
 def test_right_token_is_accepted() -> None:
@@ -35,16 +42,16 @@ def test_extended_measurement_must_be_in_it() -> None:
     extended = realm()
     extended.measurements.extend(1, b"event")
     assert "REMs" in verify(TOKEN, ATTESTOR, extended, CHALLENGE)
-    assert verify(ATTESTOR.token(extended, CHALLENGE), ATTESTOR, extended, CHALLENGE) == ""
+    assert verify(token(ATTESTOR, extended, CHALLENGE), ATTESTOR, extended, CHALLENGE) == ""
 
 
 @pytest.mark.parametrize(
     ("token", "wrong"),
     [
-        (ATTESTOR.token(realm(), bytes(64)), "does not answer the challenge"),
-        (ATTESTOR.token(realm(rim=b"\3" * 32), CHALLENGE), "RIM"),
-        (ATTESTOR.token(realm(rpv=bytes(64)), CHALLENGE), "personalisation"),
-        (Attestor().token(realm(), CHALLENGE), "cannot be verified"),  # another RMM's keys
+        (token(ATTESTOR, realm(), bytes(64)), "does not answer the challenge"),
+        (token(ATTESTOR, realm(rim=b"\3" * 32), CHALLENGE), "RIM"),
+        (token(ATTESTOR, realm(rpv=bytes(64)), CHALLENGE), "personalisation"),
+        (token(Attestor(), realm(), CHALLENGE), "cannot be verified"),  # another RMM's keys
         (b"", "cannot be verified"),
         (TOKEN[:-1], "cannot be verified"),
         (b"\xd9\x01\x8e" + TOKEN[3:], "cannot be verified: ValueError not tagged"),

@@ -13,12 +13,12 @@ from operator import itemgetter
 
 from topbit.events import Event
 from topbit.machine.qemu.guest.report import GuestReport
-from topbit.readers.event_format import read_formats
 from topbit.readers.kernel_log import LogFacts
-from topbit.readers.raw_event import decoders_of
-from topbit.readers.ring_buffer import read_pages
 from topbit.readers.source import Source
 from topbit.readers.text import read_text
+from topbit.readers.trace_dat.event_format import read_formats
+from topbit.readers.trace_dat.raw_event import decoders_of
+from topbit.readers.trace_dat.ring_buffer import read_pages
 from topbit.recording import Unparsed
 
 TRACE, LOG, CONSOLE = "guest trace", "guest kernel log", "guest console"

@@ -10,7 +10,7 @@ from topbit.arch.smmuv3 import Gerror, Reg
 from topbit.events import Emit, Event
 from topbit.host.arm_smmu_v3 import ArmSmmuV3
 from topbit.machine.qemu.host.smmu_port import QemuSmmuPort
-from topbit.smmu.recorded import event_of
+from topbit.smmu.outcome import event_of
 
 
 class SmmuEvents:

@@ -13,13 +13,12 @@ from operator import itemgetter
 
 from topbit.errors import InputError
 from topbit.events import Event
-from topbit.readers.copies import copy_key
-from topbit.readers.raw_event import Decoder, decoders_of
-from topbit.readers.ring_buffer import Records
 from topbit.readers.source import Source
-from topbit.readers.text import SHOWN, Boot
-from topbit.readers.trace_dat_bytes import DamagedError, UnreadableError
-from topbit.readers.trace_dat_parts import Buffer, File
+from topbit.readers.text import SHOWN, Boot, copy_key
+from topbit.readers.trace_dat.cursor import DamagedError, UnreadableError
+from topbit.readers.trace_dat.file import Buffer, File
+from topbit.readers.trace_dat.raw_event import Decoder, decoders_of
+from topbit.readers.trace_dat.ring_buffer import Records
 from topbit.recording import Unparsed
 
 NANOSECONDS = {"local", "global", "uptime", "perf", "mono", "mono_raw", "boot", "tai"}

@@ -14,10 +14,10 @@ import pytest
 import trace_dat_files as made
 from topbit.errors import TopbitError
 from topbit.events import Event
-from topbit.readers import read, zstd
+from topbit.readers import read, unpack
 from topbit.readers.source import Source, open_source
 from topbit.readers.text import Boot, read_text
-from topbit.readers.trace_dat import read_trace_dat
+from topbit.readers.trace_dat.reader import read_trace_dat
 from topbit.store import tools
 from trace_dat_bench import (
     DEVICE,
@@ -233,7 +233,7 @@ def test_an_offset_of_the_times_is_added(number: int, value: bytes, time: float)
 
 def test_without_its_magic_number_zstandard_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     pack = made.PACKERS["zstd"]
-    monkeypatch.setitem(made.PACKERS, "zstd", lambda data: pack(data).removeprefix(zstd.MAGIC))
+    monkeypatch.setitem(made.PACKERS, "zstd", lambda data: pack(data).removeprefix(unpack.MAGIC))
     assert len(boot_of(TWO_CPUS.version_7("zstd")).events) == 29
 
 

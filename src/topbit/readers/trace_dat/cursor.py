@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import zlib
 
-from topbit.readers.zstd import MAGIC as ZSTD_MAGIC
-from topbit.readers.zstd import unzstd
+from topbit.readers.unpack import MAGIC as ZSTD_MAGIC
+from topbit.readers.unpack import unzstd
 
 RATIO, SLACK = 64, 64 << 20
 """How many times its size, and how many bytes more, a file may unpack to."""

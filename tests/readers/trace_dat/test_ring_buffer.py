@@ -10,11 +10,11 @@ import pytest
 
 from paths import DATA
 from topbit.events import Event
-from topbit.readers.event_format import read_formats
-from topbit.readers.raw_event import decoders_of
-from topbit.readers.ring_buffer import PAGE, Records, read_pages
 from topbit.readers.source import Source
 from topbit.readers.text import read_text
+from topbit.readers.trace_dat.event_format import read_formats
+from topbit.readers.trace_dat.raw_event import decoders_of
+from topbit.readers.trace_dat.ring_buffer import PAGE, Records, read_pages
 
 RING_BUFFER = DATA / "ring_buffer"
 FORMAT = (

@@ -17,14 +17,14 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from topbit.readers.event_format import Format, read_formats
-from topbit.readers.trace_dat_bytes import (
+from topbit.readers.trace_dat.cursor import (
     Cursor,
     DamagedError,
     Unpacker,
     UnreadableError,
     text_of,
 )
+from topbit.readers.trace_dat.event_format import Format, read_formats
 
 MAGIC = b"\x17\x08\x44tracing"
 SYSTEMS = ("dma", "swiotlb", "iommu")

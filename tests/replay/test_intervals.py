@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from topbit.rules.intervals import IntervalMap
+from topbit.replay.intervals import IntervalMap
 
 STEP = st.tuples(
     st.sampled_from(["set", "clear"]),

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import polars as pl
 
 from topbit.recording import Recording
+from topbit.rules.dma_helpers import wide_ipa_rows
 from topbit.rules.finding import Finding
-from topbit.rules.helpers import wide_ipa_rows
 from topbit.rules.rule import rule
 from topbit.rules.wording import by_device, evidence
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import polars as pl
 
 from topbit.recording import Recording
+from topbit.replay.columns import MAPS, devices_where, input_address
+from topbit.replay.replay import TABLE_KINDS, Row, replay
 from topbit.rules.finding import Finding
-from topbit.rules.replay import TABLE_KINDS, Row, replay
 from topbit.rules.rule import a_realm, any_event, one_clock, rule, the_shared_bit
-from topbit.rules.tables import MAPS, devices_where, input_address
 from topbit.rules.wording import address, device_name, evidence_of, shared_bit
 
 COVER_LETTER = (

@@ -12,8 +12,8 @@ from typing import Any
 
 from topbit.recording import Platform, Recording
 from topbit.recording.schema import DMA_MAPPING_ERROR
-from topbit.rules.intervals import IntervalMap
-from topbit.rules.tables import input_address
+from topbit.replay.columns import input_address
+from topbit.replay.intervals import IntervalMap
 
 Row = dict[str, Any]
 

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from topbit.events import Event
-from topbit.readers.raw_event import Decoder, RecordError
+from topbit.readers.trace_dat.raw_event import Decoder, RecordError
 
 PAGE = 4096
 """Bytes of a page where nothing else is said (struct buffer_data_page with its data)."""

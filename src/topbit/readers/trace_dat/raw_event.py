@@ -17,8 +17,8 @@ from operator import itemgetter
 from typing import TypeAlias
 
 from topbit.events import Event
-from topbit.readers.event_format import Field, Format
 from topbit.readers.ftrace_events import DIRECTIONS, HANDLERS
+from topbit.readers.trace_dat.event_format import Field, Format
 from topbit.recording.schema import DMA_MAPPING_ERROR
 
 

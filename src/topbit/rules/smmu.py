@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from topbit.recording import Recording
-from topbit.rules.fault_cases import faults
+from topbit.replay.columns import at_doorbell
+from topbit.replay.faults import faults
+from topbit.replay.refusals import nothing_lost, refusals, was_translated
 from topbit.rules.finding import Finding
-from topbit.rules.refusals import nothing_lost, refusals, was_translated
 from topbit.rules.rule import a_realm, any_event, one_clock, rule, sees_faults
-from topbit.rules.tables import at_doorbell
 from topbit.rules.wording import (
     address,
     device_name,

@@ -1,6 +1,6 @@
 """What does the model's DMA engine do with the commands that its driver gives it?
 
-A disk with one command page (layout: `arch/engine.py`). It masters the bus with exactly the
+A disk with one command page (layout: `arch/dma_engine.py`). It masters the bus with exactly the
 addresses that it was given, cut to the address lines it has.
 """
 
@@ -10,7 +10,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from topbit.arch import engine
+from topbit.arch import dma_engine
 from topbit.arch.gpt import PAS
 from topbit.events import Emit, Event
 from topbit.rmm.granules import Granules
@@ -127,36 +127,36 @@ class DmaEngine:
 
     def write_register(self, offset: int, value: int) -> None:
         """Take a register write; a doorbell runs the command before this returns."""
-        if offset == engine.RING_LOW:
+        if offset == dma_engine.RING_LOW:
             self.ring = (self.ring & ~0xFFFF_FFFF) | value
-        elif offset == engine.RING_HIGH:
+        elif offset == dma_engine.RING_HIGH:
             self.ring = (self.ring & 0xFFFF_FFFF) | value << 32
-        elif offset == engine.MSI_LOW:
+        elif offset == dma_engine.MSI_LOW:
             self.msi = (self.msi & ~0xFFFF_FFFF) | value
-        elif offset == engine.MSI_HIGH:
+        elif offset == dma_engine.MSI_HIGH:
             self.msi = (self.msi & 0xFFFF_FFFF) | value << 32
-        elif offset == engine.DOORBELL:
+        elif offset == dma_engine.DOORBELL:
             self.run()
 
     def run(self) -> None:
         """Fetch the command, move its data, store its status."""
-        command = self.bus.read(self.ring, engine.COMMAND_SIZE)
+        command = self.bus.read(self.ring, dma_engine.COMMAND_SIZE)
         if command is None:
             return
-        opcode, size, address, sector, _ = struct.unpack(engine.COMMAND, command)
+        opcode, size, address, sector, _ = struct.unpack(dma_engine.COMMAND, command)
         self.last_buffer = (address, size)
         at = sector * SECTOR
         done = False
         if at + size <= len(self.medium) and size:
-            if opcode == engine.READ_MEMORY:
+            if opcode == dma_engine.READ_MEMORY:
                 data = self.bus.read(address, size)
                 if data is not None:
                     self.medium[at : at + size] = data
                     done = True
-            elif opcode == engine.WRITE_MEMORY:
+            elif opcode == dma_engine.WRITE_MEMORY:
                 done = self.bus.write(address, bytes(self.medium[at : at + size]))
-        status = engine.DONE if done else engine.FAILED
-        self.bus.write(self.ring + engine.STATUS_OFFSET, status.to_bytes(8, "little"))
+        status = dma_engine.DONE if done else dma_engine.FAILED
+        self.bus.write(self.ring + dma_engine.STATUS_OFFSET, status.to_bytes(8, "little"))
         if self.msi and (reached := self.bus.message(self.msi)) is not None:
             self.interrupt(reached)
 
@@ -165,4 +165,4 @@ class DmaEngine:
         if self.last_buffer is not None:
             address, size = self.last_buffer
             self.bus.write(address, b"\xee" * size)
-        self.bus.write(self.ring, b"\xee" * engine.COMMAND_SIZE)
+        self.bus.write(self.ring, b"\xee" * dma_engine.COMMAND_SIZE)

@@ -11,9 +11,9 @@ import polars as pl
 
 from topbit.recording import Recording
 from topbit.recording.schema import DMA_MAPPING_ERROR
+from topbit.replay.columns import MAPS, shared_mappings
 from topbit.rules.finding import Evidence, Finding
 from topbit.rules.rule import a_realm, any_event, rule, the_shared_bit
-from topbit.rules.tables import MAPS, shared_mappings
 from topbit.rules.wording import address, bits_of, by_device, describe, evidence, shared_bit
 
 HELPERS = "Linux include/linux/dma-direct.h, mem_encrypt.h; arch/arm64/include/asm/mem_encrypt.h"

@@ -9,9 +9,9 @@ import polars as pl
 
 from topbit.recording import Recording
 from topbit.recording.schema import DMA_MAPPING_ERROR
-from topbit.rules.intervals import IntervalMap
-from topbit.rules.replay import MAPPING_KINDS, Row, replay
-from topbit.rules.tables import input_address
+from topbit.replay.columns import input_address
+from topbit.replay.intervals import IntervalMap
+from topbit.replay.replay import MAPPING_KINDS, Row, replay
 
 FAULT_KINDS = ("access", "smmu_event")
 CONFIGURATION = (

@@ -17,10 +17,10 @@ from weakref import WeakKeyDictionary
 import polars as pl
 
 from topbit.recording import Platform, Recording
+from topbit.replay.columns import MAPS, at_doorbell, input_address
+from topbit.replay.faults import FAULT_KINDS, Fault, fault_rows, key_of
+from topbit.replay.replay import MAPPING_KINDS, Row, replay
 from topbit.rules.entries import ENTRY_KINDS, Entries, Entry
-from topbit.rules.fault_cases import FAULT_KINDS, Fault, fault_rows, key_of
-from topbit.rules.replay import MAPPING_KINDS, Row, replay
-from topbit.rules.tables import MAPS, at_doorbell, input_address
 
 LATE = 2.0
 """Seconds after an access by which its event record has been collected. The QEMU machine looks

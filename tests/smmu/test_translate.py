@@ -12,11 +12,12 @@ from topbit.arch.stage2 import Granule
 from topbit.host.io_pgtable import READ, WRITE, Stage2Table
 from topbit.host.pages import PageRange
 from topbit.memory import PhysicalMemory
-from topbit.smmu import Fault, Ok, Outcome, Smmu, Terminated, batch, flat
+from topbit.smmu import Fault, Ok, Outcome, Smmu, Terminated, flat
+from topbit.smmu.translate import Code, Translator
 
 VECTORS = DATA / "vectors"
 SID = 8
-REASONS = {"abort": batch.Code.ABORT, "gbpa": batch.Code.GBPA, "oas": batch.Code.OAS}
+REASONS = {"abort": Code.ABORT, "gbpa": Code.GBPA, "oas": Code.OAS}
 
 
 def as_code(outcome: Outcome) -> tuple[int, int]:
@@ -27,13 +28,13 @@ def as_code(outcome: Outcome) -> tuple[int, int]:
         return 0, outcome.event.Type
     if outcome.event is not None:
         return 0, outcome.event.Type
-    return 0, REASONS.get(outcome.reason, batch.Code.GPF)
+    return 0, REASONS.get(outcome.reason, Code.GPF)
 
 
 def one(smmu: Smmu, access: list[Any], *, reference: bool) -> tuple[int, int]:
     sid, address, _, rw = access
     iovas = np.array([int(address, 0)], np.uint64)
-    pas, codes = batch.translate(smmu, sid, iovas, rw == "w", reference=reference)
+    pas, codes = Translator(smmu).translate(sid, iovas, rw == "w", reference=reference)
     return int(pas[0]), int(codes[0])
 
 
@@ -111,6 +112,7 @@ GEOMETRIES = [
 @pytest.mark.parametrize(("granule", "ipa_bits", "start_level"), GEOMETRIES)
 def test_every_geometry(granule: Granule, ipa_bits: int, start_level: int) -> None:
     smmu, table = machine(granule, ipa_bits, start_level)
+    translator = Translator(smmu)
     rng = np.random.default_rng(ipa_bits)
     page, top = granule.bytes, 1 << (ipa_bits - 1)
     high = 0xF_0000_0000_0000 if granule.ds else 0
@@ -126,9 +128,9 @@ def test_every_geometry(granule: Granule, ipa_bits: int, start_level: int) -> No
     iovas = np.concatenate([low, low | np.uint64(top), blocks, blocks | np.uint64(top), wild])
     for write in (False, True):
         single = [as_code(smmu.access(SID, int(a), 1, write)) for a in iovas]
-        pas, codes = smmu.translate(SID, iovas, write)
+        pas, codes = translator.translate(SID, iovas, write)
         assert list(zip(pas.tolist(), codes.tolist(), strict=True)) == single
-        pas, codes = batch.translate(smmu, SID, iovas, write, reference=True)
+        pas, codes = translator.translate(SID, iovas, write, reference=True)
         assert list(zip(pas.tolist(), codes.tolist(), strict=True)) == single
         assert {0, EventType.F_TRANSLATION, EventType.F_PERMISSION} <= set(codes.tolist())
         mapped = np.array([table.lookup(int(a)) or 0 for a in iovas[codes == 0]], np.uint64)
@@ -137,55 +139,59 @@ def test_every_geometry(granule: Granule, ipa_bits: int, start_level: int) -> No
 
 def test_the_copy_is_stale_until_an_invalidation() -> None:
     smmu, table = machine(Granule(12), 40, 1, oas_bits=48)
+    translator = Translator(smmu)
     iovas = np.array([0x1000, 0x5000], np.uint64)
     table.map(0x1000, 0x8000_1000, 4096)
-    assert smmu.translate(SID, iovas)[1].tolist() == [0, EventType.F_TRANSLATION]
+    assert translator.translate(SID, iovas)[1].tolist() == [0, EventType.F_TRANSLATION]
     table.unmap(0x1000, 4096)
     table.map(0x5000, 0x8000_5000, 4096)
-    pas, codes = smmu.translate(SID, iovas)
+    pas, codes = translator.translate(SID, iovas)
     assert (pas.tolist(), codes.tolist()) == ([0x8000_1000, 0x8000_5000], [0, 0])
     smmu.caches.tlb.invalidate_range(False, 1, 0x1000)
-    assert smmu.translate(SID, iovas)[1].tolist() == [EventType.F_TRANSLATION, 0]
+    assert translator.translate(SID, iovas)[1].tolist() == [EventType.F_TRANSLATION, 0]
 
 
 def test_numba_and_numpy_look_ups_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("numba")
     smmu, table = machine(Granule(12), 40, 1, oas_bits=48)
+    translator = Translator(smmu)
     rng = np.random.default_rng(3)
     for base in (0, 5 << 30, 1 << 39):
         table.map(base + 0x20_0000, 0x8000_0000, 0x40_0000)
     iovas = rng.integers(0, 1 << 23, 3000, dtype=np.uint64)
     iovas += rng.choice(np.array([0, 1 << 30, 5 << 30, 1 << 39, 1 << 41], np.uint64), 3000)
-    expected = smmu.translate(SID, iovas)
+    expected = translator.translate(SID, iovas)
     assert 0 < np.count_nonzero(expected[1]) < 3000
     monkeypatch.setattr(flat, "NUMBA_FROM", 0)
-    got = smmu.translate(SID, iovas)
+    got = translator.translate(SID, iovas)
     assert np.array_equal(got[0], expected[0])
     assert np.array_equal(got[1], expected[1])
 
 
 def test_streams_without_translation() -> None:
     smmu, _ = machine(Granule(12), 40, 1, oas_bits=48)
+    translator = Translator(smmu)
     iovas = np.array([0x1000, 1 << 48], np.uint64)
     memory = smmu.memory
     memory.write_u64(0x4000_0000 + 64 * 9, 0b1001)  # V, Config = bypass
     memory.write_u64(0x4000_0000 + 64 * 10, 0b0001)  # V, Config = abort
-    assert smmu.translate(9, iovas)[0].tolist() == [0x1000, 0]
-    assert smmu.translate(9, iovas)[1].tolist() == [0, EventType.F_ADDR_SIZE]
-    assert smmu.translate(10, iovas)[1].tolist() == [batch.Code.ABORT] * 2
-    assert smmu.translate(11, iovas)[1].tolist() == [EventType.C_BAD_STE] * 2
-    assert smmu.translate(300, iovas)[1].tolist() == [EventType.C_BAD_STREAMID] * 2
+    assert translator.translate(9, iovas)[0].tolist() == [0x1000, 0]
+    assert translator.translate(9, iovas)[1].tolist() == [0, EventType.F_ADDR_SIZE]
+    assert translator.translate(10, iovas)[1].tolist() == [Code.ABORT] * 2
+    assert translator.translate(11, iovas)[1].tolist() == [EventType.C_BAD_STE] * 2
+    assert translator.translate(300, iovas)[1].tolist() == [EventType.C_BAD_STREAMID] * 2
     smmu.write_reg(Reg.CR0, 0)
-    assert smmu.translate(9, iovas)[1].tolist() == [0, batch.Code.OAS]
+    assert translator.translate(9, iovas)[1].tolist() == [0, Code.OAS]
 
 
 def test_granule_protection_of_outputs() -> None:
     smmu, table = machine(Granule(12), 40, 1, oas_bits=48)
+    translator = Translator(smmu)
     smmu.bus.gpc = lambda pa, size, write, pas: "private" if pa >> 12 == 0x80002 else None
     table.map(0x1000, 0x8000_1000, 0x2000)
     iovas = np.array([0x1004, 0x2004, 0x2FFC], np.uint64)
     for reference in (False, True):
-        pas, codes = batch.translate(smmu, SID, iovas, reference=reference)
+        pas, codes = translator.translate(SID, iovas, reference=reference)
         assert pas.tolist() == [0x8000_1004, 0, 0]
-        assert codes.tolist() == [0, batch.Code.GPF, batch.Code.GPF]
+        assert codes.tolist() == [0, Code.GPF, Code.GPF]
     assert isinstance(smmu.access(SID, 0x2004), Terminated)
