@@ -110,7 +110,8 @@ def run(args: argparse.Namespace, scenario: Scenario) -> int:
     from topbit.machine.qemu.feasible import kernel_of, refuse_impossible
     from topbit.machine.qemu.guest.own_system import OwnSystem
     from topbit.machine.qemu.process import gdb
-    from topbit.machine.qemu.scenario_run import ScenarioRun, choose_kernel
+    from topbit.machine.qemu.scenario_run import ScenarioRun
+    from topbit.store.kernels import choose_kernel
 
     cpus = 1 if args.cpus is None else args.cpus
     if not 1 <= cpus <= MAX_VCPUS:

@@ -18,9 +18,9 @@ import polars as pl
 
 from topbit.recording import Platform, Recording
 from topbit.replay.columns import MAPS, at_doorbell, input_address
+from topbit.replay.entries import ENTRY_KINDS, Entries, Entry
 from topbit.replay.faults import FAULT_KINDS, Fault, fault_rows, key_of
 from topbit.replay.replay import MAPPING_KINDS, Row, replay
-from topbit.rules.entries import ENTRY_KINDS, Entries, Entry
 
 LATE = 2.0
 """Seconds after an access by which its event record has been collected. The QEMU machine looks

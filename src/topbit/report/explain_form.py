@@ -6,42 +6,6 @@ import dataclasses
 import json
 
 from topbit.addressing.explain import explain, fmt, pte_form
-from topbit.addressing.scheme import IPA_BITS_MAX, IPA_BITS_MIN
-from topbit.errors import UsageError
-
-
-def to_address(text: str) -> int:
-    """Which address did the user write? Hexadecimal with or without 0x, as traces print it.
-
-    Raises:
-        UsageError: not a number, or more than 64 bits.
-    """
-    digits = text.lower().replace("_", "").removeprefix("0x")
-    try:
-        value = int(digits, 16)
-    except ValueError:
-        raise UsageError(f"{text!r} is no address", mend="write it as 0x100433ce000") from None
-    if digits.startswith("-") or value >> 64:
-        raise UsageError(f"{text} does not fit 64 bits", mend="write at most 16 hex digits")
-    return value
-
-
-def width_for(address: int, ipa_bits: int | None) -> tuple[int, str]:
-    """Which IPA width is meant, and what must be said about the choice?
-
-    Raises:
-        UsageError: none is given, and the address has no bit that could be the shared bit.
-    """
-    if ipa_bits is not None:
-        return ipa_bits, ""
-    width = address.bit_length()
-    if not IPA_BITS_MIN <= width <= IPA_BITS_MAX:
-        raise UsageError(
-            f"{fmt(address)} does not show the width of the IPA space",
-            where="--ipa-bits",
-            mend="give it; the guest's RSI_REALM_CONFIG.ipa_width, or the VMM's setting",
-        )
-    return width, f"assuming that its top bit, bit {width - 1}, is the shared bit"
 
 
 def render(address: int, ipa_bits: int, note: str, form: str) -> str:

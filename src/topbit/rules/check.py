@@ -8,10 +8,10 @@ from topbit.recording import Recording
 from topbit.replay.columns import usable
 from topbit.rules import accesses, dma_helpers, faults, mappings, pages, rmm, smmu, swiotlb, vmm
 from topbit.rules.finding import SEVERITIES, Checked, Finding, NotChecked
-from topbit.rules.rule import RULES
+from topbit.rules.rule import RULES, Rule
 
-FAMILIES = (dma_helpers, mappings, vmm, faults, smmu, accesses, pages, swiotlb, rmm)
-"""The modules that hold rules; importing them registers the rules."""
+FAMILIES = (accesses, rmm, faults, dma_helpers, vmm, smmu, mappings, pages, swiotlb)
+"""The modules that hold rules, in the order in which their findings are told."""
 
 MAX_EVIDENCE = 8
 """How many observations a folded finding keeps; its count counts them all."""
@@ -22,7 +22,7 @@ def check(recording: Recording) -> Checked:
     recording = usable(recording)
     findings: list[Finding] = []
     not_checked: list[NotChecked] = []
-    for rule in RULES.values():
+    for rule in in_order():
         lack = rule.lacks(recording)
         if lack:
             not_checked.append(NotChecked(rule.id, rule.statement, lack))
@@ -33,6 +33,12 @@ def check(recording: Recording) -> Checked:
     folded = fold(findings)
     folded.sort(key=lambda finding: SEVERITIES.index(finding.severity))
     return Checked(folded, not_checked)
+
+
+def in_order() -> list[Rule]:
+    """Which rules are there, family by family?"""
+    family = {module.__name__: place for place, module in enumerate(FAMILIES)}
+    return sorted(RULES.values(), key=lambda rule: family[rule.check.__module__])
 
 
 def fold(findings: Iterable[Finding]) -> list[Finding]:

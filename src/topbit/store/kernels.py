@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from topbit.errors import InputError, MissingToolError, RunError, nearest
+from topbit.errors import InputError, MissingToolError, RunError, UsageError, nearest
 from topbit.store.apt import AptRoot, Package, Source, debian_mirror, extract
 from topbit.store.cache import cache_dir, install_folder, locked
 from topbit.store.image import Image, read_image
@@ -252,3 +252,27 @@ def _only(found: list[Path], offer: Offer) -> Path:
         names = ", ".join(package.name for package in offer.packages)
         raise RunError("the packages do not hold a kernel as Debian's do", where=names)
     return found[0]
+
+
+def choose_kernel(
+    name: str, modules: Path | None, *, flavour: str, note: Callable[[str], None]
+) -> Kernel:
+    """Which kernel does the user mean? `name`: a series of Debian's (fetched if need be) or a path.
+
+    Raises:
+        UsageError: `modules` for a kernel that has its own.
+        InputError: there is no such kernel.
+        RunError: it cannot be fetched.
+    """
+    path = Path(name)
+    if path.is_file():
+        return own_kernel(path, modules)
+    if modules is not None:
+        raise UsageError(
+            "goes with a kernel of one's own", where="--modules", mend="--kernel path/to/Image"
+        )
+    try:
+        return kernel(name, flavour=flavour, note=note)
+    except InputError as error:
+        own = "--kernel path/to/Image boots one's own build"
+        raise InputError(error.what, where="--kernel", mend=f"{error.mend}; {own}") from error

@@ -14,7 +14,8 @@ from collections.abc import Sequence
 
 from topbit.addressing.dma_direct import DMA_BIT_MASK, BusDmaRegion
 from topbit.arch.stage2 import Granule
-from topbit.devices.dma_engine import BusPort, DmaEngine
+from topbit.devices.bus import BusPort
+from topbit.devices.dma_engine import DmaEngine
 from topbit.errors import UsageError
 from topbit.events import Event
 from topbit.host import rmi_da

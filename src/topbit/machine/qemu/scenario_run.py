@@ -17,7 +17,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from topbit.errors import InputError, UsageError
 from topbit.events import Event
 from topbit.machine.injection import not_injected
 from topbit.machine.qemu.conversions import leaks
@@ -283,27 +282,3 @@ class ScenarioRun:
             unparsed=found.unparsed,
             lost_events=found.lost_events,
         )
-
-
-def choose_kernel(
-    name: str, modules: Path | None, *, flavour: str, note: Callable[[str], None]
-) -> Kernel:
-    """Which kernel does the user mean? `name`: a series of Debian's (fetched if need be) or a path.
-
-    Raises:
-        UsageError: `modules` for a kernel that has its own.
-        InputError: there is no such kernel.
-        RunError: it cannot be fetched.
-    """
-    path = Path(name)
-    if path.is_file():
-        return kernels.own_kernel(path, modules)
-    if modules is not None:
-        raise UsageError(
-            "goes with a kernel of one's own", where="--modules", mend="--kernel path/to/Image"
-        )
-    try:
-        return kernels.kernel(name, flavour=flavour, note=note)
-    except InputError as error:
-        own = "--kernel path/to/Image boots one's own build"
-        raise InputError(error.what, where="--kernel", mend=f"{error.mend}; {own}") from error
