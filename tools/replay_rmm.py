@@ -74,7 +74,7 @@ class Replay:
         args = self.arguments(record)
         steps = [number(d) for d in record.get("d", [0] * len(args))]
         if "f" in record or name == "REC_ENTER":
-            rmm.memory.write_u64(args[1], number(record.get("f", 0)))
+            self.store(args[1], number(record.get("f", 0)).to_bytes(8, "little"))
         for turn in range(record.get("n", 1)):
             out = rmm.rmi(Rmi[name], [a + turn * d for a, d in zip(args, steps, strict=True)])
         wanted = (record["s"], record.get("i", 0))
@@ -95,6 +95,11 @@ class Replay:
             self.rec_parameters(parameters)
         return [number(a["params_pa"] if isinstance(a, dict) else a) for a in args]
 
+    def store(self, pa: int, data: bytes | bytearray) -> None:
+        """What the host stores where no memory is goes nowhere: the call must say what is wrong."""
+        if self.rmm.memory.contains(pa, len(data)):
+            self.rmm.memory.write(pa, data)
+
     def realm_parameters(self, p: Record) -> None:
         page = bytearray(4096)
         struct.pack_into("<Q", page, 0x0, number(p["flags0"]))
@@ -103,7 +108,7 @@ class Replay:
         struct.pack_into("<H", page, 0x800, p["vmid"])
         struct.pack_into("<Qq", page, 0x808, number(p["rtt_base"]), p["rtt_level_start"])
         struct.pack_into("<I", page, 0x818, p["rtt_num_start"])
-        self.rmm.memory.write(number(p["params_pa"]), page)
+        self.store(number(p["params_pa"]), page)
 
     def rec_parameters(self, p: Record) -> None:
         page = bytearray(4096)
@@ -111,7 +116,7 @@ class Replay:
         struct.pack_into("<Q", page, 0x0, number(p["flags"]))
         struct.pack_into("<Q", page, 0x100, number(p["mpidr"]))
         struct.pack_into(f"<{len(aux) + 1}Q", page, 0x800, len(aux), *aux)
-        self.rmm.memory.write(number(p["params_pa"]), page)
+        self.store(number(p["params_pa"]), page)
 
     def outputs(self, record: Record, out: tuple[int, ...]) -> None:
         if record["o"] == "RTT_READ_ENTRY":

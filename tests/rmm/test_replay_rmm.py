@@ -50,6 +50,23 @@ def test_a_changed_record_is_a_difference(
     assert len(replay(path)[1]) >= 1
 
 
+@pytest.mark.parametrize("nowhere", ["0x10000000000", "0x4000000000000ff8", "0xfffffffffffff000"])
+def test_parameter_pages_may_lie_in_no_memory(nowhere: str, tmp_path: Path) -> None:
+    create = next(line for line in LINES if '"o":"REALM_CREATE"' in line)
+    record = json.loads(create)
+    record["a"][1]["params_pa"] = nowhere
+    record |= {"s": "ERROR_INPUT", "i": 0, "x": []}
+    enter = {"o": "REC_ENTER", "a": ["0x11000", nowhere], "f": 2, "s": "ERROR_INPUT"}
+    rec = {"flags": "0x1", "mpidr": "0x0", "aux": [], "params_pa": nowhere}
+    rec_create = {"o": "REC_CREATE", "a": ["0x10000", "0x11000", rec], "s": "ERROR_INPUT"}
+    path = tmp_path / "nowhere.jsonl"
+    records = [json.dumps(r) + "\n" for r in (record, rec_create, enter)]
+    path.write_text("".join([LINES[0], *records]))
+    compared, differences = replay(path)
+    assert differences == []
+    assert compared == 3
+
+
 def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, ROOT / "tools" / "replay_vectors.py", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False)
