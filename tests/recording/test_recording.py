@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -60,6 +61,13 @@ def test_writing_replaces_at_once_and_leaves_nothing_behind(tmp_path: Path) -> N
     path.write_text("older")
     Recording.of_events(PLATFORM, EVENTS).write(path)
     assert [p.name for p in tmp_path.iterdir()] == ["run.parquet"]
+
+
+def test_a_recording_gets_the_mode_of_any_new_file(tmp_path: Path) -> None:
+    """The umask is the process's, so one of its own."""
+    command = [sys.executable, "-m", "topbit", "run", "seed", "-o", str(tmp_path / "x.parquet")]
+    subprocess.run(command, check=True, capture_output=True, umask=0o027)
+    assert stat.S_IMODE((tmp_path / "x.parquet").stat().st_mode) == 0o640
 
 
 def test_a_place_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> None:

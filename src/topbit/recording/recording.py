@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Iterable
 from functools import cached_property
 from operator import attrgetter
@@ -101,23 +101,17 @@ class Recording:
         # polars itself says of a full disk "invalid thrift", so it writes to memory.
         stored = io.BytesIO()
         metadata = {FORMAT_KEY: FORMAT, PLATFORM_KEY: json.dumps(self.platform.to_dict())}
+        self.frame.write_parquet(stored, metadata=metadata)
+        # Not mkstemp's 0600: a recording gets the mode that any new file would get.
+        new = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
         try:
-            descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-            os.close(descriptor)
-        except OSError as error:
-            raise InputError(f"cannot write: {error.strerror}", where=str(path)) from error
-        try:
-            self.frame.write_parquet(stored, metadata=metadata)
-            Path(name).write_bytes(stored.getbuffer())
-            # mkstemp gives 0600; a recording gets what any new file would get.
-            umask = os.umask(0)
-            os.umask(umask)
-            os.chmod(name, 0o666 & ~umask)
-            os.replace(name, path)
+            with new.open("xb") as file:
+                file.write(stored.getbuffer())
+            new.replace(path)
         except OSError as error:
             raise InputError(f"cannot write: {error.strerror}", where=str(path)) from error
         finally:
-            Path(name).unlink(missing_ok=True)
+            new.unlink(missing_ok=True)
 
     @classmethod
     def read(cls, path: str | Path) -> Recording:

@@ -88,7 +88,7 @@ class QemuMachine:
         listen: is called with each event as it happens, besides its being kept.
 
     Raises:
-        MissingToolError: no QEMU, or no qemu.qmp.
+        MissingToolError: no QEMU, or no setpriv to start it with.
         RunError: no memory, or no room in it for what the guest needs.
     """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import subprocess
@@ -16,8 +17,8 @@ import pytest
 import needs
 import payload_guest
 from paths import ROOT
-from topbit.errors import MissingToolError
-from topbit.machine.qemu.process.process import Platform, QemuProcess
+from topbit.errors import MissingToolError, RunError
+from topbit.machine.qemu.process.process import Platform, QemuProcess, dying_with_this_process
 from topbit.machine.qemu.process.ram import AnonymousRam
 
 pytestmark = pytest.mark.qemu
@@ -108,20 +109,41 @@ def test_a_missing_qemu_is_said_to_be_missing() -> None:
         QemuProcess(Path("/nowhere/qemu"), Platform(16 << 20, 0x4000_0000, "max"), ram)
 
 
-def test_a_missing_qmp_package_is_said_before_qemu_is_started(
-    monkeypatch: pytest.MonkeyPatch,
+def test_a_missing_setpriv_is_said_to_be_missing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    monkeypatch.setenv("PATH", str(tmp_path))
     with (
         contextlib.closing(AnonymousRam(16 << 20)) as ram,
-        pytest.raises(MissingToolError, match=r"qemu\.qmp"),
+        pytest.raises(MissingToolError, match=r"setpriv is missing .*util-linux"),
     ):
-        QemuProcess(Path("/nowhere/qemu"), Platform(16 << 20, 0x4000_0000, "max"), ram)
+        QemuProcess(Path(sys.executable), Platform(16 << 20, 0x4000_0000, "max"), ram)
+
+
+def test_a_system_without_a_process_to_give_is_an_error_and_leaks_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise BlockingIOError(errno.EAGAIN, "no more processes")
+
+    monkeypatch.setattr(subprocess, "Popen", refused)
+    with contextlib.closing(AnonymousRam(16 << 20)) as ram:
+        before = os.listdir("/proc/self/fd")
+        with pytest.raises(RunError, match="no more processes"):
+            QemuProcess(Path(sys.executable), Platform(16 << 20, 0x4000_0000, "max"), ram)
+        assert os.listdir("/proc/self/fd") == before
+
+
+@pytest.mark.parametrize(("parent", "said"), [(os.getpid(), "started\n"), (1, "")])
+def test_what_lost_its_parent_before_it_asked_to_die_with_it_does_not_start(
+    monkeypatch: pytest.MonkeyPatch, parent: int, said: str
+) -> None:
+    monkeypatch.setattr(os, "getpid", lambda: parent)
+    command = [*dying_with_this_process(), "echo", "started"]
+    assert subprocess.run(command, capture_output=True, text=True).stdout == said
 
 
 def test_qemu_options_that_it_does_not_know_end_the_run_with_its_words() -> None:
-    from topbit.errors import RunError
-
     with pytest.raises(RunError, match="no-such-device"):
         payload_guest_with_options("-device", "no-such-device")
 

@@ -2,21 +2,20 @@
 
 Its RAM is an anonymous file that both map, and its channels are socket pairs that it inherits:
 nothing has a name in any file system, so nothing is left behind however either process ends.
-The kernel kills QEMU when the thread that started it ends (PR_SET_PDEATHSIG); a pidfd tells this
-process when QEMU has ended.
+The kernel kills QEMU when the thread that started it ends (PR_SET_PDEATHSIG, which setpriv(1) asks
+for before it becomes QEMU); a pidfd tells this process when QEMU has ended.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import functools
-import importlib.util
 import os
+import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,8 +32,6 @@ CONSOLE_UART = 0x0900_0000
 DOORBELL_UART = 0x0904_0000
 SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 CONSOLE_ROOM = 4 << 20  # bytes of socket buffer, most of it overhead of writes of one byte
-
-_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +76,8 @@ class QemuProcess:
     It must be started by a thread that lives as long as the run: QEMU is killed when it ends.
 
     Raises:
-        MissingToolError: `program` cannot be started, or the package `qemu.qmp` is missing.
+        MissingToolError: there is no such program, or no setpriv (of util-linux).
+        RunError: the system gives no process.
     """
 
     def __init__(
@@ -90,13 +88,10 @@ class QemuProcess:
         devices: Sequence[str] = (),
         inherited: Sequence[int] = (),
     ) -> None:
-        try:
-            found = importlib.util.find_spec("qemu.qmp")
-        except ModuleNotFoundError:
-            found = None
-        if found is None:
+        lifeline = dying_with_this_process()
+        if shutil.which(program) is None:
             raise MissingToolError(
-                "the Python package qemu.qmp is missing", mend="pip install 'topbit[qemu]'"
+                f"{program} is not a program that can be started", mend="topbit tool fetch qemu"
             )
         self.console, console = socket.socketpair()
         console.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, CONSOLE_ROOM)
@@ -105,7 +100,8 @@ class QemuProcess:
         self._said = os.memfd_create("topbit-qemu-stderr")
         ends = [end.fileno() for end in (console, doorbell, monitor)]
         command = [
-            str(program), *platform.arguments(), "-nodefaults", "-no-user-config", "-no-reboot",
+            *lifeline, str(program),
+            *platform.arguments(), "-nodefaults", "-no-user-config", "-no-reboot",
             "-display", "none", "-sandbox", SANDBOX,
             "-object", f"memory-backend-file,id=ram,mem-path=/proc/self/fd/{ram.fd},"
                        f"share=on,align={HUGE_PAGE},size={platform.ram}",
@@ -122,15 +118,12 @@ class QemuProcess:
                 stderr=self._said,
                 pass_fds=[*ends, ram.fd, *inherited],
                 start_new_session=True,  # Ctrl-C is for this process, which then ends QEMU
-                preexec_fn=_die_with_parent(),
             )
         except OSError as error:
             for end in (self.console, self.doorbell, self._channel):
                 end.close()
-            raise MissingToolError(
-                f"{program} cannot be started: {error.strerror}",
-                mend="topbit tool fetch qemu",
-            ) from error
+            os.close(self._said)
+            raise RunError(f"QEMU cannot be started: {error.strerror}") from error
         finally:
             for end in (console, doorbell, monitor):
                 end.close()
@@ -168,6 +161,8 @@ class QemuProcess:
         try:
             version = self.monitor.version(timeout)
         except RunError as error:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(1)  # its channels close before it has ended
             if not self.running:
                 raise RunError(f"QEMU ended at once: {self.complaint()}") from error
             raise
@@ -203,14 +198,17 @@ def _socket(name: str, end: socket.socket) -> list[str]:
     return ["-chardev", f"socket,id={name},fd={end.fileno()}"]
 
 
-def _die_with_parent() -> Callable[[], None]:
-    """What must the child do between fork and exec? Ask to be killed when its parent ends."""
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
-    parent = os.getpid()
+def dying_with_this_process() -> list[str]:
+    """Which command starts the program named behind it so that it is killed with this process?
 
-    def ask() -> None:
-        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it has ended already
-            os.kill(os.getpid(), signal.SIGKILL)
+    Not a `preexec_fn`: that runs Python between fork and exec, which other threads can lock up.
+    The shell's look at its parent is for one that ended before setpriv had asked.
 
-    return ask
+    Raises:
+        MissingToolError: there is no setpriv.
+    """
+    setpriv = shutil.which("setpriv")
+    if setpriv is None:
+        raise MissingToolError("setpriv is missing", mend="install util-linux")
+    alive = 'test "$PPID" -eq "$0" && exec "$@"'
+    return [setpriv, "--pdeathsig", "KILL", "/bin/sh", "-c", alive, str(os.getpid())]
