@@ -1,4 +1,4 @@
-"""Imports go only upwards in the list of rooms."""
+"""Imports go only upwards in the list of rooms, and never in a ring."""
 
 import ast
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import topbit
+from imports import graph, imports_of, rings
 
 ROOMS = [
     "arch",
@@ -29,30 +30,75 @@ ROOMS = [
     "report",
     "cli",
 ]
+DOORS = {"topbit", "topbit.__main__"}  # in front of all rooms
+APART = [("topbit.machine.model", "topbit.machine.qemu")]
 SOURCE = Path(topbit.__file__).parent
-MODULES = sorted(p for p in SOURCE.rglob("*.py") if p.parent != SOURCE or p.stem in ROOMS)
+ARROWS = graph(SOURCE)
 
 
-def _room(path: Path) -> str:
-    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
+def _within(name: str, package: str) -> bool:
+    return f"{name}.".startswith(f"{package}.")
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(SOURCE)))
-def test_imports_go_upwards(path: Path) -> None:
-    own = ROOMS.index(_room(path))
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        names = []
-        if isinstance(node, ast.ImportFrom) and node.level == 0:
-            names = [node.module or ""]
-        elif isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        for name in names:
-            parts = name.split(".")
-            if parts[0] == "topbit" and len(parts) > 1:
-                assert ROOMS.index(parts[1]) <= own, f"line {node.lineno} imports {name}"
+@pytest.mark.parametrize("name", sorted(ARROWS.keys() - DOORS))
+def test_imports_go_upwards(name: str) -> None:
+    own = ROOMS.index(name.split(".")[1])
+    for target in ARROWS[name] - {"topbit"}:
+        assert ROOMS.index(target.split(".")[1]) <= own, f"imports {target}"
 
 
-def test_every_room_says_what_belongs_in_it() -> None:
-    for package in SOURCE.rglob("__init__.py"):
-        text = ast.get_docstring(ast.parse(package.read_text(encoding="utf-8")))
-        assert text, package
+def test_no_ring_of_imports() -> None:
+    assert rings(ARROWS) == []
+
+
+@pytest.mark.parametrize(("one", "other"), APART)
+def test_the_machines_import_nothing_of_each_other(one: str, other: str) -> None:
+    crossing = [
+        (name, target)
+        for name, targets in ARROWS.items()
+        for target in targets
+        if (_within(name, one) and _within(target, other))
+        or (_within(name, other) and _within(target, one))
+    ]
+    assert crossing == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    sorted(set(SOURCE.rglob("__init__.py")) - {SOURCE / "__init__.py"}),
+    ids=lambda path: str(path.parent.relative_to(SOURCE)),
+)
+def test_every_room_says_what_belongs_in_it_and_what_does_not(path: Path) -> None:
+    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    assert "Belongs here: " in text
+    assert "Does not belong here: " in text
+
+
+@pytest.mark.parametrize(
+    ("code", "found"),
+    [
+        ("import a.b, c", {"a.b": 1, "c": 1}),
+        ("from a.b import c", {"a.b.c": 1}),
+        ("from . import c", {"top.room.c": 1}),
+        ("from .b import c", {"top.room.b.c": 1}),
+        ("from ..b import c", {"top.b.c": 1}),
+        ("if TYPE_CHECKING:\n    import a", {"a": 2}),
+        ("def f():\n    from a import b", {"a.b": 2}),
+    ],
+)
+def test_every_form_of_import_is_seen(code: str, found: dict[str, int]) -> None:
+    assert imports_of(code, "top.room") == found
+
+
+@pytest.mark.parametrize(
+    ("arrows", "found"),
+    [
+        ({"a": "b", "b": "c", "c": ""}, []),
+        ({"a": "b", "b": "a"}, [["a", "b"]]),
+        ({"a": "a"}, [["a"]]),
+        ({"a": "b", "b": "cd", "c": "a", "d": "e", "e": "d"}, [["a", "b", "c"], ["d", "e"]]),
+        ({"a": "bc", "b": "d", "c": "d", "d": ""}, []),
+    ],
+)
+def test_rings_are_found(arrows: dict[str, str], found: list[list[str]]) -> None:
+    assert rings({node: set(targets) for node, targets in arrows.items()}) == found

@@ -1,7 +1,9 @@
-"""The command line: one module per verb, argument parsing only.
+"""The command line: one module per verb.
 
 A verb module has `HELP`, `add_arguments(parser)` and `run(args) -> exit status`. Everything
 heavy is imported inside `run`, so that `topbit --help` stays instant.
+Belongs here: parsing arguments, handing them on, the exit status.
+Does not belong here: the work, and how results are shown (`report/`).
 """
 
 from __future__ import annotations
