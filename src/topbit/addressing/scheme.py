@@ -12,14 +12,15 @@ address for devices", patches 2/3 (b66e2ee7b6c8) and 3/3 (7d953a062416).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeVar
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, TypeVar
 
 from topbit.errors import UsageError
 
-Address = TypeVar("Address", int, NDArray[np.uint64])
+if TYPE_CHECKING:
+    import numpy
+    from numpy.typing import NDArray
+
+Address = TypeVar("Address", int, "NDArray[numpy.uint64]")
 
 IPA_BITS_MIN, IPA_BITS_MAX = 32, 52
 U64 = (1 << 64) - 1
@@ -121,12 +122,16 @@ def prot_ns_shared_pte(ipa_bits: int, page_shift: int = 12) -> int:
 def _or(x: Address, mask: int) -> Address:
     if isinstance(x, int):
         return x | mask
+    import numpy as np
+
     return x | np.uint64(mask)
 
 
 def _clear(x: Address, mask: int) -> Address:
     if isinstance(x, int):
         return x & ~mask
+    import numpy as np
+
     return x & np.uint64(U64 ^ mask)
 
 
