@@ -28,6 +28,7 @@ ROOMS = [
     "replay",
     "rules",
     "report",
+    "api",
     "cli",
 ]
 DOORS = {"topbit", "topbit.__main__"}  # in front of all rooms

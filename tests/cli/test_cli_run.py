@@ -1,13 +1,11 @@
 """`topbit run` and `topbit scenario` as a user meets them."""
 
-import argparse
 import json
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
-from topbit.cli import main, run_qemu
+from topbit.cli import main
 from topbit.recording import Recording
 
 # guest, VMM maps, masks -> per device kind (reached, blamed): the convention, spelled out.
@@ -123,25 +121,3 @@ def test_a_guest_that_does_not_come_to_its_end_exits_3_with_its_report(
 def test_a_violation_says_more_than_the_guests_end(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "private-page-destroyed"]) == 1
     assert "the host destroyed the page 0x" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("complete", "undone", "ending", "status", "words"),
-    [
-        (True, False, "power off", 0, ""),
-        (True, True, "power off", 3, "not all of the guest's work went well"),
-        (False, True, "timeout", 3, "--timeout S gives it more time"),
-        (False, True, "interrupted", 130, "recorded until then"),
-    ],
-)
-def test_exit_status_of_a_guest_that_violated_nothing(
-    complete: bool,
-    undone: bool,
-    ending: str,
-    status: int,
-    words: str,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    outcome = SimpleNamespace(complete=complete, undone=undone, ending=ending, last_words="")
-    assert run_qemu._without_violation(outcome, argparse.Namespace()) == status
-    assert words in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""`topbit --help` stays instant: it imports nothing heavy."""
+"""`topbit --help` and `topbit explain` stay instant: they import nothing heavy."""
 
 import subprocess
 import sys
@@ -10,10 +10,19 @@ from topbit.cli import VERBS, main
 HEAVY = {"numpy", "polars", "numba", "rich", "jinja2", "asyncio", "qemu", "zstandard"}
 
 
-def test_help_imports_only_the_standard_library_and_topbits_own_command_line() -> None:
+@pytest.mark.parametrize(
+    ("words", "answer"),
+    [
+        (["--help"], "usage: topbit"),
+        (["run", "--help"], "usage: topbit run"),
+        (["explain", "0x100433ce000"], "0x00000100433ce000 in an IPA space of 41 bits"),
+        (["explain", "0x100433ce000", "--ipa-bits", "52", "--format", "json"], '"ipa_bits": 52'),
+    ],
+)
+def test_only_the_standard_library_and_topbit_are_imported(words: list[str], answer: str) -> None:
     code = (
         "import sys, topbit.cli\n"
-        "try:\n topbit.cli.main(['--help'])\nexcept SystemExit: pass\n"
+        f"try:\n topbit.cli.main({words})\nexcept SystemExit: pass\n"
         "print('\\n'.join(sys.modules), file=sys.stderr)\n"
     )
     done = subprocess.run(
@@ -29,7 +38,7 @@ def test_help_imports_only_the_standard_library_and_topbits_own_command_line() -
         "distutils-precedence",
         "__editable___topbit_0_1_0_finder",
     }
-    assert "usage: topbit" in done.stdout
+    assert answer in done.stdout
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -14,15 +14,15 @@ from paths import DATA
 from topbit.errors import InputError, UsageError
 from topbit.readers import read
 from topbit.recording import Platform, Recording
-from topbit.report import Report
+from topbit.report.boot import BootReport
 
 RECORDINGS = DATA / "recordings"
 DEVICES = {0x08: "0000:00:01.0", 0x10: "0000:00:02.0", 0x18: "0000:00:03.0", 0x20: "0000:00:04.0"}
 
 
-def report(*paths: Path, ipa_bits: int | None = None) -> Report:
+def report(*paths: Path, ipa_bits: int | None = None) -> BootReport:
     (recording,) = read(list(paths), ipa_bits=ipa_bits)
-    return Report.of(recording)
+    return BootReport.of(recording)
 
 
 def unpacked(folder: str, name: str) -> str:
@@ -213,9 +213,9 @@ def test_two_boots_in_one_log(tmp_path: Path) -> None:
     earlier, last = read([tmp_path])
     assert (earlier.platform.kernel or "").startswith("7.3.4")
     assert (last.platform.kernel or "").startswith("6.18.15")
-    assert Report.of(earlier).checked.verdict == "violation"
-    assert Report.of(last).checked.verdict == "ok"
-    assert Report.of(last).summary.dma_addresses == 5114
+    assert BootReport.of(earlier).checked.verdict == "violation"
+    assert BootReport.of(last).checked.verdict == "ok"
+    assert BootReport.of(last).summary.dma_addresses == 5114
 
 
 def test_a_log_printed_into_itself_is_one_boot(tmp_path: Path) -> None:
@@ -274,6 +274,12 @@ def test_a_recording_is_read_back(tmp_path: Path) -> None:
         read([path], ipa_bits=42)
     with pytest.raises(UsageError, match="alone"):
         read([path, RECORDINGS / "realm-6.18-ok"])
+
+
+def test_which_settings_an_older_recording_changed_is_worked_out() -> None:
+    (recording,) = read([RECORDINGS / "qemu-concatenated-root"])
+    devices = ["device.nvme0", "device.accel0", "device.virtio0", "device.net0"]
+    assert recording.platform.changed == ["realm.ram_mib", *devices]
 
 
 @pytest.mark.parametrize("ipa_bits", [31, 53, 0, -1])

@@ -24,6 +24,8 @@ PLATFORM = Platform(
     devices={"0000:00:02.0": DeviceFacts(sid=0x10, dma_mask=(1 << 64) - 1)},
     dma_ranges=[(0, 0x80000000, 1 << 30)],
     policies={"vmm.smmu_map": "protected"},
+    changed=["vmm.smmu_map"],
+    unfinished="the guest is stuck",
     notes=["a note"],
     unparsed=[Unparsed("trace.txt", 2, 7, "dma_map_phys: 00")],
 )
@@ -40,6 +42,10 @@ def test_a_recording_survives_its_file(tmp_path: Path) -> None:
     assert read.platform == PLATFORM
     assert read.frame.equals(Recording.of_events(PLATFORM, EVENTS).frame)
     assert read.frame["address"].to_list() == [(1 << 64) - 1, 0x100433CE000]
+
+
+def test_it_shows_as_one_line() -> None:
+    assert repr(Recording.of_events(PLATFORM, EVENTS)) == "<Recording: log, 2 events>"
 
 
 def test_any_parquet_tool_reads_the_table(tmp_path: Path) -> None:

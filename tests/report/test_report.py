@@ -3,11 +3,16 @@ from __future__ import annotations
 import dataclasses
 import json
 
+import pytest
+
+from topbit.errors import UsageError
 from topbit.events import Event
 from topbit.recording import Platform, Recording, Unparsed
-from topbit.report import FORMATS, Report, render
+from topbit.report.forms import FORMS
+from topbit.report.report import Report
 from topbit.report.text_form import finding_lines
-from topbit.rules import Evidence, Finding
+from topbit.rules import Evidence, Finding, Verdict
+from topbit.rules.finding import verdict_of
 
 S = 1 << 40
 REALM = Platform(
@@ -34,15 +39,18 @@ PLAIN = Event(
 GOOD = Event("guest", "dma_map", device="a", address=0x76B02000 | S, phys=0x43D93000, size=64)
 
 
-def reports(*events: Event) -> list[Report]:
-    return [Report.of(Recording.of_events(REALM, events))]
+FAR = dataclasses.replace(REALM, unfinished="the guest is stuck")
+
+
+def report(*events: Event, platform: Platform = REALM) -> Report:
+    return Report.of(Recording.of_events(platform, events))
 
 
 def test_the_summary_counts_addresses_and_bounces() -> None:
     failed = Event("guest", "dma_map", device="a", address=(1 << 64) - 1, status="error")
     unbounced = Event("guest", "dma_map", device="a", address=0x43D93000 | S, phys=0x43D93000)
-    (report,) = reports(PLAIN, GOOD, failed, unbounced)
-    summary = report.summary
+    (boot,) = report(PLAIN, GOOD, failed, unbounced).boots
+    summary = boot.summary
     assert (summary.dma_addresses, summary.with_shared_bit) == (3, 2)
     assert (summary.streaming_maps, summary.bounced, summary.failed_maps) == (3, 2, 1)
 
@@ -51,7 +59,7 @@ def test_nothing_in_the_text_speaks_to_the_terminal_or_makes_its_own_line() -> N
     hostile = "\x1b[2J\x1b]0;x\x07\x9b1m6.18\r\nverdict: no violation"
     platform = dataclasses.replace(REALM, kernel=hostile, notes=[hostile])
     event = dataclasses.replace(PLAIN, device=hostile)
-    text = render([Report.of(Recording.of_events(platform, [event]))], "text")
+    text = report(event, platform=platform).render()
     assert all(line.isprintable() for line in text.split("\n"))
     assert [line for line in text.split("\n") if line.startswith("verdict")] == [
         "verdict: VIOLATION of M1; at fault: guest"
@@ -60,7 +68,7 @@ def test_nothing_in_the_text_speaks_to_the_terminal_or_makes_its_own_line() -> N
 
 
 def test_text_names_everything_a_finding_has() -> None:
-    text = render(reports(PLAIN), "text")
+    text = report(PLAIN).render("text")
     for part in (
         "guest    Linux 6.14.0, a Realm",
         "IPA      41 bits (--ipa-bits): bit 40 is the shared bit",
@@ -82,7 +90,7 @@ def test_text_names_everything_a_finding_has() -> None:
 
 
 def test_text_says_that_all_is_well() -> None:
-    text = render(reports(GOOD), "text")
+    text = report(GOOD).render()
     assert "1 DMA addresses, all with bit 40, the shared bit, set" in text
     assert "1 streaming maps, all bounced" in text
     assert text.splitlines()[-1] == "verdict: no violation"
@@ -99,7 +107,7 @@ def test_a_folded_finding_says_how_often() -> None:
 
 
 def test_json_is_one_document_with_the_promised_keys() -> None:
-    document = json.loads(render(reports(PLAIN), "json"))
+    document = json.loads(report(PLAIN).render("json"))
     assert {"verdict", "platform", "findings", "unparsed", "not_checked"} <= set(document)
     assert document["verdict"] == "violation"
     assert document["platform"]["shared_bit"] == 40
@@ -111,21 +119,77 @@ def test_json_is_one_document_with_the_promised_keys() -> None:
     assert (finding["rule"], finding["agent"], finding["count"]) == ("M1", "guest", 1)
     assert finding["evidence"][0]["line"] == 812
     assert {"rule", "statement", "reason"} == set(document["not_checked"][0])
-    assert json.loads(render(reports(GOOD), "json"))["verdict"] == "ok"
+    assert json.loads(report(GOOD).render("json"))["verdict"] == "ok"
 
 
 def test_several_boots_are_told_apart() -> None:
-    both = reports(PLAIN) + reports(GOOD)
-    document = json.loads(render(both, "json"))
+    both = Report.of(*(Recording.of_events(REALM, [event]) for event in (PLAIN, GOOD)))
+    assert both.verdict is Verdict.VIOLATION
+    assert [finding.rule for finding in both.findings] == ["M1"]
+    document = json.loads(both.render("json"))
     assert document["boots"] == 2
     assert document["verdict"] == "violation"
     assert [finding["boot"] for finding in document["findings"]] == [1]
-    text = render(both, "text")
+    text = both.render("text")
     assert "boot 1 of 2" in text
     assert text.splitlines()[-1].startswith("verdict: VIOLATION")
 
 
 def test_every_form_shows_an_empty_recording() -> None:
-    empty = [Report.of(Recording.of_events(Platform(), []))]
-    for form in FORMATS:
-        assert render(empty, form)
+    for form in FORMS:
+        assert report(platform=Platform()).render(form).endswith("\n")
+
+
+def test_a_form_that_is_none_is_refused() -> None:
+    with pytest.raises(
+        UsageError, match=r"no form of report is called 'jsom'.*did you mean 'json'"
+    ):
+        report().render("jsom")
+
+
+@pytest.mark.parametrize(
+    ("event", "platform", "verdict", "ok", "status"),
+    [
+        (GOOD, REALM, Verdict.OK, True, 0),
+        (PLAIN, REALM, Verdict.VIOLATION, False, 1),
+        (GOOD, FAR, Verdict.OK, False, 3),
+        (PLAIN, FAR, Verdict.VIOLATION, False, 1),
+    ],
+)
+def test_verdict_and_exit_status(
+    event: Event, platform: Platform, verdict: Verdict, ok: bool, status: int
+) -> None:
+    made = report(event, platform=platform)
+    assert (made.verdict, made.ok, made.exit_status) == (verdict, ok, status)
+    assert made.unfinished == platform.unfinished
+
+
+def test_a_warning_fails_nothing() -> None:
+    assert verdict_of([Finding("X1", "warning", "vmm", "x")]) is Verdict.OK
+
+
+def test_a_report_is_neither_true_nor_false() -> None:
+    with pytest.raises(TypeError, match="neither true nor false"):
+        assert report(GOOD)
+
+
+def test_a_report_prints_as_its_text_and_shows_as_one_line() -> None:
+    made = report(PLAIN)
+    assert str(made) + "\n" == made.render("text")
+    assert repr(made) == "<Report: violation, 1 findings>"
+
+
+@pytest.mark.parametrize(
+    ("changed", "line"),
+    [
+        (["vmm.smmu_map"], "settings vmm.smmu_map=both"),
+        ([], None),
+        (["gone"], None),
+        (None, "settings vmm.smmu_map=both, vmm.invalidate=True"),
+    ],
+)
+def test_settings_that_were_changed_are_told(changed: list[str] | None, line: str | None) -> None:
+    policies = {"vmm.smmu_map": "both", "vmm.invalidate": "True"}
+    platform = dataclasses.replace(REALM, policies=policies, changed=changed)
+    lines = report(platform=platform).render().splitlines()
+    assert [told for told in lines if told.startswith("settings")] == [line] * (line is not None)

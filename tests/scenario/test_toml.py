@@ -1,13 +1,14 @@
 """Scenarios as TOML: what is taken, and how what is wrong is refused."""
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 
 from topbit.cli import main
 from topbit.errors import InputError, ScenarioError
-from topbit.scenario import builtin, builtin_names, find, loads, override
-from topbit.scenario.toml import dumps
+from topbit.scenario import builtin, builtin_names, change, find, loads, override
+from topbit.scenario.toml import Settings, dumps
 
 
 @pytest.mark.parametrize("name", builtin_names())
@@ -112,3 +113,50 @@ def test_bad_settings(setting: str, words: str, capsys: pytest.CaptureFixture[st
     assert words in captured.err
     assert captured.err.count("\n") == 1
     assert captured.out == ""
+
+
+def test_a_scenario_is_found_by_name_path_text_or_as_it_is(tmp_path: Path) -> None:
+    seed = builtin("seed")
+    path = tmp_path / "mine.toml"
+    path.write_text(dumps(seed), encoding="utf-8")
+    for wanted in ("seed", str(path), path, dumps(seed), seed):
+        assert find(wanted) == seed
+    assert find("[vmm]\nsmmu_map = 'none'\n").name == "scenario"
+    with pytest.raises(ScenarioError, match="did you mean 'seed'"):
+        find("sede")
+    with pytest.raises(InputError, match=r"none\.toml: cannot read"):
+        find(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"realm.ipa_bits": 44, "vmm.invalidate": False, "nvme0.trusted": True},
+        ["realm.ipa_bits=44", "vmm.invalidate=false", "nvme0.trusted=true"],
+    ],
+)
+def test_several_settings_are_changed(settings: Settings) -> None:
+    changed = change(builtin("seed"), settings)
+    assert (changed.realm.ipa_bits, changed.vmm.invalidate) == (44, False)
+    assert [device.trusted for device in changed.device] == [True, True, False, False]
+
+
+def test_one_setting_may_be_a_text() -> None:
+    assert change(builtin("seed"), "vmm.smmu_map=both").vmm.smmu_map == "both"
+    assert change(builtin("seed"), ()) == builtin("seed")
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "words"),
+    [
+        ("realm.ipa_bits", "44", "setting realm.ipa_bits: '44' is not of type int"),
+        ("realm.ipa_bits", True, "is not of type int"),
+        ("vmm.invalidate", 0, "is not of type bool"),
+        ("realm.ipa_bits", 99, "setting realm.ipa_bits: 99 is no width"),
+        ("vmm.smmu_mpa", "both", "did you mean 'smmu_map'"),
+        ("vmm", "both", "TABLE.KEY=VALUE"),
+    ],
+)
+def test_bad_values_of_settings(setting: str, value: bool | int | str, words: str) -> None:
+    with pytest.raises(ScenarioError, match=words):
+        change(builtin("seed"), {setting: value})

@@ -3,14 +3,13 @@
 A verb module has `HELP`, `add_arguments(parser)` and `run(args) -> exit status`. Everything
 heavy is imported inside `run`, so that `topbit --help` stays instant.
 Belongs here: parsing arguments, handing them on, the exit status.
-Does not belong here: the work, and how results are shown (`report/`).
+Does not belong here: the work (`topbit.api`), and how results are shown (`report/`).
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import errno
 import importlib
 import os
 import sys
@@ -18,13 +17,9 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from topbit import __version__
-from topbit.errors import TopbitError
+from topbit.cli import ending
 
 VERBS = ("run", "check", "explain", "report", "scenario", "kernel", "tool")
-
-EPILOG = """\
-exit status: 0 no violation, 1 violations found, 2 bad usage or bad input,
-3 the run could not be made, or the guest did not do all of its work"""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -32,7 +27,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="topbit",
         description="Run, check and explain device DMA in confidential virtual machines.",
-        epilog=EPILOG,
+        epilog=ending.EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     top.add_argument("--version", action="version", version=f"topbit {__version__}")
@@ -45,32 +40,22 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run topbit; returns the exit status."""
-    args = parser().parse_args(argv)
+    """Run topbit; returns the exit status.
+
+    Raises:
+        SystemExit: bad usage, 2, or an answer such as `--help`, 0.
+    """
+    words = sys.argv[1:] if argv is None else argv
+    bisect = ending.wants_bisect(words)
     try:
-        status: int = args.run(args)
-        sys.stdout.flush()
-        return status
-    except TopbitError as error:
-        print(f"topbit: {error}", file=sys.stderr)
-        return error.exit_status
-    except BrokenPipeError:
-        # The reader of a pipe went away: nothing is wrong, and nothing more to say.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except OSError as error:
-        if error.errno not in NO_ROOM:
-            raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        print(f"topbit: the output is incomplete: {error.strerror}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("topbit: interrupted", file=sys.stderr)
-        return 130
+        args = parser().parse_args(words)
+    except SystemExit as stop:
+        if bisect and isinstance(stop.code, int):
+            raise SystemExit(ending.for_bisect(stop.code)) from None
+        raise
+    status = ending.status_of(lambda: args.run(args))
+    return ending.for_bisect(status) if bisect else status
 
 
 def command() -> NoReturn:
@@ -79,7 +64,10 @@ def command() -> NoReturn:
     What the interpreter would do at its end, giving every object back, takes a tenth of a second
     after a long run. By then all output is written and everything that had to be closed is.
     """
+    termination = ending.Termination()
     status = main()
+    if termination.asked and status == ending.INTERRUPTED:
+        status = ending.TERMINATED
     with contextlib.suppress(OSError):
         sys.stderr.flush()
     os._exit(status)

@@ -7,13 +7,11 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from topbit.report import Report
+from topbit.cli.ending import add_exit_for
+from topbit.cli.output import add_format, show
 
 HELP = "check traces, kernel logs and SMMU event queues of one run"
-FORMATS = ("text", "json")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,44 +30,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         help="width of the Realm's IPA space, 32 to 52; else it is inferred from the addresses",
     )
-    parser.add_argument("--format", choices=FORMATS, default="text", help="default: text")
+    add_format(parser)
+    add_exit_for(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Check the files; returns 1 if any rule was violated, else 0."""
-    from topbit.readers import read
-    from topbit.report import Report
+    """Check the files; the report's exit status."""
+    from topbit import api
 
     with _progress() as advance:
-        recordings = read(args.files, ipa_bits=args.ipa_bits, progress=advance)
-        reports = [Report.of(recording) for recording in recordings]
-    show(reports, args.format)
-    return max(report.checked.exit_status for report in reports)
-
-
-def show(reports: list[Report], form: str) -> None:
-    """Print reports to stdout, in colour on a terminal."""
-    from topbit.report import render
-
-    text = render(reports, form)
-    if form == "text" and sys.stdout.isatty():
-        from rich.console import Console
-
-        console = Console(highlight=False, soft_wrap=True)
-        for line in text.splitlines():
-            console.print(line, style=_style(line), markup=False)
-    else:
-        sys.stdout.write(text)
-
-
-def _style(line: str) -> str | None:
-    if line.startswith(("VIOLATION ", "verdict: VIOLATION")):
-        return "bold red"
-    if line.startswith("WARNING "):
-        return "bold yellow"
-    if line.startswith("verdict: "):
-        return "bold green"
-    return "bold" if line.startswith("NOTE ") else None
+        report = api.check(args.files, ipa_bits=args.ipa_bits, progress=advance)
+    show(report, args.format)
+    return report.exit_status
 
 
 @contextmanager

@@ -23,11 +23,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Explain one address."""
+    from topbit import api
     from topbit.report.explain_form import render
 
     address = to_address(args.address)
     width, note = width_for(address, args.ipa_bits)
-    print(render(address, width, note, args.format), end="")
+    print(render(api.explain(address, width), note, args.format), end="")
     return 0
 
 

@@ -1,48 +1,51 @@
-"""topbit report: what happened in a recorded run, written to a file?"""
+"""topbit report: what happened in a recorded run, in any form?"""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-HELP = "write the report of a recording to a file"
-SUFFIXES = {".txt": "text", ".json": "json"}
+from topbit.report.forms import FORMS, form_for
+
+HELP = "show the report of a recording, or write it to a file"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which arguments does `topbit report` take?"""
     parser.add_argument("recording", metavar="RECORDING", type=Path, help="a .parquet recording")
     parser.add_argument(
+        "--format",
+        choices=tuple(FORMS),
+        help="default: what the suffix of FILE names, else text",
+    )
+    suffixes = ", ".join(suffix for form in FORMS.values() for suffix in form.suffixes)
+    parser.add_argument(
         "-o",
         "--output",
         metavar="FILE",
         type=Path,
-        required=True,
-        help="where to write it; its suffix names the form: .txt or .json",
+        help=f"write it there ({suffixes}), not to stdout",
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the report; returns 0 once it stands there, whatever the verdict is.
+    """Show or write the report; 0 once that is done, whatever the verdict is.
 
     Raises:
         InputError: the recording cannot be read, or the file not be written.
         UsageError: the suffix names no form.
     """
-    from topbit.errors import InputError, UsageError
-    from topbit.recording import Recording
-    from topbit.report import Report, render
+    from topbit import api
+    from topbit.cli.output import show
+    from topbit.errors import InputError
 
-    form = SUFFIXES.get(args.output.suffix)
-    if form is None:
-        raise UsageError(
-            f"{args.output.suffix or 'no suffix'!r} names no form of report",
-            where=str(args.output),
-            mend=f"end the name in {' or '.join(SUFFIXES)}",
-        )
-    text = render([Report.of(Recording.read(args.recording))], form)
+    form = args.format or (form_for(args.output).name if args.output else "text")
+    report = api.check(args.recording)
+    if args.output is None:
+        show(report, form)
+        return 0
     try:
-        args.output.write_text(text, encoding="utf-8")
+        args.output.write_text(report.render(form), encoding="utf-8")
     except OSError as error:
         raise InputError(f"cannot write: {error.strerror}", where=str(args.output)) from error
     return 0

@@ -5,8 +5,15 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from topbit.cli import run_qemu
+from topbit.cli.ending import INTERRUPTED, add_exit_for
+from topbit.cli.output import add_format, note, show
+
+if TYPE_CHECKING:
+    from topbit.recording import Recording
+    from topbit.report.report import Report
 
 HELP = "run a scenario; without one, the matrix of guests, VMMs and devices (QEMU: the seed)"
 
@@ -36,59 +43,58 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--output", metavar="FILE", type=Path, help="store the recording (Parquet)"
     )
-    parser.add_argument("--format", choices=("text", "json"), default="text", help="default: text")
+    add_format(parser)
+    add_exit_for(parser)
     run_qemu.add_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run; returns 1 if a rule was violated, else 0."""
-    qemu = args.machine == "qemu"
-    if not qemu:
-        run_qemu.refuse_for_model(args)
-    if args.scenario is None and not qemu:
+    """Run; the report's exit status."""
+    options = run_qemu.options_of(args)
+    if args.scenario is None and args.machine == "model" and not options:
         return _matrix(args)
+    from topbit import api
+    from topbit.machine.interrupted import RunInterrupted
     from topbit.recording.recording import require_place
-    from topbit.scenario import find, override
 
-    scenario = find(args.scenario or "seed")
     if args.output:
         require_place(args.output)
-    for setting in args.settings:
-        scenario = override(scenario, setting)
-    if qemu:
-        return run_qemu.run(args, scenario)
-    from topbit.cli.check import show
-    from topbit.errors import GuestDiedError
-    from topbit.machine.model.machine import ModelMachine
-    from topbit.report import Report
+    try:
+        with run_qemu.progress(args) as progress:
+            recording = api.run(
+                args.scenario or "seed",
+                settings=args.settings,
+                machine=args.machine,
+                note=note,
+                progress=progress,
+                **options,
+            )
+    except RunInterrupted as interrupted:
+        report = _told(args, interrupted.recording)
+        return INTERRUPTED if report.verdict == "ok" else report.exit_status
+    return _told(args, recording).exit_status
 
-    machine = ModelMachine(scenario)
-    recording = machine.run()
-    report = Report.of(recording)
+
+def _told(args: argparse.Namespace, recording: Recording) -> Report:
+    """Store the recording and show its report."""
+    from topbit import api
+
+    if not args.console:
+        for text in recording.of_kind("output")["detail"]:
+            sys.stderr.write(text)
+    report = api.check(recording)
     try:
         if args.output:
             recording.write(args.output)
     finally:
-        show([report], args.format)
-    if not machine.died:
-        return report.checked.exit_status
-    died = GuestDiedError(
-        f"the modelled guest ended before its workload: {machine.died}",
-        mend="the report shows what happened until then",
-    )
-    if not report.checked.exit_status:
-        raise died
-    print(f"topbit: {died}", file=sys.stderr)
-    return report.checked.exit_status
+        show(report, args.format)
+    return report
 
 
 def _matrix(args: argparse.Namespace) -> int:
+    """Show the matrix; 1 if any of its runs broke a rule, else 0."""
+    from topbit import api
     from topbit.errors import UsageError
-    from topbit.machine.model.machine import ModelMachine
-    from topbit.report.matrix import Row, render
-    from topbit.rules import check
-    from topbit.scenario import override
-    from topbit.scenario.builtin import matrix
 
     if args.output or args.format != "text":
         raise UsageError(
@@ -96,11 +102,6 @@ def _matrix(args: argparse.Namespace) -> int:
             where="-o, --format",
             mend="name a scenario, e.g. `topbit run seed -o seed.parquet`",
         )
-    rows = []
-    for scenario in matrix():
-        for setting in args.settings:
-            scenario = override(scenario, setting)
-        recording = ModelMachine(scenario).run()
-        rows.append(Row.of(scenario, recording, check(recording)))
-    print(render(rows), end="")
-    return int(any(row.violations for row in rows))
+    matrix = api.matrix(settings=args.settings)
+    print(matrix)
+    return int(matrix.violations > 0)

@@ -1,26 +1,15 @@
-"""topbit run --machine qemu: its options, and how its end becomes messages and an exit status."""
+"""topbit run --machine qemu: its options, and the line that says what the guest is doing."""
 
 from __future__ import annotations
 
 import argparse
-import importlib
-import shutil
 import sys
-import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import cast
 
-if TYPE_CHECKING:
-    from topbit.machine.qemu.machine import QemuMachine
-    from topbit.machine.qemu.scenario_run import Outcome, ScenarioRun
-    from topbit.scenario import Scenario
-
-INTERRUPTED = 130
-KERNEL = "6.18"
-TIMEOUT = 300
+from topbit.machine.qemu.options import KERNEL, TIMEOUT, QemuOptions
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -77,195 +66,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="VMLINUX",
         nargs="?",
         type=Path,
-        const=Path(),
+        const=True,
         help="wait for a debugger, and say the command that attaches it",
     )
 
 
-OPTIONS = (
-    "kernel", "modules", "flavour", "append", "cpus", "cpu", "command", "initrd", "rootfs",
-    "rootfs_write", "timeout", "console", "log", "gdb",
-)  # fmt: skip
-
-
-def refuse_for_model(args: argparse.Namespace) -> None:
-    """Was an option given that only the QEMU machine has?
-
-    Raises:
-        UsageError: it was.
-    """
-    from topbit.errors import UsageError
-
-    for name in OPTIONS:
-        if getattr(args, name):
-            option = "--run" if name == "command" else f"--{name.replace('_', '-')}"
-            raise UsageError("the model machine has no such thing", where=option,
-                             mend="--machine qemu")  # fmt: skip
-
-
-def run(args: argparse.Namespace, scenario: Scenario) -> int:
-    """Run the scenario on QEMU; 1 if a rule was violated, 3 if the guest did not end its work."""
-    from topbit.errors import UsageError
-    from topbit.machine.qemu.el2.mailbox import MAX_VCPUS
-    from topbit.machine.qemu.feasible import kernel_of, refuse_impossible
-    from topbit.machine.qemu.guest.own_system import OwnSystem
-    from topbit.machine.qemu.process import gdb
-    from topbit.machine.qemu.scenario_run import ScenarioRun
-    from topbit.store.kernels import choose_kernel
-
-    cpus = 1 if args.cpus is None else args.cpus
-    if not 1 <= cpus <= MAX_VCPUS:
-        raise UsageError(f"{cpus} vCPUs", where="--cpus", mend=f"give 1 to {MAX_VCPUS}")
-    refuse_impossible(scenario)
-    own = OwnSystem(args.initrd, args.rootfs, args.rootfs_write, args.command or "")
-    if args.log:
-        _require_log(args.log)
-    kernel = choose_kernel(
-        args.kernel or kernel_of(scenario, KERNEL),
-        args.modules,
-        flavour=args.flavour or "cloud",
-        note=_note,
+def options_of(args: argparse.Namespace) -> QemuOptions:
+    """Which of these options did the user give?"""
+    given = {name: getattr(args, name) for name in QemuOptions.__optional_keys__}
+    return cast(
+        "QemuOptions",
+        {name: value for name, value in given.items() if value is not None and value is not False},
     )
-    append = args.append or ""
-    with ScenarioRun(
-        scenario,
-        kernel,
-        cpus=cpus,
-        cpu=args.cpu or "",
-        own=own,
-        interactive=args.console and sys.stdin.isatty(),
-        append=f"{append} {gdb.NO_KASLR}" if args.gdb else append,
-    ) as prepared:
-        outcome = _serve(args, prepared)
-    from topbit.cli.check import show
-    from topbit.report import Report
-
-    step = outcome.guest.steps.get("run")
-    if args.command and step is not None and not args.console:
-        print(step.log, end="", file=sys.stderr)
-    report = Report.of(outcome.recording)
-    try:
-        if args.output:
-            outcome.recording.write(args.output)
-    finally:
-        show([report], args.format)
-        sys.stdout.flush()
-    return report.checked.exit_status or _without_violation(outcome, args)
-
-
-def _debugger() -> str:
-    """Which gdb can be named? The one that is there; else the name that it has on Debian."""
-    from topbit.errors import MissingToolError
-    from topbit.store import tools
-
-    try:
-        path = str(tools.find("gdb"))
-    except MissingToolError as missing:
-        _note(str(missing))
-        return "gdb-multiarch"
-    return "gdb-multiarch" if path == shutil.which("gdb-multiarch") else path
-
-
-def _require_log(path: Path) -> None:
-    from topbit.errors import InputError
-
-    try:
-        path.open("ab").close()
-    except OSError as error:
-        raise InputError(f"cannot write: {error.strerror}", where=f"--log {path}") from error
-
-
-def _serve(args: argparse.Namespace, prepared: ScenarioRun) -> Outcome:
-    from topbit.machine.qemu.process import gdb
-
-    options: list[str] = []
-    keyboard = args.console and sys.stdin.isatty()
-    timeout: float | None = args.timeout
-    if timeout is None and not keyboard:
-        timeout = TIMEOUT
-    if args.gdb:
-        port = gdb.free_port()
-        symbols = args.gdb if args.gdb.name else None
-        options = gdb.options(port)
-        _note(f"the guest waits for a debugger: {gdb.command(port, symbols, _debugger())}")
-        timeout = args.timeout
-    shown = args.console or prepared.own.boots
-    watch = _progress if sys.stderr.isatty() and not shown else _silence
-    with watch(prepared.kernel.release) as watched:
-
-        def started(machine: QemuMachine) -> None:
-            watched(machine)
-            threading.Thread(target=_load_the_reporting, args=[machine], daemon=True).start()
-
-        return prepared.run(
-            timeout=timeout,
-            log=args.log,
-            terminal=2 if shown else None,
-            keyboard=keyboard,
-            options=tuple(options),
-            started=started,
-        )
-
-
-def _load_the_reporting(machine: QemuMachine) -> None:
-    """While the guest boots this process has time for what it needs at the end.
-
-    After the guest's first calls, which are about all of its memory and which it waits for.
-    """
-    while machine.process.running and not machine.host.slot.shared.any():
-        time.sleep(0.02)
-    for module in ("topbit.rules", "topbit.report", "topbit.cli.check"):
-        importlib.import_module(module)
-
-
-def _without_violation(outcome: Outcome, args: argparse.Namespace) -> int:
-    """Which exit status has a run without violation, and what is to be said?"""
-    if outcome.complete:
-        if outcome.undone:
-            _note("no rule was violated, but not all of the guest's work went well: see the report")
-        return 3 if outcome.undone else 0
-    if outcome.ending == "interrupted":
-        _note("interrupted; the report is about what was recorded until then")
-        return INTERRUPTED
-    words = f": {outcome.last_words}" if outcome.last_words else ""
-    mend = {
-        "timeout": "--timeout S gives it more time",
-        "reset": "--log FILE keeps its console",
-    }.get(outcome.ending, "--log FILE keeps its console")
-    _note(f"the guest did not come to the end of its work, {outcome.ending}{words} ({mend})")
-    return 3
-
-
-def _note(text: str) -> None:
-    print(f"topbit: {text}", file=sys.stderr)
 
 
 @contextmanager
-def _silence(release: str) -> Iterator[Callable[[QemuMachine], None]]:
-    yield lambda machine: None
-
-
-@contextmanager
-def _progress(release: str) -> Iterator[Callable[[QemuMachine], None]]:
-    """Who shows what the guest is doing? A line on the terminal."""
+def progress(args: argparse.Namespace) -> Iterator[Callable[[str], None]]:
+    """Who shows what the guest is doing? A line on the terminal, if nothing else is shown there."""
+    own = args.initrd or (args.rootfs and not args.command)
+    if args.machine != "qemu" or not sys.stderr.isatty() or args.console or own:
+        yield lambda text: None
+        return
     from rich.console import Console
 
-    machines: list[QemuMachine] = []
-    over = threading.Event()
-    with Console(stderr=True).status(f"Linux {release}: starting") as status:
-
-        def look() -> None:
-            while not over.wait(0.25):
-                for machine in machines:
-                    doing = machine.console.tail(4000).rpartition(b"\n@@ ")[2].splitlines()[:1]
-                    words = doing[0].decode("ascii", "replace").split()[1:3] if doing else []
-                    said = " ".join(words) if 0 < len(words) < 3 and words else "booting"
-                    status.update(f"Linux {release}: {said}", spinner="dots")
-
-        watcher = threading.Thread(target=look, name="progress", daemon=True)
-        watcher.start()
-        try:
-            yield machines.append
-        finally:
-            over.set()
-            watcher.join()
+    with Console(stderr=True).status("starting") as status:
+        yield lambda text: status.update(text, spinner="dots")

@@ -17,14 +17,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """List or show."""
-    from topbit.scenario import builtin, builtin_names, find
-    from topbit.scenario.toml import dumps
-
     if args.action == "list":
-        names = builtin_names()
-        width = max(map(len, names))
-        for name in names:
-            print(f"{name:<{width}}  {builtin(name).summary}")
+        from topbit import api
+
+        scenarios = api.scenarios()
+        width = max(len(scenario.name) for scenario in scenarios)
+        for scenario in scenarios:
+            print(f"{scenario.name:<{width}}  {scenario.summary}")
     else:
+        from topbit.scenario import find
+        from topbit.scenario.toml import dumps
+
         print(dumps(find(args.name)), end="")
     return 0

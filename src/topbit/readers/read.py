@@ -20,6 +20,7 @@ from topbit.readers.source import files_of, open_source
 from topbit.readers.text import Boot, read_text
 from topbit.readers.trace_dat.reader import PRINTK_CLOCKS, read_trace_dat
 from topbit.recording import DeviceFacts, Platform, Recording
+from topbit.scenario.settings import unusual
 
 
 @contextmanager
@@ -111,6 +112,8 @@ def _recorded(path: Path, ipa_bits: int | None) -> Recording:
                 where="--ipa-bits",
             )
         platform.ipa_bits, platform.ipa_bits_from = ipa_bits, "option"
+    if platform.changed is None:  # topbit 0.1 stored the settings alone
+        platform.changed = unusual(platform.policies)
     return recording
 
 

@@ -69,11 +69,15 @@ class Platform:
         dma_ranges: (cpu_start, dma_start, size) regions of the bus, empty for identity.
         machine: "model", "qemu" or "log".
         policies: what each agent was told to do, by key ("vmm.smmu_map": "protected").
+        changed: keys of `policies` that the scenario sets to something else than is usual; None
+            if nothing tells (recordings of topbit 0.1).
         notes: what a reader of the report must know about how facts were found.
         unparsed: lines that looked like events and could not be read.
         lost_events: trace events that the kernel's ring buffer overwrote or dropped.
         one_clock: events of all agents stand in the order in which they happened; False when
             the recording was put together from files that do not share a clock.
+        unfinished: why the guest of a run did not come to the end of its work, or what of it did
+            not go well; empty if all did, and for logs.
     """
 
     scheme: str = "arm-cca"
@@ -88,15 +92,23 @@ class Platform:
     dma_ranges: list[tuple[int, int, int]] = field(default_factory=list)
     machine: str = "log"
     policies: dict[str, str] = field(default_factory=dict)
+    changed: list[str] | None = None
     notes: list[str] = field(default_factory=list)
     unparsed: list[Unparsed] = field(default_factory=list)
     lost_events: int = 0
     one_clock: bool = True
+    unfinished: str = ""
 
     @property
     def shared_bit(self) -> int | None:
         """What is 1 << (ipa_bits - 1), or None while ipa_bits is unknown?"""
         return None if self.ipa_bits is None else 1 << (self.ipa_bits - 1)
+
+    def changed_policies(self) -> dict[str, str]:
+        """Which policies are worth a line: the changed ones, or all if it is not known which?"""
+        if self.changed is None:
+            return self.policies
+        return {key: self.policies[key] for key in self.changed if key in self.policies}
 
     def device_of_sid(self, sid: int) -> str | None:
         """Which device has this StreamID?"""

@@ -59,6 +59,9 @@ class Recording:
         self.platform = platform
         self.frame = frame
 
+    def __repr__(self) -> str:
+        return f"<Recording: {self.platform.machine}, {len(self.frame)} events>"
+
     @classmethod
     def of_events(cls, platform: Platform, events: Iterable[Event]) -> Recording:
         """Which table do these events make? The order is kept."""

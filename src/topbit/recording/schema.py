@@ -259,6 +259,7 @@ KINDS: dict[str, Kind] = {
             "detail": "what was set up, injected or noted",
         },
     ),
+    "output": Kind("guest", {"detail": "all that the user's own command wrote in the guest"}),
 }
 """Every kind of event and the columns it uses; every kind may carry time, source and line."""
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 
-from topbit.addressing.explain import explain, fmt, pte_form
+from topbit.addressing.explain import Meaning, fmt, pte_form
 
 
-def render(address: int, ipa_bits: int, note: str, form: str) -> str:
-    """Which text (or JSON document) explains the address?"""
-    meaning = explain(address, ipa_bits)
+def render(meaning: Meaning, note: str, form: str) -> str:
+    """Which text (or JSON document) explains the address? `note`: how its width is known."""
+    address, ipa_bits = meaning.address, meaning.ipa_bits
     if form == "json":
         data = dataclasses.asdict(meaning)
         for key in ("address", "canonical", "alias"):

@@ -17,28 +17,29 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from topbit.report.report import Report
+from topbit.report.boot import BootReport
+from topbit.rules.finding import verdict_of
 
 
-def document(reports: Sequence[Report]) -> dict[str, Any]:
-    """What is the document, as JSON values? The last report is the last boot."""
-    last = reports[-1]
-    violated = any(report.checked.verdict == "violation" for report in reports)
-    several = len(reports) > 1
+def document(boots: Sequence[BootReport]) -> dict[str, Any]:
+    """What is the document, as JSON values?"""
+    last = boots[-1]
+    several = len(boots) > 1
     platform = last.platform.to_dict()
-    unparsed = [entry for report in reports for entry in report.platform.unparsed]
-    del platform["unparsed"]
+    unparsed = [entry for boot in boots for entry in boot.platform.unparsed]
+    for key in ("unparsed", "changed", "unfinished"):
+        del platform[key]
     ipa_bits = last.platform.ipa_bits
     platform["shared_bit"] = None if ipa_bits is None else ipa_bits - 1
     return {
-        "verdict": "violation" if violated else "ok",
-        "boots": len(reports),
+        "verdict": verdict_of(f for boot in boots for f in boot.checked.findings),
+        "boots": len(boots),
         "platform": platform,
         "summary": dataclasses.asdict(last.summary),
         "findings": [
-            finding.to_dict() | ({"boot": boot} if several else {})
-            for boot, report in enumerate(reports, 1)
-            for finding in report.checked.findings
+            finding.to_dict() | ({"boot": number} if several else {})
+            for number, boot in enumerate(boots, 1)
+            for finding in boot.checked.findings
         ],
         "unparsed": sum(entry.count for entry in unparsed),
         "unparsed_lines": [dataclasses.asdict(entry) for entry in unparsed],
@@ -46,6 +47,6 @@ def document(reports: Sequence[Report]) -> dict[str, Any]:
     }
 
 
-def render(reports: Sequence[Report]) -> str:
+def render(boots: Sequence[BootReport]) -> str:
     """What is the document, as text?"""
-    return json.dumps(document(reports), indent=2) + "\n"
+    return json.dumps(document(boots), indent=2) + "\n"

@@ -83,28 +83,44 @@ def _cell(device: DeviceSpec, recording: Recording, checked: Checked) -> Cell:
     return Cell(text, blame)
 
 
-def render(rows: list[Row]) -> str:
-    """Which text shows the matrix?"""
-    kinds = list(rows[0].cells)
-    table = [[*HEAD, *kinds]]
-    for row in rows:
-        pairs = [row.cells[kind].lines() for kind in kinds]
-        table.append([*row.head, *(first for first, _ in pairs)])
-        table.append(["", "", "", *(second for _, second in pairs)])
-    widths = [max(len(line[i]) for line in table) for i in range(len(table[0]))]
-    lines = [
-        "What a device reached for a shared buffer, and who broke which rule",
-        "",
-        _line(table[0], widths),
-        "  ".join("-" * width for width in widths),
-    ]
-    lines += [_line(cells, widths) for cells in table[1:]]
-    used = sorted({rule for row in rows for rule in row.rules})
-    right = sum(not cell.blame for row in rows for cell in row.cells.values())
-    total = sum(len(row.cells) for row in rows)
-    lines += ["", *(f"  {rule:<3} {RULES[rule].statement}" for rule in used)]
-    lines += ["", f"{len(rows)} runs, {right} of {total} cells without a broken rule"]
-    return "\n".join(lines) + "\n"
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """What did each kind of device reach, for each guest and VMM, and who broke which rule?
+
+    `str(matrix)` is the table.
+
+    Attributes:
+        rows: one a run.
+    """
+
+    rows: tuple[Row, ...]
+
+    @property
+    def violations(self) -> int:
+        """How many violations were found in all runs?"""
+        return sum(row.violations for row in self.rows)
+
+    def __str__(self) -> str:
+        kinds = list(self.rows[0].cells)
+        table = [[*HEAD, *kinds]]
+        for row in self.rows:
+            pairs = [row.cells[kind].lines() for kind in kinds]
+            table.append([*row.head, *(first for first, _ in pairs)])
+            table.append(["", "", "", *(second for _, second in pairs)])
+        widths = [max(len(line[i]) for line in table) for i in range(len(table[0]))]
+        lines = [
+            "What a device reached for a shared buffer, and who broke which rule",
+            "",
+            _line(table[0], widths),
+            "  ".join("-" * width for width in widths),
+        ]
+        lines += [_line(cells, widths) for cells in table[1:]]
+        used = sorted({rule for row in self.rows for rule in row.rules})
+        right = sum(not cell.blame for row in self.rows for cell in row.cells.values())
+        total = sum(len(row.cells) for row in self.rows)
+        lines += ["", *(f"  {rule:<3} {RULES[rule].statement}" for rule in used)]
+        lines += ["", f"{len(self.rows)} runs, {right} of {total} cells without a broken rule"]
+        return "\n".join(lines)
 
 
 def _line(cells: list[str], widths: list[int]) -> str:

@@ -1,29 +1,81 @@
-"""What is there to say about one recording: its platform, what was seen, what was found?"""
+"""What is there to say about a run: its verdict, what was found, and how it is shown?"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NoReturn
 
-from topbit.recording import Platform, Recording
-from topbit.report.summary import Summary, summarise
-from topbit.rules import Checked, check
+from topbit.recording import Recording
+from topbit.report.boot import BootReport
+from topbit.report.forms import form_named
+from topbit.rules.finding import Finding, Verdict, verdict_of
+
+UNFINISHED = 3
+"""Exit status of a run that broke no rule and did not come to the end of its work."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Report:
-    """What is known, seen and found in one recording?
+    """Did every agent keep the convention, and what shows it?
+
+    A report is neither true nor false, lest `assert check(recording)` pass: ask for `ok` or for
+    `verdict`. `str(report)` is its text, `repr` one line.
 
     Attributes:
-        platform: the facts, and where they come from.
-        summary: what was recorded, in numbers.
-        checked: findings, and rules that could not be checked.
+        boots: what is known, seen and found, boot by boot; a recording is one boot, the files of
+            a run tell of each boot that stands in them. The last one comes last.
     """
 
-    platform: Platform
-    summary: Summary
-    checked: Checked
+    boots: tuple[BootReport, ...]
 
     @classmethod
-    def of(cls, recording: Recording) -> Report:
-        """What is there to say about this recording? Runs all rules."""
-        return cls(recording.platform, summarise(recording), check(recording))
+    def of(cls, *recordings: Recording) -> Report:
+        """What is there to say about these boots of one run? Runs all rules on each."""
+        return cls(tuple(map(BootReport.of, recordings)))
+
+    @property
+    def findings(self) -> list[Finding]:
+        """What was found? Boot by boot, in each the worst first."""
+        return [finding for boot in self.boots for finding in boot.checked.findings]
+
+    @property
+    def verdict(self) -> Verdict:
+        """Was any rule violated, in any boot?"""
+        return verdict_of(self.findings)
+
+    @property
+    def unfinished(self) -> str:
+        """Why did the run not come to the end of its work? Empty if it did, or nothing tells."""
+        return self.boots[-1].platform.unfinished
+
+    @property
+    def ok(self) -> bool:
+        """Was no rule violated, and did the run come to the end of its work?"""
+        return self.exit_status == 0
+
+    @property
+    def exit_status(self) -> int:
+        """Which exit status tells it: the verdict's, or 3 for a run that did not end its work?"""
+        if self.verdict is Verdict.OK and self.unfinished:
+            return UNFINISHED
+        return self.verdict.exit_status
+
+    def render(self, form: str = "text") -> str:
+        """What is the whole report in this form, with line ends?
+
+        Args:
+            form: "text" for people, "json" for programs; `topbit.report.forms.FORMS` has all.
+
+        Raises:
+            UsageError: there is no such form.
+        """
+        return form_named(form).render(self.boots)
+
+    def __str__(self) -> str:
+        return self.render().rstrip("\n")
+
+    def __repr__(self) -> str:
+        return f"<Report: {self.verdict}, {len(self.findings)} findings>"
+
+    def __bool__(self) -> NoReturn:
+        raise TypeError("a report is neither true nor false: ask for its .ok or its .verdict")

@@ -2,53 +2,37 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Sequence
 
 from topbit.readers.lines import plain
 from topbit.recording import Platform
-from topbit.report.report import Report
+from topbit.report.boot import BootReport
 from topbit.report.summary import Summary
 from topbit.report.transfers import lines as transfer_lines
 from topbit.rules import Finding, NotChecked
 from topbit.rules.wording import address
-from topbit.scenario.scenario import GuestSpec, HostSpec, RealmSpec, VmmSpec, WorkloadSpec
 
 AGENT_NAMES = {"vmm": "VMM", "rmm": "RMM", "smmu": "SMMU"}
 LABEL = 9
 """Width of the first column below a finding."""
 
-SPECS = {
-    "realm": RealmSpec,
-    "guest": GuestSpec,
-    "vmm": VmmSpec,
-    "host": HostSpec,
-    "workload": WorkloadSpec,
-}
-DEFAULTS = {
-    f"{table}.{field.name}": str(field.default)
-    for table, spec in SPECS.items()
-    for field in dataclasses.fields(spec)
-}
-"""What a scenario's settings are unless it says otherwise; only the others are worth a line."""
 
-
-def render(reports: Sequence[Report]) -> str:
+def render(boots: Sequence[BootReport]) -> str:
     """What is the whole report, with line ends?
 
     Names and log lines in it may come from a hostile guest or a file of somebody else: none of
     them speaks to the terminal or makes a line of its own.
     """
-    return "".join(plain(line).replace("\n", " ") + "\n" for line in _lines(reports))
+    return "".join(plain(line).replace("\n", " ") + "\n" for line in _lines(boots))
 
 
-def _lines(reports: Sequence[Report]) -> Iterator[str]:
-    for number, report in enumerate(reports, 1):
-        if len(reports) > 1:
-            yield f"boot {number} of {len(reports)}"
-        yield from _platform(report.platform)
-        yield from _summary(report.platform, report.summary)
-        for entry in report.platform.unparsed:
+def _lines(boots: Sequence[BootReport]) -> Iterator[str]:
+    for number, boot in enumerate(boots, 1):
+        if len(boots) > 1:
+            yield f"boot {number} of {len(boots)}"
+        yield from _platform(boot.platform)
+        yield from _summary(boot.platform, boot.summary)
+        for entry in boot.platform.unparsed:
             # Only text has lines, which are counted from 1.
             lines, place = ("lines", f" at line {entry.line}") if entry.line else ("places", "")
             yield (
@@ -56,16 +40,16 @@ def _lines(reports: Sequence[Report]) -> Iterator[str]:
                 f"be read, the first{place}: {entry.text}"
             )
         yield ""
-        for finding in report.checked.findings:
+        for finding in boot.checked.findings:
             yield from finding_lines(finding)
             yield ""
-        yield from _not_checked(report.checked.not_checked)
-    yield verdict_line(reports)
+        yield from _not_checked(boot.checked.not_checked)
+    yield _verdict_line(boots)
 
 
-def verdict_line(reports: Sequence[Report]) -> str:
+def _verdict_line(boots: Sequence[BootReport]) -> str:
     """What is the verdict, in one line?"""
-    findings = [finding for report in reports for finding in report.checked.findings]
+    findings = [finding for boot in boots for finding in boot.checked.findings]
     violations = [finding for finding in findings if finding.severity == "violation"]
     others = len(findings) - len(violations)
     rest = f"; {others} warning{'s' * (others != 1)} or note{'s' * (others != 1)}" * bool(others)
@@ -94,7 +78,7 @@ def _platform(platform: Platform) -> Iterator[str]:
     for name, ranges in (("RAM", platform.ram), ("swiotlb", platform.pools)):
         for base, size in ranges:
             yield f"{name:<8} {address(base)}-{address(base + size - 1)} ({_amount(size)})"
-    changed = {k: v for k, v in platform.policies.items() if v != DEFAULTS.get(k)}
+    changed = platform.changed_policies()
     if changed:
         yield "settings " + ", ".join(f"{key}={value}" for key, value in changed.items())
     for note in platform.notes:

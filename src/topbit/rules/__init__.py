@@ -8,7 +8,17 @@ showing. A rule sees a Recording and does not know whether a model, QEMU or a lo
 from __future__ import annotations
 
 from topbit.rules.check import check
-from topbit.rules.finding import Checked, Evidence, Finding, NotChecked, Severity
+from topbit.rules.finding import Checked, Evidence, Finding, NotChecked, Severity, Verdict
 from topbit.rules.rule import RULES, Rule
 
-__all__ = ["RULES", "Checked", "Evidence", "Finding", "NotChecked", "Rule", "Severity", "check"]
+__all__ = [
+    "RULES",
+    "Checked",
+    "Evidence",
+    "Finding",
+    "NotChecked",
+    "Rule",
+    "Severity",
+    "Verdict",
+    "check",
+]

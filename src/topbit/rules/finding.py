@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, Literal, TypeAlias
 
 from topbit.events import Agent
@@ -10,6 +12,24 @@ from topbit.events import Agent
 Severity: TypeAlias = Literal["violation", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("violation", "warning", "note")
 """From worst to mildest. Only a violation fails a check."""
+
+
+class Verdict(StrEnum):
+    """What do all findings together say?"""
+
+    OK = "ok"
+    VIOLATION = "violation"
+
+    @property
+    def exit_status(self) -> int:
+        """Which exit status tells it?"""
+        return {Verdict.OK: 0, Verdict.VIOLATION: 1}[self]
+
+
+def verdict_of(findings: Iterable[Finding]) -> Verdict:
+    """Was any rule violated? Warnings and notes fail nothing."""
+    violated = any(finding.severity == "violation" for finding in findings)
+    return Verdict.VIOLATION if violated else Verdict.OK
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +127,6 @@ class Checked:
     not_checked: list[NotChecked]
 
     @property
-    def verdict(self) -> Literal["ok", "violation"]:
-        """Was any rule violated?"""
-        violated = any(f.severity == "violation" for f in self.findings)
-        return "violation" if violated else "ok"
-
-    @property
-    def exit_status(self) -> int:
-        """Which exit status tells the verdict? 0: no violation, 1: violations."""
-        return int(self.verdict == "violation")
+    def verdict(self) -> Verdict:
+        """What do the findings say together?"""
+        return verdict_of(self.findings)

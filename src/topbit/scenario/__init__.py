@@ -14,7 +14,7 @@ from topbit.scenario.scenario import (
     VmmSpec,
     WorkloadSpec,
 )
-from topbit.scenario.toml import find, load, loads, override
+from topbit.scenario.toml import change, find, load, loads, override
 
 __all__ = [
     "DeviceSpec",
@@ -26,6 +26,7 @@ __all__ = [
     "WorkloadSpec",
     "builtin",
     "builtin_names",
+    "change",
     "find",
     "load",
     "loads",

@@ -227,15 +227,6 @@ class Scenario:
     def __post_init__(self) -> None:
         self.check()
 
-    def settings(self) -> dict[str, str]:
-        """Which settings, but for the devices', may a rule or a reader want to see?"""
-        return {
-            f"{table}.{key}": str(value)
-            for table in ("realm", "guest", "vmm", "host", "workload")
-            for key, value in dataclasses.asdict(getattr(self, table)).items()
-            if value not in (None, "")
-        }
-
     def check(self) -> None:
         """Does the scenario contradict itself?
 

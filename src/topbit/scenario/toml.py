@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from topbit.errors import InputError, ScenarioError, UsageError, nearest
 from topbit.scenario.builtin import BUILTIN, builtin
@@ -30,6 +32,9 @@ from topbit.scenario.scenario import (
     VmmSpec,
     WorkloadSpec,
 )
+
+Wanted: TypeAlias = Scenario | str | os.PathLike[str]
+Settings: TypeAlias = Mapping[str, bool | int | str] | Iterable[str]
 
 TABLES: dict[str, type[Any]] = {
     "realm": RealmSpec,
@@ -116,20 +121,50 @@ def load(path: Path) -> Scenario:
     return loads(text, str(path))
 
 
-def find(name: str) -> Scenario:
-    """Which scenario does the user mean: a built-in name, or the path of a TOML file?
+def find(wanted: Wanted) -> Scenario:
+    """Which scenario does the user mean?
+
+    Args:
+        wanted: a built-in name, the path of a TOML file (a `Path`, or a text that ends with .toml
+            or has a slash), TOML text (of several lines), or a scenario, which is the answer.
 
     Raises:
-        ScenarioError, InputError: neither.
+        ScenarioError, InputError: none of these, or not one that can be used.
     """
-    if name in BUILTIN:
-        return builtin(name)
-    if name.endswith(".toml") or "/" in name:
-        return load(Path(name))
+    if isinstance(wanted, Scenario):
+        return wanted
+    if not isinstance(wanted, str):
+        return load(Path(wanted))
+    if "\n" in wanted:
+        return loads(wanted, "scenario")
+    if wanted in BUILTIN:
+        return builtin(wanted)
+    if wanted.endswith(".toml") or "/" in wanted:
+        return load(Path(wanted))
     raise ScenarioError(
-        f"no scenario {name!r}",
-        mend=f"{nearest(name, BUILTIN)}; a file of your own ends with .toml",
+        f"no scenario {wanted!r}",
+        mend=f"{nearest(wanted, BUILTIN)}; a file of your own ends with .toml",
     )
+
+
+def change(scenario: Scenario, settings: Settings) -> Scenario:
+    """Which scenario is it with these settings changed, one after the other?
+
+    Args:
+        settings: `{"vmm.smmu_map": "protected"}` with values of the keys' types, or texts as
+            --set takes them, `["vmm.smmu_map=protected"]`.
+
+    Raises:
+        ScenarioError: see `override`.
+    """
+    if isinstance(settings, Mapping):
+        for path, value in settings.items():
+            where = f"setting {path}"
+            scenario = _with(scenario, path, partial(_typed, value, where=where), where)
+        return scenario
+    for setting in [settings] if isinstance(settings, str) else settings:
+        scenario = override(scenario, setting)
+    return scenario
 
 
 def override(scenario: Scenario, setting: str) -> Scenario:
@@ -141,9 +176,18 @@ def override(scenario: Scenario, setting: str) -> Scenario:
         ScenarioError: no such key, a value that does not fit, or a contradiction.
     """
     path, separator, text = setting.partition("=")
-    table, dot, key = path.strip().partition(".")
     where = f"--set {setting}"
-    if not separator or not dot:
+    if not separator:
+        raise ScenarioError("not of the form TABLE.KEY=VALUE", where=where)
+    return _with(scenario, path.strip(), lambda kind: _parse(text.strip(), kind, where), where)
+
+
+def _with(
+    scenario: Scenario, path: str, value_of: Callable[[type[Any]], Any], where: str
+) -> Scenario:
+    """The scenario with the value at `path` changed to what `value_of(its type)` gives."""
+    table, dot, key = path.partition(".")
+    if not dot:
         raise ScenarioError("not of the form TABLE.KEY=VALUE", where=where)
     names = {d.name for d in scenario.device}
     if table not in TABLES and table not in names:
@@ -154,7 +198,7 @@ def override(scenario: Scenario, setting: str) -> Scenario:
     types = _types(kind)
     if key not in types:
         raise ScenarioError(f"unknown key {key!r}", where=where, mend=nearest(key, types))
-    value = _parse(text.strip(), types[key], where)
+    value = value_of(types[key])
     if kind is DeviceSpec:
         devices = tuple(
             _changed(d, key, value) if table in ("device", d.name) else d for d in scenario.device

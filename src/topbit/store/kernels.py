@@ -117,12 +117,12 @@ def kernel(name: str, *, flavour: str = "cloud", note: Note = _quiet) -> Kernel:
         note: is told what is being done.
 
     Raises:
-        InputError: neither a version nor a file.
+        InputError: neither a version nor a file, or no such flavour.
         RunError: it is to be fetched and cannot be.
     """
     if not _VERSION.match(name) or os.sep in name:
         return own_kernel(Path(name))
-    suffix = FLAVOURS[flavour]
+    suffix = _suffix(flavour)
     held = [k for k in cached() if _means(name, k.release, suffix)]
     return held[-1] if held else fetch(name, flavour=flavour, note=note)
 
@@ -150,8 +150,7 @@ def fetch(name: str, *, flavour: str = "cloud", note: Note = _quiet) -> Kernel:
         MissingToolError: this machine has no apt or no Debian archive.
         RunError: the archive cannot be reached.
     """
-    if flavour not in FLAVOURS:
-        raise InputError(f"unknown flavour {flavour!r}", mend=nearest(flavour, FLAVOURS))
+    _suffix(flavour)
     try:
         return _install(_newest(name, flavour, available()), note)
     except MissingToolError:
@@ -200,6 +199,12 @@ def version_of(release: str) -> tuple[int, ...]:
     """Which version is a release, as numbers to compare? ``6.18.15+deb13`` is (6, 18, 15)."""
     match = re.match(r"[\d.]+", release)
     return tuple(int(part) for part in match[0].split(".") if part) if match else ()
+
+
+def _suffix(flavour: str) -> str:
+    if flavour not in FLAVOURS:
+        raise InputError(f"unknown flavour {flavour!r}", mend=nearest(flavour, FLAVOURS))
+    return FLAVOURS[flavour]
 
 
 def _means(name: str, release: str, suffix: str) -> bool:

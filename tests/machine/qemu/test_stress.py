@@ -8,7 +8,6 @@ import needs
 from every_device import EVERY_DEVICE
 from topbit.machine.qemu.guest.own_system import OwnSystem
 from topbit.machine.qemu.scenario_run import ScenarioRun
-from topbit.report import render
 from topbit.report.report import Report
 from topbit.scenario import loads
 
@@ -53,8 +52,8 @@ def test_stress() -> None:
     assert steps["run"].log == "1\n3\n1\n"  # PSCI CPU_OFF and CPU_ON
 
     report = Report.of(outcome.recording)
-    assert report.checked.exit_status == 0
-    found = {(entry.step, entry.direction): entry for entry in report.summary.transfers}
+    assert report.ok
+    found = {(entry.step, entry.direction): entry for entry in report.boots[-1].summary.transfers}
     for name in ("nvme0", "disk0", "virtio0"):
         for direction in "rw":
             assert found[f"copy-{name}", direction].right == 1
@@ -68,6 +67,6 @@ def test_stress() -> None:
     assert any("attestation token was verified; its RIM is" in note for note in notes)
     assert outcome.recording.platform.devices["0000:02:00.0"].sid == 0x200
     assert not any("left behind" in note for note in notes)
-    text = render([report], "text")
+    text = report.render()
     assert "copy-nvme0: 1 MiB to the guest right, " in text
     assert "MiB/s (rates by the guest's clock)" in text

@@ -39,6 +39,7 @@ from topbit.memory import PhysicalMemory
 from topbit.recording import DeviceFacts, Platform, Recording
 from topbit.rmm import Granules, Rmm
 from topbit.scenario.scenario import MIB, RAM_BASE, DeviceSpec, Scenario
+from topbit.scenario.settings import settings, unusual
 from topbit.smmu.smmu import Smmu
 from topbit.vmm.dma import EmulatedDma
 from topbit.vmm.injection import HostInjection
@@ -166,6 +167,7 @@ class ModelMachine:
             if spec.dma_offset
         ]
         pool = getattr(self.kernel, "pool", None)
+        told = settings(scenario)
         return Platform(
             scheme="arm-cca",
             realm=True,
@@ -186,8 +188,10 @@ class ModelMachine:
             msi_doorbells=[ITS_DOORBELL],
             dma_ranges=ranges,
             machine="model",
-            policies=scenario.settings(),
+            policies=told,
+            changed=unusual(told),
             notes=not_injected(scenario.host, self.events),
+            unfinished=self.died and f"the modelled guest ended before its workload: {self.died}",
         )
 
     def _disk(self, spec: DeviceSpec, sid: int) -> Disk:

@@ -25,6 +25,7 @@ from topbit.host.rme import RmiError
 from topbit.machine.qemu.el2 import cpu_model
 from topbit.machine.qemu.el2.mailbox import PROGRAM, Mailbox
 from topbit.machine.qemu.el2.traps import TrapLoop
+from topbit.machine.qemu.ending import INTERRUPTED
 from topbit.machine.qemu.guest.init import ALL_DONE, BUNDLE_BEGIN
 from topbit.machine.qemu.host.host import QemuHost
 from topbit.machine.qemu.host.shape import GuestImage, RealmShape, layout_of
@@ -185,7 +186,7 @@ class QemuMachine:
         try:
             return serve(), ""
         except KeyboardInterrupt:
-            return "interrupted", ""
+            return INTERRUPTED, ""
         except UsageError:  # found before the guest's first instruction
             raise
         except (RunError, RmiError) as error:
@@ -241,7 +242,7 @@ class QemuMachine:
                     poll.unregister(self.traps)  # QEMU is going; the pidfd tells when
             now = time.monotonic()
             if stop.is_set():
-                return "interrupted"
+                return INTERRUPTED
             if now > looked + _TICK:
                 self.host.collect()
                 looked = now

@@ -21,6 +21,7 @@ from topbit.events import Event
 from topbit.machine.injection import not_injected
 from topbit.machine.qemu.conversions import leaks
 from topbit.machine.qemu.el2 import cpu_model
+from topbit.machine.qemu.ending import unfinished
 from topbit.machine.qemu.feasible import refuse_impossible, refuse_other_conventions
 from topbit.machine.qemu.guest import clock, token
 from topbit.machine.qemu.guest.device import GuestDevice
@@ -37,6 +38,7 @@ from topbit.machine.qemu.process.terminal import Terminal
 from topbit.readers.lines import plain
 from topbit.recording import Platform, Recording
 from topbit.scenario.scenario import MIB, RAM_BASE, Scenario
+from topbit.scenario.settings import settings, unusual
 from topbit.store import kernels, tools
 from topbit.store.kernels import Kernel
 
@@ -217,15 +219,19 @@ class ScenarioRun:
             or any(event.status != "ok" for event in payload)
             or wrong_token
         )
-        events = [*traced, *steps, *payload]
-        recording = Recording.of_events(self._platform(run, report, found, wrong_token), events)
-        step = report.steps.get("run")
+        step = report.steps.get("run") if self.own.command else None
+        output = [Event("guest", "output", detail=step.log, time=step.end)] if step else []
+        platform = self._platform(run, report, found, wrong_token)
+        platform.unfinished = unfinished(
+            run.ending, complete=complete, undone=undone, last_words=last_words
+        )
+        recording = Recording.of_events(platform, [*traced, *steps, *output, *payload])
         return Outcome(
             recording,
             run.ending,
             complete,
             undone,
-            step.status if step and self.own.command else None,
+            step.status if step else None,
             last_words,
             report,
         )
@@ -261,7 +267,7 @@ class ScenarioRun:
         for name, facts in devices.items():
             if name in found.facts.devices:
                 facts.driver = found.facts.devices[name].driver
-        told = self.scenario.settings()
+        told = settings(self.scenario)
         told = {key: value for key, value in told.items() if not key.startswith("guest.")}
         told["cpu"] = cpu_model.words(self.shape.cpu, self.shape.ipa_bits)
         told["realm.ram_mib"] = str(self.shape.ram // MIB)
@@ -278,6 +284,7 @@ class ScenarioRun:
             msi_doorbells=[ITS_DOORBELL],
             machine="qemu",
             policies=told,
+            changed=unusual(told),
             notes=notes,
             unparsed=found.unparsed,
             lost_events=found.lost_events,

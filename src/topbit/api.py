@@ -1,0 +1,255 @@
+"""What can a program ask of topbit? The functions behind `import topbit`.
+
+    recording = topbit.run("seed", settings={"vmm.smmu_map": "protected"})
+    report = topbit.check(recording)
+    assert report.ok, report
+
+They join the rooms and do no work of their own; each loads what it needs when it is called. The
+verbs of the command line are written on them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeAlias, Unpack, overload
+
+from topbit.errors import UsageError, nearest
+
+if TYPE_CHECKING:
+    from topbit.addressing.explain import Meaning
+    from topbit.machine.qemu.machine import QemuMachine
+    from topbit.machine.qemu.options import QemuOptions
+    from topbit.recording import Recording
+    from topbit.report.matrix import Matrix
+    from topbit.report.report import Report
+    from topbit.scenario import Scenario
+    from topbit.scenario.toml import Settings, Wanted
+
+StrPath: TypeAlias = str | os.PathLike[str]
+MACHINES = ("model", "qemu")
+
+
+def _nobody(told: object) -> None:
+    """Who wants to know? Nobody."""
+
+
+def run(
+    scenario: Wanted = "seed",
+    *,
+    settings: Settings = (),
+    machine: Literal["model", "qemu"] = "model",
+    note: Callable[[str], None] = _nobody,
+    progress: Callable[[str], None] = _nobody,
+    **options: Unpack[QemuOptions],
+) -> Recording:
+    """What does every agent do when this scenario runs?
+
+    Args:
+        scenario: a built-in name (`topbit scenario list`), the path of a TOML file, TOML text of
+            several lines, or a `Scenario`.
+        settings: what to change in it, `{"realm.ipa_bits": 44, "nvme0.trusted": True}`, or as
+            --set takes it, `["realm.ipa_bits=44"]`.
+        machine: "model": everything in Python, in a second; "qemu": a real kernel on QEMU's CPU
+            and devices.
+        note: is told what a person at the keyboard must know, such as what is being fetched
+            (machine "qemu").
+        progress: is told what the guest is doing, four times a second (machine "qemu").
+        options: of machine "qemu" only, see `topbit.machine.qemu.options.QemuOptions`: `kernel`,
+            `modules`, `flavour`, `append`, `cpus`, `cpu`, `command`, `initrd`, `rootfs`,
+            `rootfs_write`, `timeout` (seconds), `console`, `log`, `gdb`.
+
+    Returns:
+        The recording, also of a guest that did not come to the end of its work: then
+        `recording.platform.unfinished` says why, and no report on it is `ok`.
+
+    Raises:
+        ScenarioError: the scenario or a setting contradicts itself or is unknown.
+        UsageError: the machine cannot be this platform, or an option that it does not take.
+        InputError: a file cannot be read.
+        RunError: the run cannot be made: QEMU or a kernel is missing.
+        RunInterrupted: Ctrl-C ended a run on QEMU; it has the recording until then.
+
+    >>> import topbit
+    >>> recording = topbit.run("seed", settings={"vmm.smmu_map": "protected"})
+    >>> recording.platform.ipa_bits, recording.of_kind("smmu_event").height
+    (41, 16)
+    """
+    from topbit.machine.qemu.options import refuse, require_known
+    from topbit.scenario import change, find
+
+    if machine not in MACHINES:
+        raise UsageError(f"no machine is called {machine!r}", mend=nearest(machine, MACHINES))
+    require_known(options)
+    if machine == "model":
+        refuse(options)
+    wanted = change(find(scenario), settings)
+    if machine == "model":
+        from topbit.machine.model.machine import ModelMachine
+
+        return ModelMachine(wanted).run()
+    from topbit.machine.interrupted import RunInterrupted
+    from topbit.machine.qemu.ending import INTERRUPTED
+    from topbit.machine.qemu.run import run as run_on_qemu
+
+    outcome = run_on_qemu(
+        wanted, options, note=note, progress=progress, started=_load_the_reporting
+    )
+    if outcome.ending == INTERRUPTED:
+        raise RunInterrupted(outcome.recording)
+    return outcome.recording
+
+
+def _load_the_reporting(machine: QemuMachine) -> None:
+    """While a guest boots this process has time for what is needed at its end."""
+
+    def load() -> None:
+        # After the guest's first calls, which are about all of its memory and which it waits for.
+        while machine.process.running and not machine.host.slot.shared.any():
+            time.sleep(0.02)
+        for module in ("topbit.report.report", "topbit.report.text_form"):
+            importlib.import_module(module)
+
+    threading.Thread(target=load, daemon=True).start()
+
+
+def read(
+    paths: StrPath | Iterable[StrPath],
+    *,
+    ipa_bits: int | None = None,
+    progress: Callable[[int], None] = _nobody,
+) -> list[Recording]:
+    """Which recordings do the files of one run make: one for each boot, the last boot last?
+
+    Args:
+        paths: a file, a folder, or several: ftrace text, trace.dat, kernel and console logs, SMMU
+            event queues (also .xz, .gz, .zst); or one stored recording (.parquet).
+        ipa_bits: width of the Realm's IPA space, 32 to 52, if it is known; else it is inferred.
+        progress: is told how many more lines were read, now and then.
+
+    Raises:
+        InputError: a file is missing, damaged, or tells nothing.
+        UsageError: `ipa_bits` is out of range or contradicts a recording.
+
+    >>> import topbit
+    >>> [recording] = topbit.read("tests/data/recordings/realm-6.18-ok")
+    >>> recording.platform.kernel
+    '6.18.15+deb13-cloud-arm64'
+    """
+    from topbit.readers import read as read_files
+
+    if isinstance(paths, str | os.PathLike):
+        paths = [paths]
+    return read_files([Path(path) for path in paths], ipa_bits=ipa_bits, progress=progress)
+
+
+@overload
+def check(checked: Recording | Iterable[Recording]) -> Report: ...
+@overload
+def check(
+    checked: StrPath | Iterable[StrPath],
+    *,
+    ipa_bits: int | None = None,
+    progress: Callable[[int], None] = _nobody,
+) -> Report: ...
+def check(
+    checked: Recording | StrPath | Iterable[Recording | StrPath],
+    *,
+    ipa_bits: int | None = None,
+    progress: Callable[[int], None] = _nobody,
+) -> Report:
+    """Did every agent keep the convention, and if not, who broke which rule?
+
+    Args:
+        checked: a recording, recordings of the boots of one run, or files as for `read`.
+        ipa_bits, progress: as for `read`; of files only.
+
+    Raises:
+        InputError, UsageError: see `read`; also if there is nothing to check.
+
+    >>> import topbit
+    >>> report = topbit.check("tests/data/recordings/vmm-maps-protected-half")
+    >>> report.verdict
+    <Verdict.VIOLATION: 'violation'>
+    >>> finding = report.findings[0]
+    >>> finding.rule, finding.agent, finding.message
+    ('F1', 'vmm', 'the VMM did not map the unprotected alias')
+    """
+    from topbit.recording import Recording
+    from topbit.report.report import Report
+
+    given = [checked] if isinstance(checked, str | os.PathLike | Recording) else list(checked)
+    recordings = [one for one in given if isinstance(one, Recording)]
+    paths = [one for one in given if not isinstance(one, Recording)]
+    if (paths and recordings) or not given:
+        raise UsageError("give recordings or files", where="check")
+    if recordings and ipa_bits is not None:
+        raise UsageError("a recording has its own width", where="ipa_bits")
+    if paths:
+        recordings = read(paths, ipa_bits=ipa_bits, progress=progress)
+    return Report.of(*recordings)
+
+
+def explain(address: int, ipa_bits: int) -> Meaning:
+    """What does an address mean to each agent of a Realm?
+
+    Args:
+        address: an IPA, dma_addr_t or IOVA, 64 bits.
+        ipa_bits: width of the Realm's IPA space, 32 to 52; the shared bit is bit ipa_bits-1.
+
+    Raises:
+        UsageError: `address` or `ipa_bits` is out of range.
+
+    >>> import topbit
+    >>> meaning = topbit.explain(0x100433ce000, ipa_bits=41)
+    >>> meaning.half, hex(meaning.canonical)
+    ('unprotected', '0x433ce000')
+    """
+    from topbit.addressing.explain import explain as explain_address
+
+    return explain_address(address, ipa_bits)
+
+
+def matrix(*, settings: Settings = ()) -> Matrix:
+    """What does each kind of device reach, with guests before and after the series and each VMM?
+
+    Runs all of them on the model machine, in some seconds. `print(topbit.matrix())` shows them.
+
+    Args:
+        settings: what to change in each run, as for `run`.
+
+    Raises:
+        ScenarioError: see `run`.
+
+    >>> import topbit
+    >>> row = topbit.matrix().rows[6]
+    >>> row.head, row.cells["assigned, untrusted"].reached
+    (('6.15', 'protected', 'yes'), 'F_TRANSLATION')
+    """
+    from topbit.report.matrix import Matrix, Row
+    from topbit.rules import check as check_rules
+    from topbit.scenario import change
+    from topbit.scenario.builtin import matrix as scenarios
+
+    def row(scenario: Scenario) -> Row:
+        recording = run(scenario)
+        return Row.of(scenario, recording, check_rules(recording))
+
+    changed = [change(scenario, settings) for scenario in scenarios()]
+    return Matrix(tuple(map(row, changed)))
+
+
+def scenarios() -> list[Scenario]:
+    """Which scenarios does topbit bring along? In the order of their story, `seed` first.
+
+    >>> import topbit
+    >>> [scenario.name for scenario in topbit.scenarios()][:2]
+    ['seed', 'guest-before-fix']
+    """
+    from topbit.scenario import builtin, builtin_names
+
+    return [builtin(name) for name in builtin_names()]

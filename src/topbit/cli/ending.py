@@ -1,0 +1,117 @@
+"""How does topbit end: with which exit status, and what is said of what went wrong?
+
+Python's traceback never ends a verb: an error is one line on stderr.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from pathlib import Path
+from types import FrameType
+
+from topbit.errors import TopbitError
+
+BAD_INPUT = 2
+INTERNAL_ERROR = 70  # EX_SOFTWARE of sysexits.h
+INTERRUPTED = 128 + signal.SIGINT
+TERMINATED = 128 + signal.SIGTERM
+UNTESTABLE = 125  # git bisect run: this commit cannot be tested
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+TRACEBACK = "TOPBIT_TRACEBACK"
+
+EPILOG = f"""\
+exit status: 0 no violation, 1 violations found, 2 bad usage or bad input,
+3 the run could not be made, or the guest did not do all of its work,
+{INTERNAL_ERROR} an error of topbit itself ({TRACEBACK}=1 shows where),
+{INTERRUPTED} interrupted (Ctrl-C), {TERMINATED} terminated (SIGTERM);
+with --exit-for bisect 0 and 1 as above, {UNTESTABLE} for all else"""
+
+
+def add_exit_for(parser: argparse.ArgumentParser) -> None:
+    """Let the verb take `--exit-for`."""
+    parser.add_argument(
+        "--exit-for",
+        choices=("bisect",),
+        help=f"exit status as `git bisect run` takes it: 0, 1, and {UNTESTABLE} for anything that "
+        "is neither",
+    )
+
+
+def wants_bisect(words: Sequence[str]) -> bool:
+    """Does the command line ask for `--exit-for bisect`? Also one that cannot be parsed."""
+    return "--exit-for=bisect" in words or ("--exit-for", "bisect") in pairwise(words)
+
+
+def for_bisect(status: int) -> int:
+    """Which exit status tells `git bisect run` the same? It takes 1 to 124 for a bad commit."""
+    return status if status in (0, 1) else UNTESTABLE
+
+
+def status_of(verb: Callable[[], int]) -> int:
+    """How does the verb end? Its own exit status, or what became of it, which is said."""
+    try:
+        status = verb()
+        sys.stdout.flush()
+        return status
+    except TopbitError as error:
+        _say(str(error))
+        return error.exit_status
+    except BrokenPipeError:
+        # The reader of a pipe went away: nothing is wrong, and nothing more to say.
+        _drop_output()
+        return 0
+    except KeyboardInterrupt:
+        _say("interrupted")
+        return INTERRUPTED
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            _drop_output()
+            _say(f"the output is incomplete: {error.strerror}")
+            return BAD_INPUT
+        _tell_internal(error)
+        return INTERNAL_ERROR
+
+
+def _say(text: str) -> None:
+    print(f"topbit: {text}", file=sys.stderr)
+
+
+def _drop_output() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _tell_internal(error: Exception) -> None:
+    """Tell of an error that topbit itself made: one line, whatever the error's text is."""
+    import traceback
+
+    if os.environ.get(TRACEBACK):
+        traceback.print_exception(error)
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    words = " ".join(f"{type(error).__name__}: {error}".split())
+    _say(
+        f"internal error: {words} ({Path(last.filename).name}:{last.lineno}): please report it to "
+        f"topbit's issue tracker, with the command and what {TRACEBACK}=1 shows"
+    )
+
+
+class Termination:
+    """Was the process asked to end? From now on SIGTERM ends a run as Ctrl-C does.
+
+    Attributes:
+        asked: it was.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+        signal.signal(signal.SIGTERM, self._ask)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        self.asked = True
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a second one ends it at once
+        raise KeyboardInterrupt

@@ -1,0 +1,161 @@
+"""How do the user's options and a scenario become an outcome on QEMU?"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeAlias
+
+from topbit.errors import InputError, MissingToolError, UsageError
+from topbit.machine.qemu.el2.mailbox import MAX_VCPUS
+from topbit.machine.qemu.feasible import kernel_of, refuse_impossible
+from topbit.machine.qemu.guest.init import MARK
+from topbit.machine.qemu.guest.own_system import OwnSystem
+from topbit.machine.qemu.machine import QemuMachine
+from topbit.machine.qemu.options import KERNEL, TIMEOUT, QemuOptions, StrPath
+from topbit.machine.qemu.process import gdb
+from topbit.machine.qemu.scenario_run import Outcome, ScenarioRun
+from topbit.scenario.scenario import Scenario
+from topbit.store import tools
+from topbit.store.kernels import Kernel, choose_kernel
+
+Say: TypeAlias = Callable[[str], None]
+Started: TypeAlias = Callable[[QemuMachine], None]
+
+LOOK = 0.25
+"""Seconds between two looks at what the guest is doing."""
+TAIL = 4000
+"""Bytes at the console's end in which its last marker line is looked for."""
+
+
+def run(
+    scenario: Scenario,
+    options: QemuOptions,
+    *,
+    note: Say,
+    progress: Say,
+    started: Started = lambda machine: None,
+) -> Outcome:
+    """Boot the scenario's guest with these options, serve it to its end, and tell what came of it.
+
+    Args:
+        note: is told what a person at the keyboard must know: what is fetched, how a debugger
+            attaches.
+        progress: is told what the guest is doing, `1 / LOOK` times a second.
+        started: is given the machine before its guest runs.
+
+    Raises:
+        UsageError: options that do not go together, or a scenario that QEMU cannot be.
+        InputError: a file that cannot be used.
+        RunError: QEMU or a kernel is missing, or QEMU could not be started.
+    """
+    cpus = options.get("cpus", 1)
+    if not 1 <= cpus <= MAX_VCPUS:
+        raise UsageError(f"{cpus} vCPUs", where="--cpus", mend=f"give 1 to {MAX_VCPUS}")
+    refuse_impossible(scenario)
+    own = OwnSystem(
+        _path(options.get("initrd")),
+        _path(options.get("rootfs")),
+        options.get("rootfs_write", False),
+        options.get("command", ""),
+    )
+    log = _path(options.get("log"))
+    if log:
+        _require_log(log)
+    kernel = choose_kernel(
+        os.fspath(options.get("kernel") or kernel_of(scenario, KERNEL)),
+        _path(options.get("modules")),
+        flavour=options.get("flavour", "cloud"),
+        note=note,
+    )
+    append, debugger = options.get("append", ""), options.get("gdb", False)
+    keyboard = options.get("console", False) and sys.stdin.isatty()
+    with (
+        ScenarioRun(
+            scenario,
+            kernel,
+            cpus=cpus,
+            cpu=options.get("cpu", ""),
+            own=own,
+            interactive=keyboard,
+            append=f"{append} {gdb.NO_KASLR}" if debugger else append,
+        ) as prepared,
+        _told(kernel, progress) as watched,
+    ):
+
+        def begun(machine: QemuMachine) -> None:
+            watched(machine)
+            started(machine)
+
+        return prepared.run(
+            timeout=options.get("timeout", None if keyboard or debugger else TIMEOUT),
+            log=log,
+            terminal=2 if options.get("console") or own.boots else None,
+            keyboard=keyboard,
+            options=_await_debugger(debugger, note) if debugger else (),
+            started=begun,
+        )
+
+
+def _path(given: StrPath | None) -> Path | None:
+    return None if given is None else Path(given)
+
+
+def _require_log(path: Path) -> None:
+    try:
+        path.open("ab").close()
+    except OSError as error:
+        raise InputError(f"cannot write: {error.strerror}", where=f"--log {path}") from error
+
+
+def _await_debugger(symbols: bool | StrPath, note: Say) -> tuple[str, ...]:
+    """Which options of QEMU let it wait for gdb? Says how gdb attaches."""
+    port = gdb.free_port()
+    vmlinux = None if isinstance(symbols, bool) else Path(symbols)
+    note(f"the guest waits for a debugger: {gdb.command(port, vmlinux, _debugger(note))}")
+    return tuple(gdb.options(port))
+
+
+def _debugger(note: Say) -> str:
+    """Which gdb can be named? The one that is there; else the name that it has on Debian."""
+    try:
+        path = str(tools.find("gdb"))
+    except MissingToolError as missing:
+        note(str(missing))
+        return "gdb-multiarch"
+    return "gdb-multiarch" if path == shutil.which("gdb-multiarch") else path
+
+
+@contextmanager
+def _told(kernel: Kernel, progress: Say) -> Iterator[Started]:
+    """Who says what the guest is doing? A thread, from when it is given the machine."""
+    over = threading.Event()
+    watchers: list[threading.Thread] = []
+
+    def look(machine: QemuMachine) -> None:
+        while not over.wait(LOOK):
+            progress(f"Linux {kernel.release}: {doing(machine.console.tail(TAIL))}")
+
+    def watch(machine: QemuMachine) -> None:
+        watchers.append(threading.Thread(target=look, args=[machine], name="progress", daemon=True))
+        watchers[0].start()
+
+    progress(f"Linux {kernel.release}: starting")
+    try:
+        yield watch
+    finally:
+        over.set()
+        for watcher in watchers:
+            watcher.join()
+
+
+def doing(console: bytes) -> str:
+    """What is the guest doing, by the last marker line of its console?"""
+    _, marker, line = console.rpartition(f"\n{MARK} ".encode())
+    words = line.partition(b"\n")[0].decode("ascii", "replace").split()[1:3] if marker else []
+    return " ".join(words) or "booting"

@@ -1,0 +1,29 @@
+"""What is there to say about one recording: its platform, what was seen, what was found?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from topbit.recording import Platform, Recording
+from topbit.report.summary import Summary, summarise
+from topbit.rules import Checked, check
+
+
+@dataclass(frozen=True, slots=True)
+class BootReport:
+    """What is known, seen and found in one recording, which is one boot of a guest?
+
+    Attributes:
+        platform: the facts, and where they come from.
+        summary: what was recorded, in numbers.
+        checked: findings, and rules that could not be checked.
+    """
+
+    platform: Platform
+    summary: Summary
+    checked: Checked
+
+    @classmethod
+    def of(cls, recording: Recording) -> BootReport:
+        """What is there to say about this recording? Runs all rules."""
+        return cls(recording.platform, summarise(recording), check(recording))
