@@ -45,7 +45,12 @@ def test_a_verbs_own_exit_status_is_kept(status: int) -> None:
 
 @pytest.mark.parametrize(
     "error",
-    [KeyError("x"), RuntimeError("two\nlines"), OSError(errno.EIO, "broken"), MemoryError()],
+    [
+        KeyError("x"),
+        RuntimeError("two\nlines \x1b[2J"),
+        OSError(errno.EIO, "broken"),
+        MemoryError(),
+    ],
 )
 def test_an_error_of_topbit_itself_is_one_line_that_says_where_to_report_it(
     error: Exception, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -54,6 +59,7 @@ def test_an_error_of_topbit_itself_is_one_line_that_says_where_to_report_it(
     assert status_of(raising(error)) == 70
     out, err = capsys.readouterr()
     assert (out, err.count("\n")) == ("", 1)
+    assert err.removesuffix("\n").isprintable()
     assert err.startswith(f"topbit: internal error: {type(error).__name__}: ")
     assert "(test_ending.py:" in err
     assert "issue tracker" in err

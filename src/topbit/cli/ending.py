@@ -94,6 +94,7 @@ def _tell_internal(error: Exception) -> None:
         traceback.print_exception(error)
     last = traceback.extract_tb(error.__traceback__)[-1]
     words = " ".join(f"{type(error).__name__}: {error}".split())
+    words = "".join(c if c.isprintable() else "?" for c in words)  # it may quote a guest
     _say(
         f"internal error: {words} ({Path(last.filename).name}:{last.lineno}): please report it to "
         f"topbit's issue tracker, with the command and what {TRACEBACK}=1 shows"
