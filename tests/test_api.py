@@ -7,8 +7,10 @@ import json
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
+from queue import Queue
 from types import SimpleNamespace
 from typing import Any
 
@@ -136,6 +138,7 @@ def served(ending: str, asked: list[Any]) -> Callable[..., object]:
 
     def run(scenario: object, options: object, **given: object) -> object:
         asked.append((scenario, options, given["note"], given["progress"]))
+        assert given["started"] is api._load_the_reporting
         recording = topbit.Recording.of_events(topbit.Platform(machine="qemu"), [])
         return SimpleNamespace(ending=ending, recording=recording)
 
@@ -159,6 +162,24 @@ def test_the_qemu_machine_is_given_what_it_takes(monkeypatch: pytest.MonkeyPatch
     assert scenario.realm.ipa_bits == 42
     assert options == {"kernel": "7.3", "timeout": None}
     assert heard == [print, repr]
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_the_reporting_is_loaded_once_the_guest_has_shared_memory(
+    running: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: Queue[str] = Queue()
+    monkeypatch.setattr(api.importlib, "import_module", loaded.put)
+    process = SimpleNamespace(running=True)
+    shared = SimpleNamespace(any=lambda: False)
+    machine: Any = SimpleNamespace(
+        process=process, host=SimpleNamespace(slot=SimpleNamespace(shared=shared))
+    )
+    api._load_the_reporting(machine)
+    time.sleep(0.1)
+    assert loaded.empty()
+    process.running, shared.any = running, lambda: running
+    assert loaded.get(timeout=20).startswith("topbit.report.")
 
 
 def test_an_interrupted_run_is_an_interruption(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,11 +1,18 @@
 """`topbit run` and `topbit scenario` as a user meets them."""
 
+import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import topbit
+from topbit import api
 from topbit.cli import main
+from topbit.events import Event
+from topbit.machine.interrupted import RunInterrupted
 from topbit.recording import Recording
 
 # guest, VMM maps, masks -> per device kind (reached, blamed): the convention, spelled out.
@@ -121,3 +128,102 @@ def test_a_guest_that_does_not_come_to_its_end_exits_3_with_its_report(
 def test_a_violation_says_more_than_the_guests_end(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "private-page-destroyed"]) == 1
     assert "the host destroyed the page 0x" in capsys.readouterr().err
+
+
+REALM = topbit.Platform(realm=True, ipa_bits=41, machine="qemu")
+PLAIN = Event("guest", "dma_map", device="a", address=0x43D92000, phys=0x43D92000, size=64)
+
+
+@pytest.fixture
+def qemu(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[dict[str, Any]]]:
+    """Let a run on QEMU record these events and end so; gives what it was asked."""
+
+    def prepare(*events: Event, ending: str = "", unfinished: str = "") -> list[dict[str, Any]]:
+        platform = dataclasses.replace(REALM, unfinished=unfinished)
+        recording = Recording.of_events(platform, events)
+        asked: list[dict[str, Any]] = []
+
+        def run(scenario: str, **given: Any) -> Recording:
+            asked.append({"scenario": scenario} | given)
+            if ending == "interrupted":
+                raise RunInterrupted(recording)
+            return recording
+
+        monkeypatch.setattr(api, "run", run)
+        return asked
+
+    return prepare
+
+
+@pytest.mark.parametrize(
+    ("events", "ending", "unfinished", "status", "words"),
+    [
+        ([], "", "", 0, ""),
+        ([], "", "not all went well", 3, "topbit: not all went well (the report shows what"),
+        ([PLAIN], "", "not all went well", 1, "topbit: not all went well (the report shows what"),
+        ([], "interrupted", "interrupted", 130, "topbit: interrupted (the report shows what"),
+        ([PLAIN], "interrupted", "interrupted", 1, "topbit: interrupted (the report shows what"),
+        ([], "", "a \x1b[2Jhostile\nname", 3, "topbit: a hostile name (the report"),
+    ],
+)
+def test_how_a_run_on_qemu_ends(
+    events: list[Event],
+    ending: str,
+    unfinished: str,
+    status: int,
+    words: str,
+    qemu: Callable[..., list[dict[str, Any]]],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    qemu(*events, ending=ending, unfinished=unfinished)
+    stored = tmp_path / "run.parquet"
+    assert main(["run", "--machine", "qemu", "-o", str(stored)]) == status
+    captured = capsys.readouterr()
+    assert captured.err.startswith(words)
+    assert captured.err.count("\n") == bool(words)
+    assert captured.out.startswith("guest ")
+    assert Recording.read(stored).platform.unfinished == unfinished
+
+
+@pytest.mark.parametrize(("options", "shown"), [([], "2\n"), (["--console"], "")])
+def test_what_the_command_wrote_goes_to_stderr_once(
+    options: list[str],
+    shown: str,
+    qemu: Callable[..., list[dict[str, Any]]],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    qemu(Event("guest", "output", detail="2\n"))
+    assert main(["run", "--machine", "qemu", "--run", "nproc", *options]) == 0
+    assert capsys.readouterr().err == shown
+
+
+@pytest.mark.parametrize(
+    ("words", "options"),
+    [
+        ([], {}),
+        (["--cpus", "0", "--kernel", "7.3"], {"cpus": 0, "kernel": "7.3"}),
+        (["--run", "ls", "--timeout", "2", "--gdb"], {"command": "ls", "timeout": 2, "gdb": True}),
+        (["--gdb", "vmlinux"], {"gdb": Path("vmlinux")}),
+    ],
+)
+def test_options_of_the_qemu_machine(
+    words: list[str], options: dict[str, object], qemu: Callable[..., list[dict[str, Any]]]
+) -> None:
+    asked = qemu()
+    assert main(["run", "--machine", "qemu", "--set", "realm.ipa_bits=42", *words]) == 0
+    (given,) = asked
+    assert (given.pop("scenario"), given.pop("machine")) == ("seed", "qemu")
+    assert given.pop("settings") == ["realm.ipa_bits=42"]
+    assert {key: given[key] for key in given.keys() - {"note", "progress"}} == options
+
+
+def test_no_run_is_made_that_cannot_be_stored(qemu: Callable[..., list[dict[str, Any]]]) -> None:
+    asked = qemu()
+    assert main(["run", "--machine", "qemu", "-o", "/nonexistent/x.parquet"]) == 2
+    assert asked == []
+
+
+def test_options_of_qemu_without_qemu_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "--cpus", "2"]) == 2
+    assert capsys.readouterr().err.startswith("topbit: --cpus: the model machine has no such")

@@ -136,6 +136,31 @@ def test_a_signal_is_one_line_and_its_exit_status(number: int, status: int) -> N
     assert (done.returncode, done.stdout, done.stderr) == (status, "", "topbit: interrupted\n")
 
 
+@pytest.mark.parametrize(
+    ("verb", "status"),
+    [
+        ("[kill(), 1][-1]", 143),
+        # What was found until then says more than how the run ended.
+        ("suppress(kill) or 1", 1),
+        # A second signal does not wait for the report.
+        ("suppress(kill) or kill()", -signal.SIGTERM),
+    ],
+)
+def test_termination_ends_a_run_and_a_second_one_ends_everything(verb: str, status: int) -> None:
+    code = (
+        "import os, signal, sys, topbit.cli, topbit.cli.scenario as verb\n"
+        "kill = lambda: os.kill(os.getpid(), signal.SIGTERM)\n"
+        "def suppress(act):\n"
+        "    try: act()\n"
+        "    except KeyboardInterrupt: pass\n"
+        f"verb.run = lambda args: {verb}\n"
+        "sys.argv = ['topbit', 'scenario', 'list']\n"
+        "topbit.cli.command()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=50)
+    assert done.returncode == status
+
+
 def test_help_tells_every_exit_status() -> None:
     for status in (0, 1, 2, 3, 70, 125, 130, 143):
         assert f"{status} " in EPILOG

@@ -111,6 +111,7 @@ def test_json_is_one_document_with_the_promised_keys() -> None:
     assert {"verdict", "platform", "findings", "unparsed", "not_checked"} <= set(document)
     assert document["verdict"] == "violation"
     assert document["platform"]["shared_bit"] == 40
+    assert not {"unparsed", "changed", "unfinished"} & set(document["platform"])
     assert document["unparsed"] == 2
     assert document["unparsed_lines"][0]["line"] == 7
     (finding,) = document["findings"]
@@ -162,6 +163,12 @@ def test_verdict_and_exit_status(
     made = report(event, platform=platform)
     assert (made.verdict, made.ok, made.exit_status) == (verdict, ok, status)
     assert made.unfinished == platform.unfinished
+
+
+def test_the_last_boot_tells_whether_the_run_is_finished() -> None:
+    far, good = (Recording.of_events(platform, [GOOD]) for platform in (FAR, REALM))
+    assert Report.of(good, far).unfinished == FAR.unfinished
+    assert Report.of(far, good).ok
 
 
 def test_a_warning_fails_nothing() -> None:

@@ -124,6 +124,8 @@ def test_a_scenario_is_found_by_name_path_text_or_as_it_is(tmp_path: Path) -> No
     assert find("[vmm]\nsmmu_map = 'none'\n").name == "scenario"
     with pytest.raises(ScenarioError, match="did you mean 'seed'"):
         find("sede")
+    with pytest.raises(ScenarioError, match=r"^no scenario"):
+        find("vmm.smmu_map='none'")  # TOML text has several lines
     with pytest.raises(InputError, match=r"none\.toml: cannot read"):
         find(tmp_path / "none.toml")
 

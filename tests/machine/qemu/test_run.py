@@ -144,6 +144,13 @@ def test_the_command_and_the_log_reach_the_run(prepared: list[Prepared], tmp_pat
     assert log.exists()
 
 
+def test_a_system_of_ones_own_shows_its_console(prepared: list[Prepared], tmp_path: Path) -> None:
+    initrd = tmp_path / "initrd"
+    initrd.write_bytes(b"070701")
+    run(builtin("seed"), {"initrd": initrd}, note=ignore, progress=ignore)
+    assert (prepared[0].given["terminal"], prepared[0].given["keyboard"]) == (2, False)
+
+
 @pytest.mark.usefixtures("prepared")
 def test_what_the_guest_does_is_told_until_the_run_is_over() -> None:
     said: list[str] = []
