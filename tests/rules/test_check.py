@@ -37,11 +37,11 @@ def test_findings_fold_by_device_with_counts_and_places() -> None:
 
 def test_the_verdict() -> None:
     checked = check(Recording.of_events(REALM, [plain("a", 0)]))
-    assert (checked.verdict, checked.exit_status) == ("violation", 1)
+    assert (checked.verdict, checked.verdict.exit_status) == ("violation", 1)
     warned = [Event("guest", "swiotlb_full", device="a", size=64, attrs="total=512|used=512")]
     checked = check(Recording.of_events(REALM, warned))
     assert [f.severity for f in checked.findings] == ["warning"]
-    assert (checked.verdict, checked.exit_status) == ("ok", 0)
+    assert (checked.verdict, checked.verdict.exit_status) == ("ok", 0)
 
 
 def test_violations_come_first() -> None:
