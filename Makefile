@@ -1,61 +1,88 @@
-# make run    install into .venv and show the matrix of the convention
-# make test   install what the tests need and run all checks
-# make lock   renew the locked dependencies (requirements/*.txt) from pyproject.toml
-# make docs   renew the real output shown in README.md and docs/
+# make run        install into .venv and show the matrix of the convention
+# make test       install what the tests need, fetch the oracles, and run ruff, mypy and pytest
+# make test-all   the same, the long series of boots and fuzzing included
+# make test-fast  pytest alone, without booting kernels and without long series
+# make hooks      run ruff and mypy before every commit (pre-commit)
+# make lock       renew the locked dependencies (requirements/*.txt) from pyproject.toml
+# make docs       renew the real output shown in README.md and docs/
+# make dist       build wheel and sdist into dist/
+#
+# PYTHON=python3.13 names another Python: .venv is made anew with it if it is another one's.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 
-.PHONY: run test check lint types pytest tools lock docs clean
+# Two cores boot two kernels in the time of one; more than eight gain nothing.
+WORKERS ?= $(shell n=$$(nproc 2>/dev/null || echo 1); echo $$((n < 8 ? n : 8)))
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS)
+
+# What a machine's pip warns of is shown if it fails.
+quietly = @echo "topbit: $(1)" >&2; \
+  { $(2); } >$(VENV)/pip.log 2>&1 || { cat $(VENV)/pip.log >&2; exit 1; }
+
+.PHONY: run test test-all test-fast lint types tools hooks lock docs dist clean named
 
 # The matrix shows broken conventions on purpose: exit status 1 is its result, not a failure.
 run: $(VENV)/run.stamp
 	@$(BIN)/topbit run || test $$? -eq 1
 
-test: $(VENV)/test.stamp lint types tools pytest
+test: SERIES := not slow
+test-all: SERIES := slow or not slow
+test test-all: $(VENV)/test.stamp lint types tools
+	$(PYTEST) --dist worksteal -m "not qemu and ($(SERIES))" --cov --cov-report=
+	$(PYTEST) --dist worksteal -m "qemu and ($(SERIES))"
 
-lint:
+test-fast: $(VENV)/test.stamp
+	$(PYTEST) --dist worksteal -m "not qemu and not slow"
+
+lint: $(VENV)/test.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types:
+types: $(VENV)/test.stamp
 	$(BIN)/mypy
 
-tools:
+tools: $(VENV)/test.stamp
 	@$(BIN)/topbit tool fetch qemu binutils dtc trace-cmd gdb cpio || \
 	  echo "topbit: the tests that need the missing tools will be skipped" >&2
 
-pytest:
-	$(BIN)/python -m pytest
+hooks: $(VENV)/test.stamp
+	$(BIN)/pre-commit install
 
-$(VENV)/python.stamp:
+$(VENV)/python.stamp: $(if $(filter-out file,$(origin PYTHON)),named)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "topbit needs Python 3.11 or later; name one: make PYTHON=python3.11 ..." >&2; exit 2; }
-	$(PYTHON) -m venv $(VENV)
-	@touch $@
+	@which='import sys; print(sys.base_prefix, sys.version)'; \
+	  test -e $@ && test "$$($(BIN)/python -c "$$which")" = "$$($(PYTHON) -c "$$which")" || \
+	  { rm -f $(VENV)/*.stamp; $(PYTHON) -m venv --clear $(VENV) && touch $@; }
 
 $(VENV)/run.stamp: $(VENV)/python.stamp requirements/run.txt pyproject.toml
-	$(PIP) install --require-hashes -r requirements/run.txt
-	$(PIP) install --no-deps --no-build-isolation -e .
+	$(call quietly,installing into $(VENV),\
+	  $(PIP) install --require-hashes -r requirements/run.txt && \
+	  $(PIP) install --no-deps --no-build-isolation -e .)
 	@touch $@
 
 $(VENV)/test.stamp: $(VENV)/python.stamp requirements/test.txt pyproject.toml
-	$(PIP) install --require-hashes -r requirements/test.txt
-	$(PIP) install --no-deps --no-build-isolation -e .
+	$(call quietly,installing what the tests need into $(VENV),\
+	  $(PIP) install --require-hashes -r requirements/test.txt && \
+	  $(PIP) install --no-deps --no-build-isolation -e .)
 	@touch $@
 
 lock: $(VENV)/python.stamp
-	$(PIP) install pip-tools
+	$(call quietly,installing pip-tools,$(PIP) install pip-tools)
 	$(BIN)/pip-compile --quiet --strip-extras --generate-hashes --allow-unsafe --no-emit-index-url --no-emit-find-links \
 	  --no-header --upgrade -o requirements/run.txt pyproject.toml requirements/build.in
 	$(BIN)/pip-compile --quiet --strip-extras --generate-hashes --allow-unsafe --no-emit-index-url --no-emit-find-links \
-	  --no-header --upgrade --extra test --extra qemu --extra fast --extra attest \
+	  --no-header --upgrade --extra test --extra fast --extra attest \
 	  -o requirements/test.txt pyproject.toml requirements/build.in
 
 docs: $(VENV)/run.stamp
 	$(BIN)/python tools/tour.py
+
+dist: $(VENV)/test.stamp
+	$(BIN)/python -m build
 
 clean:
 	rm -rf $(VENV) build dist
