@@ -12,6 +12,9 @@ import pytest
 from topbit.errors import TopbitError
 from topbit.store import kernels, tools
 
+marked = True
+"""Has the test that runs now the mark `qemu`?"""
+
 
 def lacking(what: str) -> NoReturn:
     if os.environ.get("CI") == "true":
@@ -20,7 +23,9 @@ def lacking(what: str) -> NoReturn:
 
 
 def tool(name: str) -> str:
-    """Where is this tool of topbit's (a key of debian.TOOLS)? Never fetched by a test."""
+    """Where is this tool of topbit's (a key of tools.TOOLS)? Never fetched by a test."""
+    if name == "qemu":
+        _require_mark()
     try:
         return str(tools.find(name))
     except TopbitError as error:
@@ -34,6 +39,7 @@ def program(name: str) -> str:
 
 def kernel(name: str, flavour: str = "cloud") -> kernels.Kernel:
     """Which kernel is it? Fetched if it is not in the cache."""
+    _require_mark()
     try:
         return kernels.kernel(name, flavour=flavour)
     except TopbitError as error:
@@ -41,7 +47,14 @@ def kernel(name: str, flavour: str = "cloud") -> kernels.Kernel:
 
 
 def busybox() -> Path:
+    """Where is the guest's busybox? Fetched if it is not in the cache."""
+    _require_mark()
     try:
         return kernels.busybox()
     except TopbitError as error:
         lacking(str(error))
+
+
+def _require_mark() -> None:
+    if not marked:
+        pytest.fail("what needs QEMU or fetches for it has the mark `qemu`")

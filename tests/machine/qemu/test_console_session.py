@@ -42,7 +42,7 @@ class Person:
         )
         self.seen = b""
 
-    def read_until(self, pattern: bytes, seconds: float = 90) -> bytes:
+    def read_until(self, pattern: bytes, seconds: float = 300) -> bytes:
         """What came on the terminal until something matched?"""
         start, end = len(self.seen), time.monotonic() + seconds
         while not re.search(pattern, self.seen[start:]):
@@ -56,7 +56,7 @@ class Person:
 
     def end(self) -> tuple[int, str]:
         """Exit status and standard output, once the run ended."""
-        out, _ = self.process.communicate(timeout=60)
+        out, _ = self.process.communicate(timeout=300)
         return self.process.returncode, out.decode()
 
     def close(self) -> None:

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.qemu
 
 def test_random_calls_accesses_and_instructions_get_defined_answers() -> None:
     with payload_guest.machine(rounds=100_000, seed=0xC0FFEE, pci=(PciDevice("edu", 1),)) as made:
-        run = made.run(timeout=300)
+        run = made.run(timeout=600)
     assert run.ending == "power off"
     verdict = payload_guest.verdict(run)
     assert verdict.rounds == 100_000
@@ -29,7 +29,7 @@ def test_nothing_outside_its_ram_can_be_reached() -> None:
     with payload_guest.machine(rounds=0, probe=None) as made:
         layout = made.host.layout
         program = made.memory.read(layout.program, 4096)
-        run = made.run(timeout=300)
+        run = made.run(timeout=600)
         assert made.memory.read(layout.program, 4096) == program
     assert run.ending == "power off"
     verdict = payload_guest.verdict(run)
@@ -55,7 +55,7 @@ def test_a_guest_that_never_ends_is_ended() -> None:
 def test_several_vcpus_trap_at_the_same_time() -> None:
     """Four at once, on the same memory, until the first one has done its rounds."""
     with payload_guest.machine(rounds=20_000, seed=5, cpus=4) as made:
-        run = made.run(timeout=120)
+        run = made.run(timeout=600)
     assert run.ending == "power off"
     assert payload_guest.verdict(run).rounds == 20_000
     assert sum(event.status == "PSCI" for event in run.events) >= 4  # three CPU_ON, the end

@@ -72,7 +72,7 @@ def test_workload_runs_and_is_verified_from_outside(tmp_path: Path) -> None:
         ],
         check=True,
         pass_fds=[theirs.fileno()],
-        timeout=300,
+        timeout=600,
     )
     theirs.close()
     peer.close()

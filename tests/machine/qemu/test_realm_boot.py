@@ -24,7 +24,7 @@ pytestmark = pytest.mark.qemu
 
 
 def boot(
-    series: str, shape: RealmShape, work: list[Step], timeout: float = 300
+    series: str, shape: RealmShape, work: list[Step], timeout: float = 600
 ) -> tuple[Run, GuestReport]:
     kernel = needs.kernel(series)
     drivers = [name for device in shape.pci for name in MODULES[device.model]]
@@ -41,7 +41,7 @@ def boot(
     return run, read_report(run.console)
 
 
-@pytest.mark.parametrize("cpus", [1, 4])
+@pytest.mark.parametrize("cpus", [pytest.param(1, marks=pytest.mark.slow), 4])
 def test_a_kernel_boots_as_a_realm_and_its_disks_work(tmp_path: Path, cpus: int) -> None:
     disks = {"vda": Disk(1), "nvme0n1": Disk(2)}
     for name, disk in disks.items():
@@ -75,13 +75,14 @@ def test_a_kernel_boots_as_a_realm_and_its_disks_work(tmp_path: Path, cpus: int)
     assert report.ready < end < report.ready + 60  # on the guest's clock
 
 
+@pytest.mark.slow
 def test_a_vmm_that_maps_the_protected_half_shows_as_faults_of_every_device(
     tmp_path: Path,
 ) -> None:
     Disk(2).write(tmp_path / "nvme")
     pci = (PciDevice("nvme", 2, tmp_path / "nvme"), PciDevice("virtio-rng", 4))
     shape = RealmShape(ram=512 * MIB, policy=VmmPolicy(smmu_map=SmmuMap.PROTECTED), pci=pci)
-    run, _ = boot("6.18", shape, [Step("wait", "sleep 1")], timeout=120)
+    run, _ = boot("6.18", shape, [Step("wait", "sleep 1")])
     faults = [event for event in run.events if event.event == "smmu_event"]
     assert {event.device for event in faults} == {"0000:00:02.0", "0000:00:04.0"}
     assert {event.status for event in faults} == {"F_TRANSLATION"}

@@ -11,7 +11,7 @@ from topbit.machine.qemu.scenario_run import ScenarioRun
 from topbit.report.report import Report
 from topbit.scenario import loads
 
-pytestmark = pytest.mark.qemu
+pytestmark = [pytest.mark.qemu, pytest.mark.slow]
 
 WORK = """
 [workload]
@@ -37,7 +37,7 @@ def test_stress() -> None:
     own = OwnSystem(command=HOTPLUG)
     with ScenarioRun(scenario, needs.kernel("6.18"), cpus=4, own=own) as prepared:
         needs.busybox()
-        outcome = prepared.run(timeout=500)
+        outcome = prepared.run(timeout=1200)
     assert outcome.complete
     steps = outcome.guest.steps
     assert {name: step.status for name, step in steps.items() if step.status} == {}

@@ -65,6 +65,7 @@ def test_which_model_runs_unless_the_user_names_one() -> None:
     assert words("cortex-a76,pmu=off", 41) == "cortex-a76,pmu=off"
 
 
+@pytest.mark.qemu
 @pytest.mark.parametrize(("cpu", "said"), [("neoverse-n1", "FEAT_S2FWB"), ("max,sme=off", "SVE")])
 def test_qemus_own_models_are_refused_before_the_guest_runs(cpu: str, said: str) -> None:
     with (
@@ -76,12 +77,14 @@ def test_qemus_own_models_are_refused_before_the_guest_runs(cpu: str, said: str)
     assert not made.console.output
 
 
+@pytest.mark.qemu
 def test_a_model_without_el2_in_64_bits_is_told_when_the_time_is_over() -> None:
     with payload_guest.machine(rounds=1, cpu="cortex-a15") as made:
         run = made.run(timeout=3)
     assert run.ending.startswith("died: no vCPU came to the EL2 program: --cpu needs a 64-bit")
 
 
+@pytest.mark.qemu
 def test_the_largest_model_runs_the_guest_too() -> None:
     with payload_guest.machine(rounds=100, cpu="max") as made:
         run = made.run(timeout=60)

@@ -59,7 +59,7 @@ def test_own_initramfs_makes_a_root_file_system_that_boots(
     (tmp_path / "bare.toml").write_text(BARE)
     stored = tmp_path / "run.parquet"
     run = ["run", str(tmp_path / "bare.toml"), "--machine", "qemu", "--kernel", KERNEL]
-    run += ["--rootfs", str(rootfs), "--timeout", "120"]
+    run += ["--rootfs", str(rootfs), "--timeout", "600"]
 
     assert main([*run, "--initrd", str(initrd), "--rootfs-write", "-o", str(stored)]) == 0
     told = capfd.readouterr()

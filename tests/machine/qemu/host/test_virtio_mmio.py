@@ -21,7 +21,7 @@ def test_they_work_and_use_shared_memory_only() -> None:
         "emulated", realm=RealmSpec(48), vmm=VmmSpec(shared_bit="require"), device=devices
     )
     with ScenarioRun(scenario, needs.kernel("6.18"), cpus=2) as run:
-        outcome = run.run(timeout=180)
+        outcome = run.run(timeout=600)
     assert outcome.complete
     assert {step.name: step.status for step in outcome.guest.steps.values()} == dict.fromkeys(
         outcome.guest.steps, 0
