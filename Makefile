@@ -1,11 +1,12 @@
-# make run        install into .venv and show the matrix of the convention
-# make test       install what the tests need, fetch the oracles, and run ruff, mypy and pytest
-# make test-all   the same, the long series of boots and fuzzing included
-# make test-fast  pytest alone, without booting kernels and without long series
-# make hooks      run ruff and mypy before every commit (pre-commit)
-# make lock       renew the locked dependencies (requirements/*.txt) from pyproject.toml
-# make docs       renew the real output shown in README.md and docs/
-# make dist       build wheel and sdist into dist/
+# make run           install into .venv and show the matrix of the convention
+# make test          install what the tests need, fetch the oracles, and run ruff, mypy and pytest
+# make test-all      the same, the long series of boots and fuzzing included
+# make test-fast     pytest alone, without booting kernels and without long series
+# make test-debian13 test-fast on Debian 13 and its Python 3.13, in a folder of its own (as root)
+# make hooks         run ruff and mypy before every commit (pre-commit)
+# make lock          renew the locked dependencies (requirements/*.txt) from pyproject.toml
+# make docs          renew the real output shown in README.md and docs/
+# make dist          build wheel and sdist into dist/
 #
 # PYTHON=python3.13 names another Python: .venv is made anew with it if it is another one's.
 
@@ -22,7 +23,7 @@ PYTEST := $(BIN)/python -m pytest -n $(WORKERS)
 quietly = @echo "topbit: $(1)" >&2; \
   { $(2); } >$(VENV)/pip.log 2>&1 || { cat $(VENV)/pip.log >&2; exit 1; }
 
-.PHONY: run test test-all test-fast lint types tools hooks lock docs dist clean named
+.PHONY: run test test-all test-fast test-debian13 lint types tools hooks lock docs dist clean named
 
 # The matrix shows broken conventions on purpose: exit status 1 is its result, not a failure.
 run: $(VENV)/run.stamp
@@ -36,6 +37,9 @@ test test-all: $(VENV)/test.stamp lint types tools
 
 test-fast: $(VENV)/test.stamp
 	$(PYTEST) --dist worksteal -m "not qemu and not slow"
+
+test-debian13: $(VENV)/test.stamp
+	tools/debian13.sh
 
 lint: $(VENV)/test.stamp
 	$(BIN)/ruff check .
