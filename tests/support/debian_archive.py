@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import subprocess
+import tempfile
+import weakref
 from pathlib import Path
 
 
@@ -15,10 +18,11 @@ class Archive:
         self.folder, self.suite, self.architecture = folder, suite, architecture
         self.uri = f"file://{folder}/debian"
         self.keyring = folder / "keyring.gpg"
-        self.home = folder / "gnupg"
+        # Not below `folder`: the names of the agent's sockets there may get too long (unix(7)).
+        self.home = Path(tempfile.mkdtemp(prefix="gpg-"))
+        weakref.finalize(self, shutil.rmtree, self.home, ignore_errors=True)
         self.pool = folder / "debian/pool"
         self.pool.mkdir(parents=True)
-        self.home.mkdir(mode=0o700)
         self._gpg("--quick-generate-key", "--passphrase", "", "Test <test@invalid>", "ed25519")
         self._gpg("--export", "--output", str(self.keyring))
 
