@@ -9,8 +9,8 @@ import topbit
 from imports import graph, imports_of, rings
 
 ROOMS = [
-    "arch",
     "errors",
+    "arch",
     "events",
     "memory",
     "addressing",

@@ -10,13 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from topbit.addressing.kernel_policy import ALIAS_RELEASES
-from topbit.addressing.scheme import (
-    IPA_BITS_MAX,
-    IPA_BITS_MIN,
-    U64,
-    check_ipa_bits,
-    prot_ns_shared_pte,
-)
+from topbit.addressing.scheme import U64, prot_ns_shared_pte
+from topbit.arch.ipa import IPA_BITS_MAX, IPA_BITS_MIN, Half, Ipa, IpaSpace, check_ipa_bits
 from topbit.errors import UsageError
 
 
@@ -31,8 +26,8 @@ class Meaning:
 
     Attributes:
         address: the address asked about.
-        ipa_bits: width of the IPA space; the shared bit is bit ipa_bits-1.
-        half: "protected", "unprotected" or "outside".
+        ipa_bits: width of the IPA space.
+        half: in which half of it the address lies, if in any.
         canonical: the address with the shared bit cleared: the page as Linux names it.
         alias: the same page at the other half; None outside.
         looks_like: a wider IPA space in which the address would be an alias, if it is outside.
@@ -41,9 +36,9 @@ class Meaning:
 
     address: int
     ipa_bits: int
-    half: str
-    canonical: int
-    alias: int | None
+    half: Half
+    canonical: Ipa
+    alias: Ipa | None
     looks_like: int | None
     agents: tuple[tuple[str, str], ...]
 
@@ -57,17 +52,17 @@ def explain(address: int, ipa_bits: int) -> Meaning:
     check_ipa_bits(ipa_bits, "--ipa-bits")
     if not 0 <= address <= U64:
         raise UsageError(f"{address:#x} is no 64-bit address", mend="give 0 to 0xffffffffffffffff")
-    shared = 1 << (ipa_bits - 1)
-    canonical = address & ~shared
-    if address >> ipa_bits:
-        return Meaning(
-            address, ipa_bits, "outside", canonical, None, _looks_like(address), _outside(ipa_bits)
-        )
-    if address & shared:
-        agents, half = _unprotected(address, canonical, ipa_bits), "unprotected"
+    space = IpaSpace(ipa_bits)
+    half, canonical, alias = space.half(address), space.protected(address), space.alias(address)
+    bit = space.bit_number
+    if half == "outside":
+        wider = _looks_like(address)
+        return Meaning(address, ipa_bits, half, canonical, None, wider, _outside(bit))
+    if half == "unprotected":
+        agents = _unprotected(address, canonical, bit)
     else:
-        agents, half = _protected(address, address | shared, ipa_bits), "protected"
-    return Meaning(address, ipa_bits, half, canonical, address ^ shared, None, agents)
+        agents = _protected(alias, bit)
+    return Meaning(address, ipa_bits, half, canonical, alias, None, agents)
 
 
 def _looks_like(address: int) -> int | None:
@@ -75,8 +70,7 @@ def _looks_like(address: int) -> int | None:
     return width if IPA_BITS_MIN <= width <= IPA_BITS_MAX else None
 
 
-def _unprotected(address: int, canonical: int, ipa_bits: int) -> tuple[tuple[str, str], ...]:
-    bit = ipa_bits - 1
+def _unprotected(address: int, canonical: Ipa, bit: int) -> tuple[tuple[str, str], ...]:
     return (
         ("guest CPU", f"sees the shared page {fmt(canonical)} here (stage 1 sets bit {bit})"),
         (
@@ -93,8 +87,7 @@ def _unprotected(address: int, canonical: int, ipa_bits: int) -> tuple[tuple[str
     )
 
 
-def _protected(address: int, alias: int, ipa_bits: int) -> tuple[tuple[str, str], ...]:
-    bit = ipa_bits - 1
+def _protected(alias: Ipa, bit: int) -> tuple[tuple[str, str], ...]:
     return (
         ("guest CPU", "reaches private memory here, if its RIPAS is RAM"),
         (
@@ -114,12 +107,12 @@ def _protected(address: int, alias: int, ipa_bits: int) -> tuple[tuple[str, str]
     )
 
 
-def _outside(ipa_bits: int) -> tuple[tuple[str, str], ...]:
+def _outside(bit: int) -> tuple[tuple[str, str], ...]:
     return (
         ("guest CPU", "stage 2 faults; the RMM injects an external abort"),
         (
             "guest DMA",
-            f"no helper makes such an address from a valid one: only bit {ipa_bits - 1} is set",
+            f"no helper makes such an address from a valid one: only bit {bit} is set",
         ),
         ("any device", "F_TRANSLATION: it must fault, and never wrap onto valid memory"),
         ("VMM, emulated device", "finds no memory slot: the request must fail"),
@@ -129,4 +122,4 @@ def _outside(ipa_bits: int) -> tuple[tuple[str, str], ...]:
 def pte_form(ipa_bits: int) -> int | None:
     """Which wrong bit would a kernel with 52-bit PAs set (page-table form)? None: the right one."""
     value = prot_ns_shared_pte(ipa_bits)
-    return None if value == 1 << (ipa_bits - 1) else value
+    return None if value == IpaSpace(ipa_bits).shared_bit else value

@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from topbit.errors import UsageError
+from topbit.arch.ipa import IpaSpace
 
 if TYPE_CHECKING:
     import numpy
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 Address = TypeVar("Address", int, "NDArray[numpy.uint64]")
 
-IPA_BITS_MIN, IPA_BITS_MAX = 32, 52
 U64 = (1 << 64) - 1
 
 
@@ -47,36 +46,8 @@ class Scheme:
         """Which bits are an attribute and no part of the address?"""
         return self.encrypted_mask | self.unencrypted_mask
 
-    @property
-    def shared_bit(self) -> int | None:
-        """Which bit number marks shared memory (None: no such bit)?"""
-        return self.unencrypted_mask.bit_length() - 1 if self.unencrypted_mask else None
-
-    @property
-    def bit(self) -> int | None:
-        """Which bit number is the attribute, whatever it means?"""
-        return self.attribute_mask.bit_length() - 1 if self.attribute_mask else None
-
 
 NONE = Scheme("none")
-
-
-def check_ipa_bits(ipa_bits: int, where: str = "ipa_bits") -> int:
-    """Is `ipa_bits` a width that a Realm can have? Returns it.
-
-    Source: DEN0137 RmiFeatureRegister0.S2SZ; TF-RMM lib/s2tt S2TT_MIN_IPA_BITS.
-
-    Raises:
-        UsageError: not in 32..52.
-    """
-    if not IPA_BITS_MIN <= ipa_bits <= IPA_BITS_MAX:
-        raise UsageError(
-            f"{ipa_bits} is no width of a Realm's IPA space",
-            where=where,
-            mend=f"give a number from {IPA_BITS_MIN} to {IPA_BITS_MAX}; the shared bit is "
-            "bit ipa_bits-1",
-        )
-    return ipa_bits
 
 
 def arm_cca(ipa_bits: int, *, prot_ns_shared: int | None = None) -> Scheme:
@@ -86,9 +57,12 @@ def arm_cca(ipa_bits: int, *, prot_ns_shared: int | None = None) -> Scheme:
         ipa_bits: RsiRealmConfig.ipa_width, 32 to 52.
         prot_ns_shared: what the kernel ORs into addresses instead of the true bit (see
             `prot_ns_shared_pte`); only for modelling kernels that get it wrong.
+
+    Raises:
+        UsageError: no such width.
     """
-    check_ipa_bits(ipa_bits)
-    mask = 1 << (ipa_bits - 1) if prot_ns_shared is None else prot_ns_shared
+    space = IpaSpace(ipa_bits)
+    mask = space.shared_bit if prot_ns_shared is None else prot_ns_shared
     return Scheme("arm-cca", unencrypted_mask=mask, ipa_bits=ipa_bits)
 
 
@@ -113,7 +87,7 @@ def prot_ns_shared_pte(ipa_bits: int, page_shift: int = 12) -> int:
     "arm64: realm: Fix PTE_NS_SHARED for 52bit PA support"; observed on Linux 7.2.13 and 7.3.4 with
     51 and 52 IPA bits (0x100, 0x200).
     """
-    phys = 1 << (ipa_bits - 1)
+    phys = IpaSpace(ipa_bits).shared_bit
     shift, high = (36, 0xF000) if page_shift == 16 else (42, 0x300)
     low = ((1 << 50) - 1) & ~((1 << page_shift) - 1)
     return (phys & low) | ((phys >> shift) & high)

@@ -57,7 +57,7 @@ def width_for(address: int, ipa_bits: int | None) -> tuple[int, str]:
     if ipa_bits is not None:
         return ipa_bits, ""
     from topbit.addressing.explain import fmt
-    from topbit.addressing.scheme import IPA_BITS_MAX, IPA_BITS_MIN
+    from topbit.arch.ipa import IPA_BITS_MAX, IPA_BITS_MIN
 
     width = address.bit_length()
     if not IPA_BITS_MIN <= width <= IPA_BITS_MAX:

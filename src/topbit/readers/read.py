@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from topbit.addressing.scheme import check_ipa_bits
+from topbit.arch.ipa import check_ipa_bits
 from topbit.errors import InputError, UsageError
 from topbit.events import Event
 from topbit.readers import infer, smmu_queue

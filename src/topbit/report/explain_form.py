@@ -6,28 +6,30 @@ import dataclasses
 import json
 
 from topbit.addressing.explain import Meaning, fmt, pte_form
+from topbit.arch.ipa import IpaSpace
 
 
 def render(meaning: Meaning, note: str, form: str) -> str:
     """Which text (or JSON document) explains the address? `note`: how its width is known."""
     address, ipa_bits = meaning.address, meaning.ipa_bits
+    space = IpaSpace(ipa_bits)
+    bit = space.bit_number
     if form == "json":
         data = dataclasses.asdict(meaning)
         for key in ("address", "canonical", "alias"):
             data[key] = None if data[key] is None else fmt(data[key])
-        data["shared_bit"] = ipa_bits - 1
+        data["shared_bit"] = bit
         data["agents"] = dict(meaning.agents)
         return json.dumps(data, indent=2) + "\n"
-    bit = ipa_bits - 1
     lines = [f"{fmt(address)} in an IPA space of {ipa_bits} bits (shared bit: bit {bit})"]
     if note:
         lines.append(f"  note        {note}")
     if meaning.half == "outside":
-        lines.append(f"  half        none: it lies above the IPA space ({fmt(1 << ipa_bits)})")
+        lines.append(f"  half        none: it lies above the IPA space ({fmt(space.size)})")
         if meaning.looks_like:
             lines.append(
                 f"  looks like  an alias under {meaning.looks_like} bits, of "
-                f"{fmt(address & ~(1 << (meaning.looks_like - 1)))}"
+                f"{fmt(IpaSpace(meaning.looks_like).protected(address))}"
             )
     else:
         state = "set: shared memory" if meaning.half == "unprotected" else "clear: private memory"

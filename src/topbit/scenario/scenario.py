@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass, field
 
 from topbit.addressing.kernel_policy import KernelPolicy, policy_for
-from topbit.addressing.scheme import check_ipa_bits
+from topbit.arch.ipa import check_ipa_bits
 from topbit.errors import ScenarioError, nearest
 from topbit.vmm.policy import MapFault, SharedBit, SmmuMap, VmmPolicy
 
