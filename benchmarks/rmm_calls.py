@@ -107,6 +107,9 @@ class Pages(Replay):
         self.rmm: Any = self
         self.memory = self
 
+    def contains(self, pa: int, size: int) -> bool:
+        return True
+
     def write(self, pa: int, data: bytes) -> None:
         self.written.append((pa, bytes(data)))
 

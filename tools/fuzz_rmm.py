@@ -80,7 +80,7 @@ class Fuzz:
             self.rmm.rmi(Rmi.REC_CREATE, [BASE + rd * 4096, BASE + (rd + 1) * 4096, BASE])
             realm = self.rmm.realms.get(BASE + rd * 4096)
             table = BASE + (rd + 2) * 4096
-            for ipa in (0, realm.half) if realm else ():
+            for ipa in (0, realm.space.shared_bit) if realm else ():
                 for level in range(realm.start_level + 1 if realm else 4, 4):
                     done = self.rmm.rmi(Rmi.RTT_CREATE, [BASE + rd * 4096, table, ipa, level])
                     table += 4096 if done == (0,) else 0
@@ -94,7 +94,7 @@ class Fuzz:
     def populate(self, realm: Realm) -> None:
         """A few pages of data and of unprotected memory, so that calls find something."""
         for page in range(self.random.randrange(5)):
-            ipa, alias = page * 4096, page * 4096 + realm.half
+            ipa, alias = page * 4096, page * 4096 + realm.space.shared_bit
             data, shared = BASE + (GRANULES - 17 - page) * 4096, BASE
             if self.rmm.granules.get(data) != State.DELEGATED:
                 continue
@@ -196,7 +196,7 @@ class Fuzz:
         r = self.random
         page = r.choice((0, 1, 2, 3, 511, 512, 513)) * 4096
         realms = list(self.rmm.realms.values())
-        half = r.choice(realms).half if realms else 1 << 39
+        half = r.choice(realms).space.shared_bit if realms else 1 << 39
         usual = (page, page, page, page + half, page + half)
         return r.choice((*usual, half - page, (1 << 30) + page)) & U64
 

@@ -52,13 +52,13 @@ def check(rmm: Rmm) -> None:
 
 def _tables(realm: Realm, uses: Counter[tuple[int, State]]) -> None:
     rtt, memory = realm.rtt, realm.rtt.memory
-    top = 1 << rtt.ipa_bits
+    top = rtt.space.size
     pending = [(rtt.base, rtt.start_level, 0, rtt.roots * ENTRIES)]
     while pending:
         table, level, base, count = pending.pop()
         words = memory.table(table, count)
         used = min(count, (top - base) >> SHIFTS[level])
-        split = min(max((rtt.half - base) >> SHIFTS[level], 0), used)
+        split = min(max((rtt.space.shared_bit - base) >> SHIFTS[level], 0), used)
         assert not words[used:].any(), "an entry beyond the IPA space is not zero"
         assert (words[:split] != UNASSIGNED_NS).all(), "unassigned, of the wrong half"
         assert words[split:used].all(), "unassigned, of the wrong half"
@@ -72,7 +72,7 @@ def _tables(realm: Realm, uses: Counter[tuple[int, State]]) -> None:
                 assert level < LAST
                 uses[entry.oa, State.RTT] += 1
                 pending.append((entry.oa, level + 1, ipa, ENTRIES))
-            elif ipa >= rtt.half:
+            elif ipa >= rtt.space.shared_bit:
                 assert entry.ns, f"{where}: unprotected, NS = 0"
             else:
                 assert not entry.ns, f"{where}: protected, NS = 1"

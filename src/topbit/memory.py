@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import contextlib
 import mmap
-from typing import TypeAlias
+from typing import TypeAlias, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
+
+from topbit.arch.ipa import Pa
 
 Words: TypeAlias = NDArray[np.uint64]
 Bytes: TypeAlias = NDArray[np.uint8]
@@ -36,7 +38,7 @@ class BusError(Exception):
         size: its length in bytes.
     """
 
-    def __init__(self, pa: int, size: int) -> None:
+    def __init__(self, pa: Pa, size: int) -> None:
         super().__init__(f"no memory at 0x{pa:016x}, {size} bytes")
         self.pa = pa
         self.size = size
@@ -54,7 +56,7 @@ class PhysicalMemory:
         ValueError: base or size is not a multiple of 4 KiB, or the buffer is too small.
     """
 
-    def __init__(self, base: int, size: int, buffer: mmap.mmap | None = None) -> None:
+    def __init__(self, base: Pa, size: int, buffer: mmap.mmap | None = None) -> None:
         if base % 4096 or size % 4096 or size <= 0:
             raise ValueError("base and size of physical memory are multiples of 4096")
         self.base = base
@@ -69,11 +71,11 @@ class PhysicalMemory:
         self.scalar_words = self._u64 = self._view.cast("Q")
         self._u32 = self._view.cast("I")
 
-    def contains(self, pa: int, size: int = 1) -> bool:
-        """Do all `size` bytes at `pa` exist?"""
-        return self.base <= pa and pa + size <= self.end
+    def contains(self, word: int, size: int = 1) -> TypeGuard[Pa]:
+        """Do all `size` bytes at `word`, any number, exist?"""
+        return self.base <= word and word + size <= self.end
 
-    def read_u64(self, pa: int) -> int:
+    def read_u64(self, pa: Pa) -> int:
         """Which little-endian doubleword stands at `pa` (a multiple of 8)?
 
         Raises:
@@ -83,7 +85,7 @@ class PhysicalMemory:
             raise BusError(pa, 8)
         return self._u64[(pa - self.base) >> 3]
 
-    def write_u64(self, pa: int, value: int) -> None:
+    def write_u64(self, pa: Pa, value: int) -> None:
         """Store a doubleword at `pa` (a multiple of 8) with one 8-byte store.
 
         Raises:
@@ -93,7 +95,7 @@ class PhysicalMemory:
             raise BusError(pa, 8)
         self._u64[(pa - self.base) >> 3] = value
 
-    def read_u32(self, pa: int) -> int:
+    def read_u32(self, pa: Pa) -> int:
         """Which little-endian word stands at `pa` (a multiple of 4)?
 
         Raises:
@@ -103,7 +105,7 @@ class PhysicalMemory:
             raise BusError(pa, 4)
         return self._u32[(pa - self.base) >> 2]
 
-    def write_u32(self, pa: int, value: int) -> None:
+    def write_u32(self, pa: Pa, value: int) -> None:
         """Store a word at `pa` (a multiple of 4) with one 4-byte store.
 
         Raises:
@@ -113,7 +115,7 @@ class PhysicalMemory:
             raise BusError(pa, 4)
         self._u32[(pa - self.base) >> 2] = value
 
-    def read(self, pa: int, size: int) -> bytes:
+    def read(self, pa: Pa, size: int) -> bytes:
         """Which `size` bytes stand at `pa`?
 
         Raises:
@@ -124,7 +126,7 @@ class PhysicalMemory:
         start = pa - self.base
         return bytes(self._view[start : start + size])
 
-    def view(self, pa: int, size: int) -> memoryview:
+    def view(self, pa: Pa, size: int) -> memoryview:
         """Which live view shows the `size` bytes at `pa`? Stores go through.
 
         Raises:
@@ -135,7 +137,7 @@ class PhysicalMemory:
         start = pa - self.base
         return self._view[start : start + size]
 
-    def write(self, pa: int, data: bytes | bytearray | memoryview) -> None:
+    def write(self, pa: Pa, data: bytes | bytearray | memoryview) -> None:
         """Store `data` at `pa`.
 
         Raises:
@@ -147,7 +149,7 @@ class PhysicalMemory:
         start = pa - self.base
         self._view[start : start + size] = data
 
-    def fill(self, pa: int, size: int, value: int = 0) -> None:
+    def fill(self, pa: Pa, size: int, value: int = 0) -> None:
         """Set `size` bytes at `pa` to `value`.
 
         Raises:
@@ -158,7 +160,7 @@ class PhysicalMemory:
         start = pa - self.base
         self.bytes[start : start + size] = value
 
-    def wipe(self, pa: int, size: int) -> None:
+    def wipe(self, pa: Pa, size: int) -> None:
         """Zero `size` bytes at `pa`; large ranges are given back to the operating system.
 
         Raises:
@@ -177,7 +179,7 @@ class PhysicalMemory:
                 start = last
         self.bytes[start:end] = 0
 
-    def table(self, pa: int, entries: int) -> Words:
+    def table(self, pa: Pa, entries: int) -> Words:
         """Which live view shows `entries` doublewords from `pa` (a multiple of 8)?
 
         Returns:

@@ -18,7 +18,7 @@ ALIAS = 1 << (BITS - 1) | 0x4000_0000
 @pytest.fixture
 def host() -> RangeRealmHost:
     memory = PhysicalMemory(BASE, 64 * MIB)
-    realm = RangeRealmHost(Rmm(memory, abi="2.0"), memory, PagePool(BASE, SHARED), BITS)
+    realm = RangeRealmHost(Rmm(memory, abi="2.0"), memory, PagePool(BASE, SHARED - BASE), BITS)
     realm.activate_rmm()
     realm.create()
     return realm
@@ -37,7 +37,7 @@ def mapped(host: RangeRealmHost, ipa: int) -> tuple[int, int] | None:
 
 def test_blocks_where_they_fit(host: RangeRealmHost) -> None:
     base, top = ALIAS + MIB, ALIAS + 7 * MIB
-    host.map_unprotected_range(base, top, SHARED + MIB)
+    host.map_unprotected_range(base, top - base, SHARED + MIB)
     for ipa in range(base, top, PAGE):
         level = 2 if ALIAS + BLOCK <= ipa < ALIAS + 3 * BLOCK else 3
         assert mapped(host, ipa) == (level, SHARED + ipa - ALIAS)
@@ -47,33 +47,33 @@ def test_blocks_where_they_fit(host: RangeRealmHost) -> None:
 
 @pytest.mark.parametrize("shift", [PAGE, MIB])
 def test_pages_where_the_memory_is_not_aligned_alike(host: RangeRealmHost, shift: int) -> None:
-    host.map_unprotected_range(ALIAS, ALIAS + 2 * BLOCK, SHARED + shift)
+    host.map_unprotected_range(ALIAS, 2 * BLOCK, SHARED + shift)
     assert mapped(host, ALIAS + BLOCK) == (3, SHARED + shift + BLOCK)
 
 
 @pytest.mark.parametrize("first", [0, 1, 511])
 def test_a_page_leaves_a_block_and_comes_back(host: RangeRealmHost, first: int) -> None:
-    host.map_unprotected_range(ALIAS, ALIAS + 2 * BLOCK, SHARED)
+    host.map_unprotected_range(ALIAS, 2 * BLOCK, SHARED)
     page = ALIAS + first * PAGE
-    host.unmap_unprotected_range(page, page + PAGE)
+    host.unmap_unprotected_range(page, PAGE)
     assert mapped(host, page) is None
     for ipa in range(ALIAS, ALIAS + BLOCK, PAGE):
         assert ipa == page or mapped(host, ipa) == (3, SHARED + ipa - ALIAS)
     assert mapped(host, ALIAS + BLOCK) == (2, SHARED + BLOCK)
-    host.map_unprotected_range(page, page + PAGE, SHARED + first * PAGE)
+    host.map_unprotected_range(page, PAGE, SHARED + first * PAGE)
     assert mapped(host, page) == (3, SHARED + first * PAGE)
-    host.unmap_unprotected_range(ALIAS, ALIAS + 2 * BLOCK)
+    host.unmap_unprotected_range(ALIAS, 2 * BLOCK)
     assert all(mapped(host, ipa) is None for ipa in range(ALIAS, ALIAS + 2 * BLOCK, PAGE))
     # The table stays: pages again.
-    host.map_unprotected_range(ALIAS, ALIAS + 2 * BLOCK, SHARED)
+    host.map_unprotected_range(ALIAS, 2 * BLOCK, SHARED)
     assert mapped(host, ALIAS) == (3, SHARED)
     assert mapped(host, ALIAS + BLOCK) == (2, SHARED + BLOCK)
 
 
 def test_what_is_mapped_already_is_refused(host: RangeRealmHost) -> None:
-    host.map_unprotected_range(ALIAS, ALIAS + BLOCK, SHARED)
+    host.map_unprotected_range(ALIAS, BLOCK, SHARED)
     with pytest.raises(RmiError):
-        host.map_unprotected_range(ALIAS, ALIAS + BLOCK, SHARED + BLOCK)
+        host.map_unprotected_range(ALIAS, BLOCK, SHARED + BLOCK)
     assert mapped(host, ALIAS) == (3, SHARED)  # in a table now, and the same
 
 
@@ -83,9 +83,9 @@ def test_what_is_mapped_already_is_refused(host: RangeRealmHost) -> None:
 def test_the_root_is_as_short_as_concatenation_allows(ipa_bits: int, level: int) -> None:
     assert start_level(ipa_bits) == level
     memory = PhysicalMemory(BASE, 16 * MIB)
-    realm = RangeRealmHost(Rmm(memory, abi="2.0"), memory, PagePool(BASE, BASE + MIB), ipa_bits)
+    realm = RangeRealmHost(Rmm(memory, abi="2.0"), memory, PagePool(BASE, MIB), ipa_bits)
     realm.activate_rmm()
     realm.create()  # the RMM accepts it
     ipa = 3 << (ipa_bits - 2)
-    realm.map_unprotected_range(ipa, ipa + PAGE, BASE + MIB)
+    realm.map_unprotected_range(ipa, PAGE, BASE + MIB)
     assert mapped(realm, ipa) == (3, BASE + MIB)

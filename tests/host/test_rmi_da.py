@@ -17,7 +17,7 @@ BASE, SIZE, SID = 0x4000_0000, 4 << 20, 0x10
 def test_an_assigned_device_is_started_and_its_stream_waits_for_the_realm() -> None:
     memory = PhysicalMemory(BASE, SIZE)
     rmm = Rmm(memory, abi="2.0")
-    host = RangeRealmHost(rmm, memory, PagePool(BASE, BASE + SIZE), 40)
+    host = RangeRealmHost(rmm, memory, PagePool(BASE, SIZE), 40)
     host.activate_rmm()
     host.create()
     rmi_da.assign(host, SID)

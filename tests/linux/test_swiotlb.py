@@ -30,7 +30,7 @@ class FlatCpu:
 
 @pytest.fixture
 def pool() -> IoTlbPool:
-    return IoTlbPool(LinearMap(FlatCpu(), BASE, SIZE, 0, ignore), POOL, 1 << 20)
+    return IoTlbPool(LinearMap(FlatCpu(), BASE, SIZE, None, ignore), POOL, 1 << 20)
 
 
 def test_map_copies_in_and_unmap_copies_back(pool: IoTlbPool) -> None:
@@ -97,7 +97,7 @@ def test_a_wrong_bit_in_the_pools_device_address_leaves_no_slot(pool: IoTlbPool)
 def test_live_mappings_never_overlap_and_keep_their_low_bits(
     requests: list[tuple[int, int, int, bool]],
 ) -> None:
-    pool = IoTlbPool(LinearMap(FlatCpu(), BASE, SIZE, 0, ignore), POOL, 1 << 20)
+    pool = IoTlbPool(LinearMap(FlatCpu(), BASE, SIZE, None, ignore), POOL, 1 << 20)
     live: list[tuple[int, int]] = []
     for offset, size, align, free in requests:
         slot = pool.map(BASE + offset, size, POOL, align)

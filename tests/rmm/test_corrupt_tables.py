@@ -22,7 +22,7 @@ def host() -> Host:
     host = Host()
     host.create()
     host.rec()
-    host.tables(host.realm.half)
+    host.tables(host.realm.space.shared_bit)
     host.ram([0, PAGE, 2 * PAGE])
     host.enter()
     return host
@@ -38,7 +38,7 @@ def states(host: Host) -> np.ndarray:
 
 @pytest.mark.parametrize("pa", NOWHERE)
 def test_a_word_that_leads_to_no_table_reads_as_unassigned(host: Host, pa: int) -> None:
-    half = host.realm.half
+    half = host.realm.space.shared_bit
     for ipa in (0, half):
         at = word(host, ipa, 2)
         host.memory.write_u64(at, pa | 3)

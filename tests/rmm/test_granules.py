@@ -41,7 +41,7 @@ def test_the_vector_check_agrees_with_the_single_one(granules: Granules) -> None
         [int(s) for s in State if s != State.UNTRACKED], len(granules.state)
     )
     granules.add_device_memory(0x1000_0000, 0x4000)
-    granules.convert_device(0x1000_1000, 0x1000_3000, delegate=True)
+    assert granules.convert_device(0x1000_1000, 0x2000, delegate=True) == 0x2000
     addresses = np.array(
         [
             *range(BASE - 0x1000, BASE + (1 << 20) + 0x1000, 0x800),

@@ -143,7 +143,7 @@ class Host:
         self.ok(Rmi.RTT_SET_RIPAS, self.rd, self.recs[0], ipa, ipa + PAGE)
         pa = self.ok(Rmi.DATA_DESTROY, self.rd, ipa)[1]
         self.ok(Rmi.GRANULE_UNDELEGATE, pa)
-        alias = ipa | self.realm.half
+        alias = ipa | self.realm.space.shared_bit
         self.tables(alias)
         self.ok(Rmi.RTT_MAP_UNPROTECTED, self.rd, alias, 3, pa | 0xD4)
         assert self.enter().regs == {0: 0, 1: ipa + PAGE, 2: 0}

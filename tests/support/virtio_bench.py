@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 
+from topbit.arch.ipa import IpaSpace
 from topbit.arch.virtio import Mmio
 from topbit.events import Event
 from topbit.memory import PhysicalMemory
@@ -13,7 +14,8 @@ from topbit.vmm.policy import VmmPolicy
 from topbit.vmm.slots import MemorySlot
 from topbit.vmm.virtio.mmio import Backend, VirtioMmio
 
-RAM, SIZE, S = 0x4000_0000, 1 << 20, 1 << 40
+SPACE = IpaSpace(41)
+RAM, SIZE, S = 0x4000_0000, 1 << 20, SPACE.shared_bit
 RING, DATA = RAM + 0x1000, RAM + 0x4000
 RING_STEP, SLOTS = 0x400, 8  # from one queue's areas to the next one's; entries of each
 NEXT, WRITE = 1, 2
@@ -31,7 +33,7 @@ class DeviceBench:
             "virtio0",
             self.memory,
             [self.slot],
-            S,
+            SPACE,
             policy or VmmPolicy(),
             granules.check,
             self.events.append,

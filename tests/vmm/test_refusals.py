@@ -49,7 +49,7 @@ def test_a_refused_share_is_recorded_and_leaves_no_device_mapping(
     (refused,) = made.ask(share=True)
     assert (refused.phys, refused.attrs) == (PAGE, "shared")
     assert f"refused: RMI_{failing.name}: ERROR_INPUT" in (refused.detail or "")
-    assert made.machine.vfio.table.lookup(PAGE | made.machine.shared_bit) is None
+    assert made.machine.vfio.table.lookup(made.machine.space.unprotected(PAGE)) is None
     assert not made.slot.is_shared(PAGE, 1)
     assert made.machine.vmm.stopped is None
 
@@ -62,7 +62,7 @@ def test_a_refused_unshare_leaves_the_page_shared_but_out_of_devices_reach(
     (refused,) = made.ask(share=False)
     assert refused.attrs == "private"
     assert made.slot.is_shared(PAGE, 1)
-    assert made.machine.vfio.table.lookup(PAGE | made.machine.shared_bit) is None
+    assert made.machine.vfio.table.lookup(made.machine.space.unprotected(PAGE)) is None
 
 
 def test_an_empty_page_pool_refuses_as_well(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,8 +10,9 @@ c380931712d1 "dma: Fix encryption bit clearing for dma_to_phys" (patch 1/3 of th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 
@@ -24,9 +25,13 @@ from topbit.addressing.scheme import (
     dma_addr_encrypted,
     dma_addr_unencrypted,
 )
+from topbit.arch.ipa import DmaAddr, Ipa
 
-DMA_MAPPING_ERROR = U64
-PHYS_ADDR_INVALID = U64  # (phys_addr_t)-1
+DMA_MAPPING_ERROR = DmaAddr(U64)
+PHYS_ADDR_INVALID = Ipa(U64)  # (phys_addr_t)-1
+
+
+Lookup: TypeAlias = Callable[["Sequence[BusDmaRegion]", Address], Address]
 
 
 def DMA_BIT_MASK(n: int) -> int:
@@ -44,8 +49,8 @@ class BusDmaRegion:
         size: length in bytes; a region of size 0 ends the list.
     """
 
-    cpu_start: int
-    dma_start: int
+    cpu_start: Ipa
+    dma_start: DmaAddr
     size: int
 
 
@@ -131,8 +136,13 @@ def phys_to_dma_unencrypted(dev: DmaDevice, paddr: Address) -> Address:
     return dma_addr_unencrypted(dev.scheme, bus) if dev.alias_for_shared else bus
 
 
-def dma_to_phys(dev: DmaDevice, dma_addr: Address) -> Address:
+def dma_to_phys(
+    dev: DmaDevice, dma_addr: Address, lookup: Lookup[Address] = translate_dma_to_phys
+) -> Address:
     """Which CPU physical address is meant by `dma_addr`?
+
+    Args:
+        lookup: does the lookup in the dma-ranges, for a caller that wants to see it.
 
     Returns:
         the address; (phys_addr_t)-1 when no dma-range holds it. With the old order the bit is still
@@ -140,11 +150,11 @@ def dma_to_phys(dev: DmaDevice, dma_addr: Address) -> Address:
         (phys_addr_t)-1 with the attribute bit cleared.
     """
     if dev.canonical_before_lookup:
-        return translate_dma_to_phys(dev.dma_range_map, dma_addr_canonical(dev.scheme, dma_addr))
-    return dma_addr_canonical(dev.scheme, translate_dma_to_phys(dev.dma_range_map, dma_addr))
+        return lookup(dev.dma_range_map, dma_addr_canonical(dev.scheme, dma_addr))
+    return dma_addr_canonical(dev.scheme, lookup(dev.dma_range_map, dma_addr))
 
 
-def dma_capable(dev: DmaDevice, addr: int, size: int) -> bool:
+def dma_capable(dev: DmaDevice, addr: DmaAddr, size: int) -> bool:
     """Can the device drive every address of [addr, addr + size)?
 
     False for DMA_MAPPING_ERROR, else addr + size - 1 <= min_not_zero(dma_mask, bus_dma_limit).

@@ -91,6 +91,7 @@ class IpaSpace:
         bits: width of the space, 32 to 52.
         shared_bit: the shared bit as a value: also the size of a half, and the first address of
             the unprotected one.
+        size: bytes of both halves: also the first number that is no address of the space.
 
     Raises:
         UsageError: no such width.
@@ -98,20 +99,17 @@ class IpaSpace:
 
     bits: int
     shared_bit: int = field(init=False, repr=False, compare=False)
+    size: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_ipa_bits(self.bits)
         object.__setattr__(self, "shared_bit", 1 << self.bit_number)
+        object.__setattr__(self, "size", 1 << self.bits)
 
     @property
     def bit_number(self) -> int:
         """Which bit is the shared bit, counted from 0?"""
         return self.bits - 1
-
-    @property
-    def size(self) -> int:
-        """How many bytes are both halves? Also the first number that is no address of it."""
-        return 1 << self.bits
 
     def contains(self, ipa: int, size: int = 1) -> TypeGuard[Ipa]:
         """Do all `size` bytes at `ipa` lie in the space, in whichever half?"""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from topbit.arch.gpt import PAS
+from topbit.arch.ipa import DmaAddr, Iova, Pa
 from topbit.events import Emit, Event
 from topbit.rmm.granules import Granules
 from topbit.smmu.outcome import Fault, Ok, Outcome
@@ -40,32 +41,33 @@ class BusPort:
     wild_bits: int = 0
     trusted: bool = False
 
-    def read(self, address: int, size: int) -> bytes | None:
+    def read(self, address: DmaAddr, size: int) -> bytes | None:
         """Which bytes does the device read? None: the bus aborted."""
-        address = self._driven(address)
-        data, outcome = self.smmu.read(self.sid, address, size, realm=self.trusted)
-        self._report(address, size, "r", outcome)
+        iova = self._driven(address)
+        data, outcome = self.smmu.read(self.sid, iova, size, realm=self.trusted)
+        self._report(iova, size, "r", outcome)
         return data if isinstance(outcome, Ok) else None
 
-    def write(self, address: int, data: bytes) -> bool:
+    def write(self, address: DmaAddr, data: bytes) -> bool:
         """Store bytes. False: the bus aborted, perhaps after some of them."""
-        address = self._driven(address)
-        _, outcome = self.smmu.write(self.sid, address, data, realm=self.trusted)
-        self._report(address, len(data), "w", outcome)
+        iova = self._driven(address)
+        _, outcome = self.smmu.write(self.sid, iova, data, realm=self.trusted)
+        self._report(iova, len(data), "w", outcome)
         return isinstance(outcome, Ok)
 
-    def message(self, address: int) -> int | None:
+    def message(self, address: DmaAddr) -> Pa | None:
         """Which physical address does a message-signalled interrupt reach? None: none."""
-        outcome = self.smmu.access(self.sid, address, MSI_BYTES, True, realm=self.trusted)
-        self._report(address, MSI_BYTES, "w", outcome)
+        iova = Iova(address)
+        outcome = self.smmu.access(self.sid, iova, MSI_BYTES, True, realm=self.trusted)
+        self._report(iova, MSI_BYTES, "w", outcome)
         return outcome.pa if isinstance(outcome, Ok) else None
 
-    def _driven(self, address: int) -> int:
+    def _driven(self, address: DmaAddr) -> Iova:
         """Which address arrives at the SMMU for one that the driver gave?"""
         driven = (address | self.wild_bits) & ((1 << self.address_bits) - 1)
-        return driven + self.bus_offset & U64
+        return Iova(driven + self.bus_offset & U64)
 
-    def _report(self, address: int, size: int, direction: str, outcome: Outcome) -> None:
+    def _report(self, address: Iova, size: int, direction: str, outcome: Outcome) -> None:
         status, reached, pa = "ok", None, None
         if isinstance(outcome, Ok):
             pa = outcome.pa

@@ -10,6 +10,7 @@ import struct
 from collections.abc import Callable
 
 from topbit.arch import dma_engine
+from topbit.arch.ipa import DmaAddr, Pa
 from topbit.devices.bus import BusPort
 
 SECTOR = 512
@@ -25,14 +26,14 @@ class DmaEngine:
     """
 
     def __init__(
-        self, bus: BusPort, medium: bytearray, interrupt: Callable[[int], None] = lambda pa: None
+        self, bus: BusPort, medium: bytearray, interrupt: Callable[[Pa], None] = lambda pa: None
     ) -> None:
         self.bus = bus
         self.medium = medium
         self.interrupt = interrupt
-        self.ring = 0
-        self.msi = 0
-        self.last_buffer: tuple[int, int] | None = None
+        self.ring = DmaAddr(0)
+        self.msi = DmaAddr(0)
+        self.last_buffer: tuple[DmaAddr, int] | None = None
 
     def read_register(self, offset: int) -> int:
         """Which 32-bit value stands at `offset`? The device shows nothing."""
@@ -41,13 +42,13 @@ class DmaEngine:
     def write_register(self, offset: int, value: int) -> None:
         """Take a register write; a doorbell runs the command before this returns."""
         if offset == dma_engine.RING_LOW:
-            self.ring = (self.ring & ~0xFFFF_FFFF) | value
+            self.ring = _low_half(self.ring, value)
         elif offset == dma_engine.RING_HIGH:
-            self.ring = (self.ring & 0xFFFF_FFFF) | value << 32
+            self.ring = _high_half(self.ring, value)
         elif offset == dma_engine.MSI_LOW:
-            self.msi = (self.msi & ~0xFFFF_FFFF) | value
+            self.msi = _low_half(self.msi, value)
         elif offset == dma_engine.MSI_HIGH:
-            self.msi = (self.msi & 0xFFFF_FFFF) | value << 32
+            self.msi = _high_half(self.msi, value)
         elif offset == dma_engine.DOORBELL:
             self.run()
 
@@ -79,3 +80,13 @@ class DmaEngine:
             address, size = self.last_buffer
             self.bus.write(address, b"\xee" * size)
         self.bus.write(self.ring, b"\xee" * dma_engine.COMMAND_SIZE)
+
+
+def _low_half(address: DmaAddr, value: int) -> DmaAddr:
+    """Which address is it once its low register has been written?"""
+    return DmaAddr(address & ~0xFFFF_FFFF | value)
+
+
+def _high_half(address: DmaAddr, value: int) -> DmaAddr:
+    """Which address is it once its high register has been written?"""
+    return DmaAddr(address & 0xFFFF_FFFF | value << 32)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from topbit.arch.ipa import Pa
 from topbit.arch.smmuv3 import (
     CR0,
     OVERFLOW,
@@ -46,7 +47,7 @@ class SmmuPort(Protocol):
 class PageAllocator(Protocol):
     """Gives zeroed physical memory, aligned to its size (a power of two)."""
 
-    def __call__(self, size: int) -> int:
+    def __call__(self, size: int) -> Pa:
         """Where do `size` zeroed bytes stand?"""
         ...
 
@@ -112,7 +113,7 @@ class ArmSmmuV3:
         self.memory.write_u64(self._ste(sid), 0)
         self.command(Command(Opcode=Opcode.CFGI_STE, StreamID=sid, Leaf=1))
 
-    def _ste(self, sid: int) -> int:
+    def _ste(self, sid: int) -> Pa:
         if not 0 <= sid < 1 << self.sid_bits:
             raise ValueError(f"StreamID 0x{sid:x} lies outside the stream table")
         return self.stream_table + STE.size() * sid

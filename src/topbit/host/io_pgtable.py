@@ -12,17 +12,21 @@ from typing import Final
 
 import numpy as np
 
-from topbit.arch.smmuv3 import ADDRESS_BITS, S2TG_SHIFTS, STE, Config
+from topbit.arch.ipa import Iova, Pa
+from topbit.arch.smmuv3 import STE
 from topbit.arch.stage2 import (
     AF,
     G4K,
     LAST_LEVEL,
+    MAX_ROOT_TABLES,
     S2AP_READ,
     S2AP_WRITE,
     SH_INNER,
     TABLE_OR_PAGE,
     VALID,
+    Geometry,
     Granule,
+    address_array,
     address_bits,
     is_leaf,
     is_table,
@@ -33,7 +37,6 @@ from topbit.memory import PhysicalMemory, Words
 READ: Final = S2AP_READ
 WRITE: Final = S2AP_WRITE
 _MEMATTR_WB = 0xF << 2  # Normal, inner and outer write-back cacheable (without S2FWB)
-_MAX_ROOT_TABLES = 16
 
 
 class MappingError(Exception):
@@ -45,7 +48,7 @@ class MappingError(Exception):
         iova: first address concerned.
     """
 
-    def __init__(self, errno: str, iova: int) -> None:
+    def __init__(self, errno: str, iova: Iova) -> None:
         super().__init__(f"{errno} at 0x{iova:016x}")
         self.errno = errno
         self.iova = iova
@@ -71,7 +74,7 @@ class Stage2Table:
     def __init__(
         self,
         memory: PhysicalMemory,
-        allocate: Callable[[int], int],
+        allocate: Callable[[int], Pa],
         ipa_bits: int,
         *,
         start_level: int | None = None,
@@ -84,16 +87,17 @@ class Stage2Table:
         self.ipa_bits = ipa_bits
         self.output_bits = output_bits
         self.start_level = _start_level(granule, ipa_bits) if start_level is None else start_level
+        self.geometry = Geometry(ipa_bits, self.start_level, granule, output_bits)
         index_bits = ipa_bits - granule.level_shift(self.start_level)
         tables = granule.root_tables(ipa_bits, self.start_level)
-        if index_bits < 1 or tables > _MAX_ROOT_TABLES:
+        if index_bits < 1 or tables > MAX_ROOT_TABLES:
             raise ValueError(f"no stage-2 root of {ipa_bits} bits at level {self.start_level}")
         self._allocate = allocate
         self._leaf_levels = granule.block_levels() if blocks else (LAST_LEVEL,)
         self._root_entries = 1 << index_bits
         self.root = allocate(max(granule.bytes * tables, 8 << index_bits))
 
-    def map(self, iova: int, pa: int, size: int, prot: int = READ | WRITE) -> None:
+    def map(self, iova: Iova, pa: Pa, size: int, prot: int = READ | WRITE) -> None:
         """Map [iova, iova + size) to [pa, pa + size). Nothing is changed if any of it is mapped.
 
         Raises:
@@ -104,18 +108,18 @@ class Stage2Table:
             raise MappingError("EINVAL", iova)
         if pa < 0 or (pa + size - 1) >> self.output_bits:
             raise MappingError("ERANGE", iova)
-        mapped = self._first_mapped(iova, iova + size)
+        mapped = self._first_mapped(self.root, self.start_level, iova, size)
         if mapped is not None:
             raise MappingError("EEXIST", mapped)
         leaf = AF | SH_INNER | _MEMATTR_WB | prot | VALID
-        if self.granule.ds and self.granule.shift != 16:
+        if self.geometry.lpa2:
             leaf &= ~SH_INNER  # bits [9:8] hold OA[51:50]; shareability comes from STE.S2SH0
         try:
             self._map(self.root, self.start_level, iova, pa, size, leaf)
         except MemoryError:
             raise MappingError("ENOMEM", iova) from None
 
-    def unmap(self, iova: int, size: int) -> int:
+    def unmap(self, iova: Iova, size: int) -> int:
         """Unmap [iova, iova + size); a block that reaches beyond it is split.
 
         Returns:
@@ -130,7 +134,7 @@ class Stage2Table:
         except MemoryError:
             raise MappingError("ENOMEM", iova) from None
 
-    def lookup(self, iova: int) -> int | None:
+    def lookup(self, iova: Iova) -> Pa | None:
         """Which physical address does `iova` translate to? None: not mapped."""
         if iova < 0 or iova >> self.ipa_bits:
             return None
@@ -152,82 +156,59 @@ class Stage2Table:
             vmid: tag of the stream's TLB entries.
             record: stage-2 faults are recorded in the event queue (STE.S2R).
         """
-        last = 2 if self.granule.shift == 12 else 3
-        sl0 = last - self.start_level if self.start_level >= 0 else 0
-        return STE(
-            V=1,
-            Config=Config.S2,
-            SHCFG=1,
-            S2VMID=vmid,
-            S2T0SZ=64 - self.ipa_bits,
-            S2SL0=sl0,
-            S2SL0_2=int(self.start_level < 0),
-            S2IR0=1,
-            S2OR0=1,
-            S2SH0=3,
-            S2TG=next(code for code, s in S2TG_SHIFTS.items() if s == self.granule.shift),
-            S2PS=next(code for code, b in ADDRESS_BITS.items() if b == self.output_bits),
-            S2AA64=1,
-            S2AFFD=1,
-            S2PTW=1,
-            S2R=int(record),
-            S2DS=int(self.granule.ds and self.granule.shift != 16),
-            S2TTB=self.root,
-        )
+        return self.geometry.ste(self.root, vmid, record=record)
 
     # Inside.
 
-    def _check(self, iova: int, size: int) -> None:
+    def _check(self, iova: Iova, size: int) -> None:
         if iova % self.granule.bytes or size % self.granule.bytes or size <= 0:
             raise MappingError("EINVAL", iova)
         if iova < 0 or (iova + size - 1) >> self.ipa_bits:
             raise MappingError("ERANGE", iova)
 
-    def _index(self, iova: int, level: int) -> int:
+    def _index(self, iova: Iova, level: int) -> int:
         """Which entry of its table? At the start level, of all concatenated tables."""
         index = iova >> self.granule.level_shift(level)
         return index if level == self.start_level else index & (self.granule.entries - 1)
 
-    def _view(self, table: int, level: int) -> Words:
+    def _view(self, table: Pa, level: int) -> Words:
         entries = self._root_entries if level == self.start_level else self.granule.entries
         return self.memory.table(table, entries)
 
-    def _chunks(self, level: int, iova: int, size: int) -> Iterator[tuple[int, int]]:
+    def _chunks(self, level: int, iova: Iova, size: int) -> Iterator[tuple[Iova, int]]:
         """Which (iova, size) parts, one per entry of `level`, does the range have?"""
         entry = self.granule.level_size(level)
         end = iova + size
         while iova < end:
-            upto = min(end, (iova // entry + 1) * entry)
-            yield iova, upto - iova
-            iova = upto
+            length = min(end - iova, entry - iova % entry)
+            yield iova, length
+            iova += length
 
-    def _first_mapped(self, iova: int, end: int) -> int | None:
-        return self._first_mapped_in(self.root, self.start_level, iova, end - iova)
-
-    def _first_mapped_in(self, table: int, level: int, iova: int, size: int) -> int | None:
+    def _first_mapped(self, table: Pa, level: int, iova: Iova, size: int) -> Iova | None:
+        """Which is the first address of [iova, iova + size) that a table maps?"""
         view = self._view(table, level)
         shift = self.granule.level_shift(level)
         first, last = self._index(iova, level), self._index(iova + size - 1, level)
         for index in np.flatnonzero(view[first : last + 1] & np.uint64(VALID)).tolist():
             base = ((iova >> shift) + index) << shift
-            start, stop = max(iova, base), min(iova + size, base + (1 << shift))
+            start, stop = Iova(max(iova, base)), min(iova + size, base + (1 << shift))
             descriptor = int(view[first + index])
             if not is_table(descriptor, level):
                 return start
             child = output_address(descriptor, self.granule)
-            found = self._first_mapped_in(child, level + 1, start, stop - start)
+            found = self._first_mapped(child, level + 1, start, stop - start)
             if found is not None:
                 return found
         return None
 
-    def _map(self, table: int, level: int, iova: int, pa: int, size: int, leaf: int) -> None:
+    def _map(self, table: Pa, level: int, iova: Iova, pa: Pa, size: int, leaf: int) -> None:
         entry = self.granule.level_size(level)
         if level == LAST_LEVEL:
             self._write_run(table, level, iova, pa, size, leaf | TABLE_OR_PAGE)
             return
         view = self._view(table, level)
         for start, length in self._chunks(level, iova, size):
-            target = pa + start - iova
+            target = pa + (start - iova)
             index = self._index(start, level)
             descriptor = int(view[index])
             fits = length == entry and target % entry == 0 and level in self._leaf_levels
@@ -241,18 +222,15 @@ class Stage2Table:
                 child = output_address(descriptor, self.granule)
             self._map(child, level + 1, start, target, length, leaf)
 
-    def _write_run(self, table: int, level: int, iova: int, pa: int, size: int, leaf: int) -> None:
+    def _write_run(self, table: Pa, level: int, iova: Iova, pa: Pa, size: int, leaf: int) -> None:
         """Write the descriptors of one table for contiguous addresses."""
         entry = self.granule.level_size(level)
         first, count = self._index(iova, level), size // entry
         targets = np.arange(pa, pa + size, entry, dtype=np.uint64)
-        if pa + size > 1 << 48:  # high address bits are scattered (52-bit forms)
-            run = np.array([address_bits(int(t), self.granule) for t in targets], np.uint64)
-        else:
-            run = targets
-        self._view(table, level)[first : first + count] = run | np.uint64(leaf)
+        run = address_array(targets, self.granule) | np.uint64(leaf)
+        self._view(table, level)[first : first + count] = run
 
-    def _unmap(self, table: int, level: int, iova: int, size: int) -> int:
+    def _unmap(self, table: Pa, level: int, iova: Iova, size: int) -> int:
         view = self._view(table, level)
         entry = self.granule.level_size(level)
         if level == LAST_LEVEL:
@@ -276,14 +254,14 @@ class Stage2Table:
                 done += self._unmap(child, level + 1, start, length)
         return done
 
-    def _split(self, view: Words, index: int, block: int, level: int, iova: int) -> int:
+    def _split(self, view: Words, index: int, block: int, level: int, iova: Iova) -> int:
         """Replace a block by a table of the next level that maps the same. Returns its entry."""
         pa = output_address(block, self.granule, level)
         leaf = block & ~address_bits((1 << 52) - 1, self.granule)
         child = self._allocate(self.granule.bytes)
         entry = self.granule.level_size(level)
         kind = TABLE_OR_PAGE if level + 1 == LAST_LEVEL else 0
-        self._write_run(child, level + 1, iova // entry * entry, pa, entry, leaf | kind)
+        self._write_run(child, level + 1, iova & -entry, pa, entry, leaf | kind)
         view[index] = address_bits(child, self.granule) | VALID | TABLE_OR_PAGE
         return int(view[index])
 

@@ -2,44 +2,42 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
+from topbit.arch.ipa import Pa
 from topbit.memory import PhysicalMemory
 
 PAGE = 4096
 
 
-@dataclass(slots=True)
 class PagePool:
-    """Which host pages are free? A plain allocator of contiguous, zeroed-by-the-user pages.
+    """Which of the host's pages in [base, base + size) are free?
 
     Attributes:
-        next: first free physical address.
-        end: first address behind the pool.
+        free: pages that were given back: whoever has no more use for one appends it.
     """
 
-    next: int
-    end: int
-    free: list[int] = field(default_factory=list)
+    def __init__(self, base: Pa, size: int) -> None:
+        self.free: list[Pa] = []
+        self._next = base
+        self._end = base + size
 
-    def page(self) -> int:
-        """Which 4 KiB page may be used now?
+    def page(self) -> Pa:
+        """Which 4 KiB page may be used now? What stands in it is unknown.
 
         Raises:
             MemoryError: none is left.
         """
         return self.free.pop() if self.free else self.run(1)
 
-    def run(self, count: int, align: int = PAGE) -> int:
+    def run(self, count: int, align: int = PAGE) -> Pa:
         """Where do `count` contiguous pages start, aligned to `align` bytes?
 
         Raises:
             MemoryError: none are left.
         """
-        start = -(-self.next // align) * align
-        if start + count * PAGE > self.end:
+        start = self._next + -self._next % align
+        if start + count * PAGE > self._end:
             raise MemoryError("the host's page pool is empty")
-        self.next = start + count * PAGE
+        self._next = start + count * PAGE
         return start
 
 
@@ -49,7 +47,7 @@ class PageRange:
     Calling it with a power-of-two size gives a zeroed block aligned to that size.
     """
 
-    def __init__(self, memory: PhysicalMemory, base: int, size: int) -> None:
+    def __init__(self, memory: PhysicalMemory, base: Pa, size: int) -> None:
         self._memory = memory
         self._next = base
         self._end = base + size
@@ -59,13 +57,13 @@ class PageRange:
         """How many bytes are left?"""
         return self._end - self._next
 
-    def __call__(self, size: int) -> int:
+    def __call__(self, size: int) -> Pa:
         """At which physical address do `size` zeroed bytes stand, aligned to their size?
 
         Raises:
             MemoryError: the range is used up.
         """
-        pa = -(-self._next // size) * size
+        pa = self._next + -self._next % size
         if pa + size > self._end:
             raise MemoryError
         self._next = pa + size

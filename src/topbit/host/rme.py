@@ -11,12 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from topbit.arch.ipa import Ipa, Pa
 from topbit.arch.rmi import RealmParams, RecParams, Rmi, Rmi2, RmiStatus, index, status
-from topbit.arch.stage2 import G4K
+from topbit.arch.stage2 import G4K, LAST_LEVEL, signed_level
 from topbit.host.pages import PAGE, PagePool
 from topbit.memory import PhysicalMemory
 
-LAST_LEVEL = 3
+NOT_CREATED = Pa(0)
 NS_NORMAL = 0b110 << 2 | 0b11 << 6  # MemAttr: write-back (FWB); S2AP: read and write
 
 
@@ -53,21 +54,25 @@ def start_level(ipa_bits: int) -> int:
 
 @dataclass(slots=True)
 class RealmHost:
-    """One Realm as the host runs it.
+    """One Realm as the host runs it. A range is (start, size); the calls want (base, top).
 
     Args:
         port: the RMM.
         memory: physical memory (parameter pages are Non-secure host memory).
         pages: free host pages, for tables, RD and RECs.
         ipa_bits: width of the Realm's IPA space.
+
+    Attributes:
+        rd: its Realm Descriptor, once it is created.
+        run_pages: the run page of each REC, by the REC's address.
     """
 
     port: RmiPort
     memory: PhysicalMemory
     pages: PagePool
     ipa_bits: int
-    rd: int = 0
-    run_pages: dict[int, int] = field(default_factory=dict)
+    rd: Pa = NOT_CREATED
+    run_pages: dict[Pa, Pa] = field(default_factory=dict)
 
     def call(self, call: Rmi | Rmi2, *args: int) -> tuple[int, ...]:
         """Make a call that must succeed; returns X0, X1, ...
@@ -80,20 +85,20 @@ class RealmHost:
             raise RmiError(call, result[0])
         return result
 
-    def delegated_page(self) -> int:
+    def delegated_page(self) -> Pa:
         """Which fresh granule is delegated to the RMM now?"""
         page = self.pages.page()
         self.call(Rmi.GRANULE_DELEGATE, page)
         return page
 
-    def create(self) -> int:
+    def create(self) -> Pa:
         """Create the Realm (still NEW). Returns its RD."""
         params = self.pages.page()
         self.memory.fill(params, PAGE)
         start = start_level(self.ipa_bits)
         tables = G4K.root_tables(self.ipa_bits, start)
         root = self.pages.run(tables, align=tables * PAGE)
-        self.delegate(root, root + tables * PAGE)
+        self.delegate(root, tables * PAGE)
         fields = {
             RealmParams.S2SZ: self.ipa_bits,
             RealmParams.NUM_BPS: 1,
@@ -112,8 +117,8 @@ class RealmHost:
         return self.rd
 
     def rec_create(
-        self, mpidr: int, pc: int, regs: Sequence[int] = (), *, runnable: bool = True
-    ) -> int:
+        self, mpidr: int, pc: Ipa, regs: Sequence[int] = (), *, runnable: bool = True
+    ) -> Pa:
         """Create a REC that starts at `pc` with X0.. = `regs` (8 at most).
 
         Returns:
@@ -137,101 +142,101 @@ class RealmHost:
         self.memory.fill(self.run_pages[rec], PAGE)
         return rec
 
-    def init_ripas(self, base: int, top: int) -> None:
-        """Declare [base, top) RAM before the Realm is active."""
-        self._progress(Rmi.RTT_INIT_RIPAS, (self.rd,), base, top)
+    def init_ripas(self, ipa: Ipa, size: int) -> None:
+        """Declare [ipa, ipa + size) RAM before the Realm is active."""
+        self._progress(Rmi.RTT_INIT_RIPAS, (self.rd,), ipa, size)
 
     def activate(self) -> None:
         """Let the Realm run."""
         self.call(Rmi.REALM_ACTIVATE, self.rd)
 
-    def set_ripas(self, rec: int, base: int, top: int) -> None:
-        """Do what the Realm asked for in its RIPAS_CHANGE exit, all of [base, top)."""
-        self._progress(Rmi.RTT_SET_RIPAS, (self.rd, rec), base, top)
+    def set_ripas(self, rec: Pa, ipa: Ipa, size: int) -> None:
+        """Do what the Realm asked for in its RIPAS_CHANGE exit, all of [ipa, ipa + size)."""
+        self._progress(Rmi.RTT_SET_RIPAS, (self.rd, rec), ipa, size)
 
-    def populate(self, ipa: int, pa: int) -> None:
+    def populate(self, ipa: Ipa, pa: Pa) -> None:
         """Give the Realm the host page `pa` as its private page `ipa`, content unknown."""
         self.call(Rmi.GRANULE_DELEGATE, pa)
         self._mapped(Rmi.DATA_CREATE_UNKNOWN, ipa, self.rd, pa, ipa)
 
-    def destroy_data(self, ipa: int) -> int:
+    def destroy_data(self, ipa: Ipa) -> Pa:
         """Take the private page `ipa` back. Returns its physical address, undelegated."""
-        pa = self.call(Rmi.DATA_DESTROY, self.rd, ipa)[1]
+        pa = Pa(self.call(Rmi.DATA_DESTROY, self.rd, ipa)[1])
         self.call(Rmi.GRANULE_UNDELEGATE, pa)
         return pa
 
-    def map_unprotected(self, ipa: int, pa: int) -> None:
+    def map_unprotected(self, ipa: Ipa, pa: Pa) -> None:
         """Map the host page `pa` at the unprotected address `ipa` (shared bit set)."""
         self._mapped(Rmi.RTT_MAP_UNPROTECTED, ipa, self.rd, ipa, LAST_LEVEL, pa | NS_NORMAL)
 
-    def unmap_unprotected(self, ipa: int) -> None:
+    def unmap_unprotected(self, ipa: Ipa) -> None:
         """Unmap the unprotected page `ipa` (shared bit set)."""
         self.call(Rmi.RTT_UNMAP_UNPROTECTED, self.rd, ipa, LAST_LEVEL)
 
-    def data_create(self, ipa: int, pa: int, source: int, flags: int) -> None:
+    def data_create(self, ipa: Ipa, pa: Pa, source: Pa, flags: int) -> None:
         """Give the Realm, still NEW, the delegated page `pa` with a copy of the page `source`."""
         self._mapped(Rmi.DATA_CREATE, ipa, self.rd, pa, ipa, source, flags)
 
     # Ranges. RMI 1.0 knows only pages; `rme_ranges` does the same with the range calls of 2.0.
 
-    def delegate(self, base: int, top: int) -> None:
-        """Delegate the host's granules [base, top) to the RMM."""
-        for page in range(base, top, PAGE):
-            self.call(Rmi.GRANULE_DELEGATE, page)
+    def delegate(self, pa: Pa, size: int) -> None:
+        """Delegate the host's granules [pa, pa + size) to the RMM."""
+        for offset in range(0, size, PAGE):
+            self.call(Rmi.GRANULE_DELEGATE, pa + offset)
 
-    def populate_range(self, base: int, top: int, pa: int) -> None:
-        """Give the Realm the host memory from `pa` as its private pages [base, top)."""
-        for ipa in range(base, top, PAGE):
-            self.populate(ipa, pa + ipa - base)
+    def populate_range(self, ipa: Ipa, size: int, pa: Pa) -> None:
+        """Give the Realm the host memory from `pa` as its private pages [ipa, ipa + size)."""
+        for offset in range(0, size, PAGE):
+            self.populate(ipa + offset, pa + offset)
 
-    def destroy_range(self, base: int, top: int, pa: int) -> None:
-        """Take the private pages [base, top) back, which stand from `pa` on, undelegated."""
-        for ipa in range(base, top, PAGE):
-            self.destroy_data(ipa)
+    def destroy_range(self, ipa: Ipa, size: int, pa: Pa) -> None:
+        """Take private pages [ipa, ipa + size) back, which stand from `pa` on, undelegated."""
+        for offset in range(0, size, PAGE):
+            self.destroy_data(ipa + offset)
 
-    def map_unprotected_range(self, base: int, top: int, pa: int) -> None:
-        """Map the host memory from `pa` at the unprotected addresses [base, top)."""
-        for ipa in range(base, top, PAGE):
-            self.map_unprotected(ipa, pa + ipa - base)
+    def map_unprotected_range(self, ipa: Ipa, size: int, pa: Pa) -> None:
+        """Map the host memory from `pa` at the unprotected addresses [ipa, ipa + size)."""
+        for offset in range(0, size, PAGE):
+            self.map_unprotected(ipa + offset, pa + offset)
 
-    def unmap_unprotected_range(self, base: int, top: int) -> None:
-        """Unmap the unprotected addresses [base, top)."""
-        for ipa in range(base, top, PAGE):
-            self.unmap_unprotected(ipa)
+    def unmap_unprotected_range(self, ipa: Ipa, size: int) -> None:
+        """Unmap the unprotected addresses [ipa, ipa + size)."""
+        for offset in range(0, size, PAGE):
+            self.unmap_unprotected(ipa + offset)
 
-    def _mapped(self, call: Rmi, ipa: int, *args: int) -> None:
+    def _mapped(self, call: Rmi, ipa: Ipa, *args: int) -> None:
         """Make a call that needs a level 3 table; supply the tables that are missing."""
         result = self.port.rmi(call, list(args))[0]
         if result == RmiStatus.SUCCESS:
             return
         if status(result) is RmiStatus.ERROR_RTT and index(result) != LAST_LEVEL:
-            self._create_tables(ipa, signed_level(index(result)))
+            self._create_tables(ipa, walked_level(result))
             result = self.port.rmi(call, list(args))[0]
         if status(result) is not RmiStatus.SUCCESS:
             raise RmiError(call, result)
 
-    def _create_tables(self, ipa: int, walk_level: int) -> None:
+    def _create_tables(self, ipa: Ipa, walk_level: int) -> None:
         for level in range(walk_level + 1, LAST_LEVEL + 1):
             self._create_table(ipa, level)
 
-    def _progress(self, call: Rmi, owner: tuple[int, ...], base: int, top: int) -> None:
+    def _progress(self, call: Rmi, owner: tuple[int, ...], ipa: Ipa, size: int) -> None:
         """Repeat a call that may stop at the end of a table; supply tables where it needs them."""
-        while base < top:
-            result = self.port.rmi(call, [*owner, base, top])
-            if status(result[0]) is RmiStatus.SUCCESS and result[1] > base:
-                base = result[1]
+        top = ipa + size
+        while ipa < top:
+            result = self.port.rmi(call, [*owner, ipa, top])
+            if status(result[0]) is RmiStatus.SUCCESS and result[1] > ipa:
+                ipa = Ipa(result[1])
             elif status(result[0]) is RmiStatus.ERROR_RTT and index(result[0]) != LAST_LEVEL:
-                level = signed_level(index(result[0]))
-                self._create_table(base, level + 1)
+                self._create_table(ipa, walked_level(result[0]) + 1)
             else:
                 raise RmiError(call, result[0])
 
-    def _create_table(self, ipa: int, level: int) -> None:
+    def _create_table(self, ipa: Ipa, level: int) -> None:
         """Supply the table of `level` (0 to 3) that covers `ipa`."""
-        covered = 1 << 12 + 9 * (LAST_LEVEL - level + 1)
-        self.call(Rmi.RTT_CREATE, self.rd, self.delegated_page(), ipa & ~(covered - 1), level)
+        covered = G4K.level_size(level - 1)
+        self.call(Rmi.RTT_CREATE, self.rd, self.delegated_page(), ipa & -covered, level)
 
 
-def signed_level(level: int) -> int:
-    """Which level does an index of ERROR_RTT mean? (255 is level -1)"""
-    return level - 256 if level > 127 else level
+def walked_level(result: int) -> int:
+    """At which level did the walk of a call end that returned ERROR_RTT?"""
+    return signed_level(index(result), 8)

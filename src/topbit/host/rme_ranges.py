@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from topbit.arch.rmi import AddrRange, MapFlags, Rmi2, RmiStatus, index, status
+from topbit.arch.ipa import Ipa, Pa
+from topbit.arch.rmi import AddrRange, MapFlags, Rmi2, RmiStatus, status
+from topbit.arch.stage2 import G4K, LAST_LEVEL
 from topbit.host.pages import PAGE
-from topbit.host.rme import LAST_LEVEL, RealmHost, RmiError, signed_level
+from topbit.host.rme import RealmHost, RmiError, walked_level
 
 _NORMAL_WB = 0b110
 BLOCK = 2 << 20
@@ -24,110 +26,116 @@ class RangeRealmHost(RealmHost):
         """Let the RMM serve; once, before the first Realm."""
         self.call(Rmi2.RMM_ACTIVATE)
 
-    def delegated_page(self) -> int:
+    def delegated_page(self) -> Pa:
         """Which fresh granule is delegated to the RMM now?"""
         page = self.pages.page()
-        self.delegate(page, page + PAGE)
+        self.delegate(page, PAGE)
         return page
 
-    def populate(self, ipa: int, pa: int) -> None:
+    def populate(self, ipa: Ipa, pa: Pa) -> None:
         """Give the Realm the host page `pa` as its private page `ipa`, content unknown."""
-        self.populate_range(ipa, ipa + PAGE, pa)
+        self.populate_range(ipa, PAGE, pa)
 
-    def destroy_data(self, ipa: int) -> int:
+    def destroy_data(self, ipa: Ipa) -> Pa:
         """Take the private page `ipa` back. Returns its physical address, undelegated."""
         flags = MapFlags(OADDR_TYPE=MapFlags.SINGLE).words[0]
         described = self.call(Rmi2.RTT_DATA_UNMAP, self.rd, ipa, ipa + PAGE, flags, 0)[2]
-        pa = AddrRange.ADDR.get(described)
-        self._undelegate(pa, pa + PAGE)
+        pa = Pa(AddrRange.ADDR.get(described))
+        self._undelegate(pa, PAGE)
         return pa
 
-    def map_unprotected(self, ipa: int, pa: int) -> None:
+    def map_unprotected(self, ipa: Ipa, pa: Pa) -> None:
         """Map the host page `pa` at the unprotected address `ipa` (shared bit set)."""
-        self.map_unprotected_range(ipa, ipa + PAGE, pa)
+        self.map_unprotected_range(ipa, PAGE, pa)
 
-    def unmap_unprotected(self, ipa: int) -> None:
+    def unmap_unprotected(self, ipa: Ipa) -> None:
         """Unmap the unprotected page `ipa` (shared bit set)."""
-        self.unmap_unprotected_range(ipa, ipa + PAGE)
+        self.unmap_unprotected_range(ipa, PAGE)
 
-    def populate_range(self, base: int, top: int, pa: int) -> None:
-        """Give the Realm the host memory from `pa` as its private pages [base, top)."""
-        self.delegate(pa, pa + top - base)
-        self._map(Rmi2.RTT_DATA_MAP, base, top, pa, MapFlags(), AddrRange.DELEGATED, LAST_LEVEL)
+    def populate_range(self, ipa: Ipa, size: int, pa: Pa) -> None:
+        """Give the Realm the host memory from `pa` as its private pages [ipa, ipa + size)."""
+        self.delegate(pa, size)
+        self._map(Rmi2.RTT_DATA_MAP, ipa, size, pa, MapFlags(), AddrRange.DELEGATED, LAST_LEVEL)
 
-    def destroy_range(self, base: int, top: int, pa: int) -> None:
-        """Take the private pages [base, top) back, which stand from `pa` on, undelegated."""
-        self._unmap(Rmi2.RTT_DATA_UNMAP, base, top)
-        self._undelegate(pa, pa + top - base)
+    def destroy_range(self, ipa: Ipa, size: int, pa: Pa) -> None:
+        """Take private pages [ipa, ipa + size) back, which stand from `pa` on, undelegated."""
+        self._unmap(Rmi2.RTT_DATA_UNMAP, ipa, size)
+        self._undelegate(pa, size)
 
-    def map_unprotected_range(self, base: int, top: int, pa: int) -> None:
-        """Map the host memory from `pa` at the unprotected addresses [base, top).
+    def map_unprotected_range(self, ipa: Ipa, size: int, pa: Pa) -> None:
+        """Map the host memory from `pa` at the unprotected addresses [ipa, ipa + size).
 
         With blocks of 2 MiB where they fit and no table stands in their way, else with pages.
         """
-        first = -(-base // BLOCK) * BLOCK
-        if (base - pa) % BLOCK or first + BLOCK > top:
-            self.map_unprotected_blocks(base, top, pa, LAST_LEVEL, _NORMAL_WB)
+        before = -ipa % BLOCK  # bytes up to the first block
+        blocks = (size - before) // BLOCK
+        if (ipa - pa) % BLOCK or blocks < 1:
+            self.map_unprotected_blocks(ipa, size, pa, LAST_LEVEL, _NORMAL_WB)
             return
-        if base < first:
-            self.map_unprotected_blocks(base, first, pa, LAST_LEVEL, _NORMAL_WB)
-        for block in range(first, top - BLOCK + 1, BLOCK):
-            where = block, block + BLOCK, pa + block - base
+        if before:
+            self.map_unprotected_blocks(ipa, before, pa, LAST_LEVEL, _NORMAL_WB)
+        after = before + blocks * BLOCK
+        for offset in range(before, after, BLOCK):
+            where = ipa + offset, BLOCK, pa + offset
             try:
                 self.map_unprotected_blocks(*where, LAST_LEVEL - 1, _NORMAL_WB)
             except RmiError:
                 self.map_unprotected_blocks(*where, LAST_LEVEL, _NORMAL_WB)
-        last = top // BLOCK * BLOCK
-        if last < top:
-            self.map_unprotected_blocks(last, top, pa + last - base, LAST_LEVEL, _NORMAL_WB)
+        if after < size:
+            where = ipa + after, size - after, pa + after
+            self.map_unprotected_blocks(*where, LAST_LEVEL, _NORMAL_WB)
 
     def map_unprotected_blocks(
-        self, base: int, top: int, pa: int, level: int, memattr: int, *, writable: bool = True
+        self, ipa: Ipa, size: int, pa: Pa, level: int, memattr: int, *, writable: bool = True
     ) -> None:
-        """Map [base, top) with entries of `level` and a memory type (MemAttr, FWB) of choice."""
+        """Map [ipa, ipa + size) with entries of `level` and a memory type (MemAttr, FWB)."""
         flags = MapFlags(MEMATTR=memattr, S2AP_READ=1, S2AP_WRITE=int(writable))
-        self._map(Rmi2.RTT_UNPROT_MAP, base, top, pa, flags, AddrRange.UNDELEGATED, level)
+        self._map(Rmi2.RTT_UNPROT_MAP, ipa, size, pa, flags, AddrRange.UNDELEGATED, level)
 
-    def unmap_unprotected_range(self, base: int, top: int) -> None:
-        """Unmap the unprotected addresses [base, top)."""
-        self._unmap(Rmi2.RTT_UNPROT_UNMAP, base, top)
+    def unmap_unprotected_range(self, ipa: Ipa, size: int) -> None:
+        """Unmap the unprotected addresses [ipa, ipa + size)."""
+        self._unmap(Rmi2.RTT_UNPROT_UNMAP, ipa, size)
 
     def _map(
-        self, call: Rmi2, base: int, top: int, pa: int, flags: MapFlags, state: int, level: int
+        self, call: Rmi2, ipa: Ipa, size: int, pa: Pa, flags: MapFlags, state: int, level: int
     ) -> None:
         flags.OADDR_TYPE = MapFlags.SINGLE
-        size = 1 << 12 + 9 * (LAST_LEVEL - level)
-        ipa = base
-        while ipa < top:
-            count = min((top - ipa) // size, AddrRange.MAX_COUNT)
+        entry = G4K.level_size(level)
+        at, top = ipa, ipa + size
+        while at < top:
+            count = min((top - at) // entry, AddrRange.MAX_COUNT)
             described = AddrRange(
-                SIZE=LAST_LEVEL - level, COUNT=count, ADDR=pa + ipa - base, STATE=state
+                SIZE=LAST_LEVEL - level, COUNT=count, ADDR=pa + (at - ipa), STATE=state
             ).words[0]
-            arguments = (self.rd, ipa, ipa + count * size, flags.words[0], described)
-            ipa = self._range_call(call, ipa, level, arguments)
+            arguments = (self.rd, at, at + count * entry, flags.words[0], described)
+            at = self._range_call(call, at, level, arguments)
 
-    def _unmap(self, call: Rmi2, base: int, top: int) -> None:
-        while base < top:
-            base = self._range_call(call, base, LAST_LEVEL, (self.rd, base, top, MapFlags.NONE, 0))
+    def _unmap(self, call: Rmi2, ipa: Ipa, size: int) -> None:
+        top = ipa + size
+        while ipa < top:
+            ipa = self._range_call(call, ipa, LAST_LEVEL, (self.rd, ipa, top, MapFlags.NONE, 0))
 
-    def _range_call(self, call: Rmi2, ipa: int, level: int, arguments: tuple[int, ...]) -> int:
+    def _range_call(self, call: Rmi2, ipa: Ipa, level: int, arguments: tuple[int, ...]) -> Ipa:
         """Make a range call, supplying the tables that it misses. Returns how far it came."""
         result = self.port.rmi(call, list(arguments))
         while status(result[0]) is RmiStatus.ERROR_RTT:
-            walked = signed_level(index(result[0]))
+            walked = walked_level(result[0])
             if walked >= level:
                 break
             self._create_table(ipa, walked + 1)
             result = self.port.rmi(call, list(arguments))
         if status(result[0]) is not RmiStatus.SUCCESS:
             raise RmiError(call, result[0])
-        return result[1]
+        return Ipa(result[1])
 
-    def delegate(self, base: int, top: int) -> None:
-        """Delegate the host's granules [base, top) to the RMM."""
-        while base < top:
-            base = self.call(Rmi2.GRANULE_RANGE_DELEGATE, base, top)[1]
+    def delegate(self, pa: Pa, size: int) -> None:
+        """Delegate the host's granules [pa, pa + size) to the RMM."""
+        self._convert(Rmi2.GRANULE_RANGE_DELEGATE, pa, size)
 
-    def _undelegate(self, base: int, top: int) -> None:
-        while base < top:
-            base = self.call(Rmi2.GRANULE_RANGE_UNDELEGATE, base, top)[1]
+    def _undelegate(self, pa: Pa, size: int) -> None:
+        self._convert(Rmi2.GRANULE_RANGE_UNDELEGATE, pa, size)
+
+    def _convert(self, call: Rmi2, pa: Pa, size: int) -> None:
+        reached, top = int(pa), pa + size
+        while reached < top:
+            reached = self.call(call, reached, top)[1]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from topbit.arch.ipa import Pa
 from topbit.arch.rmi import Rmi2, VdevParams
 from topbit.host.pages import PAGE
 from topbit.host.rme import RealmHost
@@ -18,8 +19,8 @@ from topbit.host.rme import RealmHost
 class Assigned(NamedTuple):
     """Which granules name a device and its assignment to a Realm?"""
 
-    pdev: int
-    vdev: int
+    pdev: Pa
+    vdev: Pa
 
 
 def assign(realm: RealmHost, sid: int) -> Assigned:

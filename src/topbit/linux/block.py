@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from topbit.addressing.dma_direct import DMA_MAPPING_ERROR
+from topbit.arch.ipa import DmaAddr, Ipa
 from topbit.linux.device import Device
 from topbit.linux.kernel import Kernel
 from topbit.linux.pageattr import PAGE_SIZE
@@ -35,7 +36,7 @@ class Transport(Protocol):
         """Set the ring up. False: no memory that the device can drive."""
         ...
 
-    def submit(self, dma_addr: int, size: int, sector: int, *, to_device: bool) -> bool:
+    def submit(self, dma_addr: DmaAddr, size: int, sector: int, *, to_device: bool) -> bool:
         """Let the device move [dma_addr, +size) to or from `sector`. False: it failed."""
         ...
 
@@ -82,16 +83,16 @@ class BlockDriver:
         self._release(buffer, size)
         return data
 
-    def _buffer(self, size: int) -> int:
+    def _buffer(self, size: int) -> Ipa:
         phys = self.kernel.alloc_pages(-(-size // PAGE_SIZE))
         if phys is None:
             raise MemoryError("the modelled guest is out of memory")
         return phys
 
-    def _release(self, buffer: int, size: int) -> None:
+    def _release(self, buffer: Ipa, size: int) -> None:
         self.kernel.free_pages(buffer, -(-size // PAGE_SIZE))
 
-    def _transfer(self, buffer: int, size: int, sector: int, direction: str) -> bool:
+    def _transfer(self, buffer: Ipa, size: int, sector: int, direction: str) -> bool:
         dma = self.kernel.dma
         dma_addr = dma.dma_map_phys(self.device, buffer, size, direction)
         if dma_addr == DMA_MAPPING_ERROR:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from topbit.arch.ipa import Ipa
+
 
 class SynchronousExternalAbort(Exception):
     """Which access of the guest's CPU hit nothing it may touch?
@@ -16,7 +18,7 @@ class SynchronousExternalAbort(Exception):
         ipa: the full IPA of the access, shared bit included.
     """
 
-    def __init__(self, ipa: int) -> None:
+    def __init__(self, ipa: Ipa) -> None:
         super().__init__(f"synchronous external abort at IPA 0x{ipa:016x}")
         self.ipa = ipa
 
@@ -28,7 +30,7 @@ class RealmCpu(Protocol):
         """What does the RMM answer to this RSI (or PSCI) call? X0, X1, ... of the answer."""
         ...
 
-    def load(self, ipa: int, size: int) -> bytes:
+    def load(self, ipa: Ipa, size: int) -> bytes:
         """Which bytes does the CPU read at `ipa`?
 
         Raises:
@@ -36,7 +38,7 @@ class RealmCpu(Protocol):
         """
         ...
 
-    def store(self, ipa: int, data: bytes) -> None:
+    def store(self, ipa: Ipa, data: bytes) -> None:
         """Store bytes at `ipa`.
 
         Raises:

@@ -7,23 +7,24 @@ coherent memory is shared when it is allocated.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from topbit.addressing.dma_direct import (
     DMA_MAPPING_ERROR,
+    BusDmaRegion,
     dma_capable,
     dma_to_phys,
     phys_to_dma,
     phys_to_dma_unencrypted,
     translate_dma_to_phys,
 )
-from topbit.addressing.scheme import dma_addr_canonical
+from topbit.arch.ipa import DmaAddr, Ipa
 from topbit.linux.device import Device
 from topbit.linux.pageattr import PAGE_SHIFT, PAGE_SIZE, LinearMap
 from topbit.linux.swiotlb import IoTlbPool
 
 Log = Callable[[str], None]
-HelperTrace = Callable[[str, Device, int, int], None]
+HelperTrace = Callable[[str, Device, Ipa, DmaAddr], None]
 
 
 class DmaDirect:
@@ -42,8 +43,8 @@ class DmaDirect:
         self,
         memory: LinearMap,
         pool: IoTlbPool,
-        alloc_pages: Callable[[int], int | None],
-        free_pages: Callable[[int, int], None],
+        alloc_pages: Callable[[int], Ipa | None],
+        free_pages: Callable[[Ipa, int], None],
         log: Log,
         trace: HelperTrace,
     ) -> None:
@@ -54,22 +55,22 @@ class DmaDirect:
         self.log = log
         self.trace = trace
 
-    def phys_to_dma_direct(self, dev: Device, phys: int) -> int:
+    def phys_to_dma_direct(self, dev: Device, phys: Ipa) -> DmaAddr:
         """Which address does the device get for a page that it uses where it stands?"""
         if dev.force_unencrypted:
             return self._phys_to_dma_unencrypted(dev, phys)
-        return phys_to_dma(dev.dma, phys)
+        return DmaAddr(phys_to_dma(dev.dma, phys))
 
-    def _phys_to_dma_unencrypted(self, dev: Device, phys: int) -> int:
-        dma_addr = phys_to_dma_unencrypted(dev.dma, phys)
+    def _phys_to_dma_unencrypted(self, dev: Device, phys: Ipa) -> DmaAddr:
+        dma_addr = DmaAddr(phys_to_dma_unencrypted(dev.dma, phys))
         self.trace("phys_to_dma_unencrypted", dev, phys, dma_addr)
         return dma_addr
 
-    def map_phys(self, dev: Device, phys: int, size: int) -> int:
+    def map_phys(self, dev: Device, phys: Ipa, size: int) -> DmaAddr:
         """Which dma_addr_t stands for [phys, +size)? DMA_MAPPING_ERROR if none can."""
         if dev.force_unencrypted:
             return self._swiotlb_map(dev, phys, size)
-        dma_addr = phys_to_dma(dev.dma, phys)
+        dma_addr = DmaAddr(phys_to_dma(dev.dma, phys))
         if dma_capable(dev.dma, dma_addr, size):
             return dma_addr
         self.log(
@@ -78,8 +79,8 @@ class DmaDirect:
         )
         return DMA_MAPPING_ERROR
 
-    def _swiotlb_map(self, dev: Device, phys: int, size: int) -> int:
-        tbl_dma_addr = phys_to_dma_unencrypted(dev.dma, self.pool.start)
+    def _swiotlb_map(self, dev: Device, phys: Ipa, size: int) -> DmaAddr:
+        tbl_dma_addr = DmaAddr(phys_to_dma_unencrypted(dev.dma, self.pool.start))
         tlb_addr = self.pool.map(phys, size, tbl_dma_addr, dev.min_align_mask)
         if tlb_addr is None:
             self.log(
@@ -97,25 +98,31 @@ class DmaDirect:
         )
         return DMA_MAPPING_ERROR
 
-    def unmap_phys(self, dev: Device, dma_addr: int, direction: str) -> int:
+    def unmap_phys(self, dev: Device, dma_addr: DmaAddr, direction: str) -> Ipa:
         """End a mapping. Returns the phys_addr_t that dma_to_phys() found for it.
 
         Where that address is no pool slot nothing is copied back: this is how a wrong
         dma_to_phys() loses a device's data without a word.
         """
-        looked_up = dma_addr
-        if dev.dma.canonical_before_lookup:
-            looked_up = dma_addr_canonical(dev.dma.scheme, dma_addr)
-        phys = dma_to_phys(dev.dma, dma_addr)
-        if dev.dma.dma_range_map:
-            found = translate_dma_to_phys(dev.dma.dma_range_map, looked_up)
-            self.trace("translate_dma_to_phys", dev, found, looked_up)
-        self.trace("dma_to_phys", dev, phys, dma_addr)
+        phys = self._dma_to_phys(dev, dma_addr)
         if phys in self.pool.slots:
             self.pool.unmap(phys, direction)
         return phys
 
-    def alloc(self, dev: Device, size: int) -> tuple[int, int] | None:
+    def _dma_to_phys(self, dev: Device, dma_addr: DmaAddr) -> Ipa:
+        """dma_to_phys() and, where the bus has dma-ranges, the lookup in it, both traced."""
+
+        def lookup(regions: Sequence[BusDmaRegion], bus: int) -> int:
+            found = translate_dma_to_phys(regions, bus)
+            if regions:
+                self.trace("translate_dma_to_phys", dev, Ipa(found), DmaAddr(bus))
+            return found
+
+        phys = Ipa(dma_to_phys(dev.dma, dma_addr, lookup))
+        self.trace("dma_to_phys", dev, phys, dma_addr)
+        return phys
+
+    def alloc(self, dev: Device, size: int) -> tuple[Ipa, DmaAddr] | None:
         """Which coherent memory gets the device: (phys, dma_addr)? None if it cannot drive any.
 
         Pages whose conversion fails are leaked, as the kernel does.
@@ -135,7 +142,7 @@ class DmaDirect:
         self.memory.write(phys, bytes(count << PAGE_SHIFT))
         return phys, dma_addr
 
-    def free(self, dev: Device, phys: int, size: int) -> None:
+    def free(self, dev: Device, phys: Ipa, size: int) -> None:
         """Give coherent memory back; makes it private again first."""
         count = -(-size // PAGE_SIZE)
         if dev.force_unencrypted and self.memory.set_memory_encrypted(phys, count):

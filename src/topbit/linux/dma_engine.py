@@ -9,9 +9,12 @@ from __future__ import annotations
 import struct
 
 from topbit.arch import dma_engine
+from topbit.arch.ipa import DmaAddr, Ipa
 from topbit.linux.block import RegisterPort
 from topbit.linux.device import Device
 from topbit.linux.kernel import Kernel
+
+POLLS = DmaAddr(0)
 
 
 class EngineRing:
@@ -21,17 +24,19 @@ class EngineRing:
         kernel, device: who drives it.
         port: its registers.
         msi: where it writes its interrupts (its_irq_compose_msi_msg: the ITS's own address, never
-            aliased); 0 for a driver that polls.
+            aliased); `POLLS` for a driver that asks for none.
     """
 
-    def __init__(self, kernel: Kernel, device: Device, port: RegisterPort, msi: int = 0) -> None:
+    def __init__(
+        self, kernel: Kernel, device: Device, port: RegisterPort, msi: DmaAddr = POLLS
+    ) -> None:
         self.kernel = kernel
         self.device = device
         self.port = port
         self.msi = msi
         self.interrupts = 0
-        self.phys = 0
-        self.dma_addr = 0
+        self.phys = Ipa(0)
+        self.dma_addr = DmaAddr(0)
 
     def probe(self) -> bool:
         """Allocate the command page and tell the device where it is."""
@@ -45,7 +50,7 @@ class EngineRing:
         self.port.write_register(dma_engine.MSI_HIGH, self.msi >> 32)
         return True
 
-    def submit(self, dma_addr: int, size: int, sector: int, *, to_device: bool) -> bool:
+    def submit(self, dma_addr: DmaAddr, size: int, sector: int, *, to_device: bool) -> bool:
         """Let the device move [dma_addr, +size). False: it reported no success."""
         opcode = dma_engine.READ_MEMORY if to_device else dma_engine.WRITE_MEMORY
         command = struct.pack(

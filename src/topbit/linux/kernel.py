@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from topbit.addressing.dma_direct import BusDmaRegion, DmaDevice
 from topbit.addressing.kernel_policy import KernelPolicy
 from topbit.addressing.scheme import NONE, Scheme
+from topbit.arch.ipa import DmaAddr, Ipa, IpaSpace
 from topbit.events import Emit, Event
 from topbit.linux.cpu import RealmCpu
 from topbit.linux.device import Device
@@ -38,7 +39,7 @@ class GuestConfig:
     """
 
     policy: KernelPolicy
-    ram_base: int
+    ram_base: Ipa
     ram_size: int
     swiotlb_size: int
     pa_bits_52: bool = False
@@ -62,13 +63,13 @@ class Kernel:
         self.pool: IoTlbPool
         self.dma: DmaApi
         self._next_page = config.ram_base + PAGE_SIZE
-        self._free: dict[int, list[int]] = {}
+        self._free: dict[int, list[Ipa]] = {}
 
     def log(self, line: str) -> None:
         """Print a line to the kernel log."""
         self.emit(Event("guest", "log", detail=line))
 
-    def trace(self, helper: str, dev: Device, phys: int, dma_addr: int) -> None:
+    def trace(self, helper: str, dev: Device, phys: Ipa, dma_addr: DmaAddr) -> None:
         """Record one use of an address helper."""
         self.emit(
             Event("guest", "helper", device=dev.name, attrs=helper, phys=phys, address=dma_addr)
@@ -84,16 +85,16 @@ class Kernel:
         config = self.config
         self.log(f"Linux version {config.policy} (modelled)")
         version = rsi_version_matches(self.cpu)
-        shared_bit = 0
+        space: IpaSpace | None = None
         if version and config.policy.realm_guest:
             self.log(f"RME: Using RSI version {version[0]}.{version[1]}")
-            arm64_rsi_setup_memory(self.cpu, config.ram_base, config.ram_base + config.ram_size)
+            arm64_rsi_setup_memory(self.cpu, config.ram_base, config.ram_size)
             ipa_bits = rsi_get_realm_config(self.cpu, config.ram_base)
             self.scheme = config.policy.realm_scheme(ipa_bits, pa_bits_52=config.pa_bits_52)
             # Stage 1 always marks the right half: a page table holds page-table encoding.
-            shared_bit = 1 << (ipa_bits - 1)
-        self.memory = LinearMap(self.cpu, config.ram_base, config.ram_size, shared_bit, self.emit)
-        pool_base = config.ram_base + config.ram_size - config.swiotlb_size
+            space = IpaSpace(ipa_bits)
+        self.memory = LinearMap(self.cpu, config.ram_base, config.ram_size, space, self.emit)
+        pool_base = config.ram_base + (config.ram_size - config.swiotlb_size)
         self.pool = IoTlbPool(self.memory, pool_base, config.swiotlb_size)
         self.log(
             f"software IO TLB: mapped [mem 0x{pool_base:016x}-"
@@ -144,7 +145,7 @@ class Kernel:
         if page is not None:
             self.free_pages(page, 1)
 
-    def alloc_pages(self, count: int) -> int | None:
+    def alloc_pages(self, count: int) -> Ipa | None:
         """Which phys_addr_t have `count` fresh contiguous pages? None when out of memory."""
         recycled = self._free.get(count)
         if recycled:
@@ -155,6 +156,6 @@ class Kernel:
         self._next_page += count << PAGE_SHIFT
         return phys
 
-    def free_pages(self, phys: int, count: int) -> None:
+    def free_pages(self, phys: Ipa, count: int) -> None:
         """Take pages back."""
         self._free.setdefault(count, []).append(phys)

@@ -8,6 +8,7 @@ shows phys_to_dma() of the original, never the bounce address.
 from __future__ import annotations
 
 from topbit.addressing.dma_direct import DMA_MAPPING_ERROR, phys_to_dma
+from topbit.arch.ipa import DmaAddr, Ipa
 from topbit.events import Emit, Event
 from topbit.linux.device import Device
 from topbit.linux.direct import DmaDirect
@@ -21,7 +22,7 @@ class DmaApi:
         self.emit = emit
         self.swiotlb_force = swiotlb_force
 
-    def dma_map_phys(self, dev: Device, phys: int, size: int, direction: str) -> int:
+    def dma_map_phys(self, dev: Device, phys: Ipa, size: int, direction: str) -> DmaAddr:
         """Map a buffer. Returns its dma_addr_t, or DMA_MAPPING_ERROR."""
         if dev.force_unencrypted:
             self.emit(
@@ -51,7 +52,7 @@ class DmaApi:
         )
         return dma_addr
 
-    def dma_unmap_phys(self, dev: Device, dma_addr: int, size: int, direction: str) -> None:
+    def dma_unmap_phys(self, dev: Device, dma_addr: DmaAddr, size: int, direction: str) -> None:
         """End a mapping."""
         self.emit(
             Event(
@@ -65,7 +66,7 @@ class DmaApi:
         )
         self.direct.unmap_phys(dev, dma_addr, direction)
 
-    def dma_alloc_coherent(self, dev: Device, size: int) -> tuple[int, int] | None:
+    def dma_alloc_coherent(self, dev: Device, size: int) -> tuple[Ipa, DmaAddr] | None:
         """Allocate memory that CPU and device share. Returns (phys, dma_addr) or None."""
         got = self.direct.alloc(dev, size)
         self.emit(
@@ -83,7 +84,7 @@ class DmaApi:
         )
         return got
 
-    def dma_free_coherent(self, dev: Device, size: int, phys: int, dma_addr: int) -> None:
+    def dma_free_coherent(self, dev: Device, size: int, phys: Ipa, dma_addr: DmaAddr) -> None:
         """Give coherent memory back."""
         self.emit(
             Event(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from topbit.arch.ipa import Ipa, IpaSpace
 from topbit.events import Emit, Event
 from topbit.linux.cpu import RealmCpu, SynchronousExternalAbort
 from topbit.linux.rsi import EINVAL, rsi_set_memory_range_protected, rsi_set_memory_range_shared
@@ -22,32 +23,32 @@ class LinearMap:
     Args:
         cpu: the vCPU.
         base, size: the guest's RAM (phys_addr_t, shared bit clear), bytes.
-        prot_ns_shared: the bit that marks a shared page in stage 1; 0 outside a Realm.
+        space: the Realm's IPA space, whose unprotected half stage 1 marks; None outside a Realm.
         emit: takes the "set_memory" events.
     """
 
     def __init__(
-        self, cpu: RealmCpu, base: int, size: int, prot_ns_shared: int, emit: Emit
+        self, cpu: RealmCpu, base: Ipa, size: int, space: IpaSpace | None, emit: Emit
     ) -> None:
         self.cpu = cpu
         self.base = base
         self.size = size
-        self.prot_ns_shared = prot_ns_shared
+        self.space = space
         self.emit = emit
         pages = size >> PAGE_SHIFT
         self.shared = np.zeros(pages, dtype=np.bool_)
         self.valid = np.ones(pages, dtype=np.bool_)
 
-    def set_memory_decrypted(self, phys: int, pages: int) -> int:
+    def set_memory_decrypted(self, phys: Ipa, pages: int) -> int:
         """Share `pages` pages from `phys`. Returns 0 or -EINVAL (then they must be leaked)."""
         return self._set_memory_enc_dec(phys, pages, encrypt=False)
 
-    def set_memory_encrypted(self, phys: int, pages: int) -> int:
+    def set_memory_encrypted(self, phys: Ipa, pages: int) -> int:
         """Make `pages` pages from `phys` private; their content is lost. Returns 0 or -EINVAL."""
         return self._set_memory_enc_dec(phys, pages, encrypt=True)
 
-    def _set_memory_enc_dec(self, phys: int, pages: int, *, encrypt: bool) -> int:
-        if not self.prot_ns_shared:
+    def _set_memory_enc_dec(self, phys: Ipa, pages: int, *, encrypt: bool) -> int:
+        if self.space is None:
             return 0
         end = phys + (pages << PAGE_SHIFT)
         if phys & (PAGE_SIZE - 1) or not self.base <= phys < end <= self.base + self.size:
@@ -73,7 +74,7 @@ class LinearMap:
         )
         return result
 
-    def ipa(self, phys: int) -> int:
+    def ipa(self, phys: Ipa) -> Ipa:
         """Which full IPA does a CPU access to `phys` use?
 
         Raises:
@@ -82,16 +83,18 @@ class LinearMap:
         page = (phys - self.base) >> PAGE_SHIFT
         if not self.valid[page]:
             raise SynchronousExternalAbort(phys)
-        return phys | self.prot_ns_shared if self.shared[page] else phys
+        if self.space is None or not self.shared[page]:
+            return phys
+        return self.space.unprotected(phys)
 
-    def read(self, phys: int, size: int) -> bytes:
+    def read(self, phys: Ipa, size: int) -> bytes:
         """Which bytes does the kernel read at `phys`? Page by page, each through its half."""
         out = bytearray()
         for start, length in chunks(phys, size):
             out += self.cpu.load(self.ipa(start), length)
         return bytes(out)
 
-    def write(self, phys: int, data: bytes) -> None:
+    def write(self, phys: Ipa, data: bytes) -> None:
         """Store `data` at `phys`, page by page, each through its half."""
         done = 0
         for start, length in chunks(phys, len(data)):
@@ -99,7 +102,7 @@ class LinearMap:
             done += length
 
 
-def chunks(address: int, size: int, step: int = PAGE_SIZE) -> list[tuple[int, int]]:
+def chunks(address: Ipa, size: int, step: int = PAGE_SIZE) -> list[tuple[Ipa, int]]:
     """Into which (address, length) pieces does a range fall that never cross a `step`?"""
     out = []
     while size > 0:

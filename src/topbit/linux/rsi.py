@@ -1,11 +1,13 @@
 """What does the kernel ask of the RMM? (arch/arm64/kernel/rsi.c, asm/rsi.h, asm/rsi_cmds.h)
 
 Facts: Linux 7.2 arch/arm64/kernel/rsi.c:arm64_rsi_init, arm64_rsi_setup_memory;
-asm/rsi.h:rsi_set_memory_range. Call numbers: DEN0137 1.0.
+asm/rsi.h:rsi_set_memory_range, which takes (start, end) as the RSI call behind it does.
+Call numbers: DEN0137 1.0.
 """
 
 from __future__ import annotations
 
+from topbit.arch.ipa import Ipa
 from topbit.arch.rmi import Ripas
 from topbit.arch.rsi import ACCEPT, CHANGE_DESTROYED, VERSION_1_0, Rsi, RsiStatus
 from topbit.linux.cpu import RealmCpu
@@ -33,7 +35,7 @@ def rsi_version_matches(cpu: RealmCpu) -> tuple[int, int] | None:
     return lower >> 16, lower & 0xFFFF
 
 
-def rsi_get_realm_config(cpu: RealmCpu, page: int) -> int:
+def rsi_get_realm_config(cpu: RealmCpu, page: Ipa) -> int:
     """How wide is the Realm's IPA space? Asks with the 4 KiB buffer at IPA `page`.
 
     Returns:
@@ -48,7 +50,7 @@ def rsi_get_realm_config(cpu: RealmCpu, page: int) -> int:
     return int.from_bytes(cpu.load(page, 8), "little")
 
 
-def rsi_set_memory_range(cpu: RealmCpu, start: int, end: int, ripas: int, flags: int) -> int:
+def rsi_set_memory_range(cpu: RealmCpu, start: Ipa, end: Ipa, ripas: int, flags: int) -> int:
     """Change the RIPAS of the protected IPAs [start, end).
 
     Loops as the RMM makes progress. RSI_REJECT, which only a change to RAM gets, and an address
@@ -73,25 +75,26 @@ def rsi_set_memory_range(cpu: RealmCpu, start: int, end: int, ripas: int, flags:
             raise RsiLivelock(
                 f"the host refuses RSI_IPA_STATE_SET at 0x{start:016x}, and Linux asks for ever"
             )
-        start = top
+        start = Ipa(top)
     return 0
 
 
-def rsi_set_memory_range_protected(cpu: RealmCpu, start: int, end: int) -> int:
+def rsi_set_memory_range_protected(cpu: RealmCpu, start: Ipa, end: Ipa) -> int:
     """Make [start, end) RAM, even where the host destroyed pages (they come back zeroed)."""
     return rsi_set_memory_range(cpu, start, end, Ripas.RAM, CHANGE_DESTROYED)
 
 
-def rsi_set_memory_range_shared(cpu: RealmCpu, start: int, end: int) -> int:
+def rsi_set_memory_range_shared(cpu: RealmCpu, start: Ipa, end: Ipa) -> int:
     """Give the protected IPAs [start, end) up, to use their alias as shared memory."""
     return rsi_set_memory_range(cpu, start, end, Ripas.EMPTY, CHANGE_DESTROYED)
 
 
-def arm64_rsi_setup_memory(cpu: RealmCpu, base: int, end: int) -> None:
-    """Make all RAM protected at boot.
+def arm64_rsi_setup_memory(cpu: RealmCpu, base: Ipa, size: int) -> None:
+    """Make all RAM, [base, base + size), protected at boot.
 
     Raises:
         RsiError: the kernel would panic: "Failed to set memory range to protected".
     """
+    end = base + size
     if rsi_set_memory_range(cpu, base, end, Ripas.RAM, 0):
         raise RsiError(f"Failed to set memory range to protected: 0x{base:016x}-0x{end:016x}")

@@ -9,6 +9,7 @@ Call numbers and structures: DEN0137 1.1 alpha.
 
 from __future__ import annotations
 
+from topbit.arch.ipa import Ipa
 from topbit.arch.rsi import Rsi, RsiStatus
 from topbit.linux.cpu import RealmCpu
 
@@ -16,7 +17,7 @@ EIO = 5
 LOCK_NONCE = 0x10  # offset in what RSI_VDEV_GET_INFO writes
 
 
-def cca_device_accept(cpu: RealmCpu, vdev_id: int, page: int) -> int:
+def cca_device_accept(cpu: RealmCpu, vdev_id: int, page: Ipa) -> int:
     """Trust the device: its DMA may reach all of the Realm.
 
     Args:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from topbit.arch.ipa import DmaAddr, Ipa
 from topbit.linux.pageattr import PAGE_SHIFT, PAGE_SIZE, LinearMap
 
 IO_TLB_SHIFT = 11
@@ -25,7 +26,7 @@ TO_DEVICE, FROM_DEVICE, BIDIRECTIONAL = "TO_DEVICE", "FROM_DEVICE", "BIDIRECTION
 class Slot:
     """Which mapping lives in the pool? Keyed by its bounce address."""
 
-    orig_addr: int
+    orig_addr: Ipa
     size: int
     first: int
     count: int
@@ -39,19 +40,19 @@ class IoTlbPool:
         start, size: the pool's RAM (phys_addr_t), bytes; whole 256 KiB groups.
     """
 
-    def __init__(self, memory: LinearMap, start: int, size: int) -> None:
+    def __init__(self, memory: LinearMap, start: Ipa, size: int) -> None:
         self.memory = memory
         self.start = start
         self.size = size
         self.nslabs = size >> IO_TLB_SHIFT
         self.used = np.zeros(self.nslabs, dtype=np.bool_)
-        self.slots: dict[int, Slot] = {}
+        self.slots: dict[Ipa, Slot] = {}
 
     def update_mem_attributes(self) -> int:
         """Share the whole pool. Returns 0 or -EINVAL (swiotlb_update_mem_attributes)."""
         return self.memory.set_memory_decrypted(self.start, self.size >> PAGE_SHIFT)
 
-    def contains(self, phys: int) -> bool:
+    def contains(self, phys: Ipa) -> bool:
         """Is `phys` inside the pool? (is_swiotlb_buffer)"""
         return self.start <= phys < self.start + self.size
 
@@ -61,8 +62,8 @@ class IoTlbPool:
         return IO_TLB_SEGSIZE * IO_TLB_SIZE - padding
 
     def map(
-        self, orig_addr: int, size: int, tbl_dma_addr: int, min_align_mask: int = 0
-    ) -> int | None:
+        self, orig_addr: Ipa, size: int, tbl_dma_addr: DmaAddr, min_align_mask: int = 0
+    ) -> Ipa | None:
         """At which bounce address does [orig_addr, +size) go, its content copied there?
 
         Args:
@@ -87,7 +88,7 @@ class IoTlbPool:
         return tlb_addr
 
     def _find(
-        self, orig_addr: int, count: int, size: int, tbl_dma_addr: int, min_align_mask: int
+        self, orig_addr: Ipa, count: int, size: int, tbl_dma_addr: DmaAddr, min_align_mask: int
     ) -> int | None:
         if count > IO_TLB_SEGSIZE or tbl_dma_addr & (IO_TLB_SIZE - 1):
             return None
@@ -103,7 +104,7 @@ class IoTlbPool:
                 return first
         return None
 
-    def unmap(self, tlb_addr: int, direction: str, *, sync: bool = True) -> None:
+    def unmap(self, tlb_addr: Ipa, direction: str, *, sync: bool = True) -> None:
         """End a mapping; copies what the device wrote back to the original first.
 
         Raises:
@@ -115,7 +116,7 @@ class IoTlbPool:
         del self.slots[tlb_addr]
         self.used[slot.first : slot.first + slot.count] = False
 
-    def bounce(self, tlb_addr: int, direction: str) -> None:
+    def bounce(self, tlb_addr: Ipa, direction: str) -> None:
         """Copy a mapping's data: original to pool (TO_DEVICE) or back (swiotlb_bounce)."""
         slot = self.slots[tlb_addr]
         if direction == TO_DEVICE:

@@ -11,6 +11,7 @@ import struct
 
 from topbit.addressing.dma_direct import DMA_MAPPING_ERROR
 from topbit.arch import virtio
+from topbit.arch.ipa import DmaAddr, Ipa
 from topbit.arch.virtio import BlkStatus, BlkType, Mmio, Status
 from topbit.linux.block import RegisterPort
 from topbit.linux.device import Device
@@ -28,9 +29,9 @@ class VirtioBlkRing:
         self.kernel = kernel
         self.device = device
         self.port = port
-        self.ring = 0
-        self.dma_addr = 0
-        self.scratch = 0
+        self.ring = Ipa(0)
+        self.dma_addr = DmaAddr(0)
+        self.scratch = Ipa(0)
         self.index = 0
 
     def probe(self) -> bool:
@@ -70,7 +71,7 @@ class VirtioBlkRing:
     def _used(self) -> int:
         return 1024
 
-    def submit(self, dma_addr: int, size: int, sector: int, *, to_device: bool) -> bool:
+    def submit(self, dma_addr: DmaAddr, size: int, sector: int, *, to_device: bool) -> bool:
         """Put one request on the ring and notify. False: the device reported no success."""
         memory, dma, device = self.kernel.memory, self.kernel.dma, self.device
         kind = BlkType.OUT if to_device else BlkType.IN

@@ -9,6 +9,7 @@ from topbit.recording import Recording
 from topbit.rules.finding import Checked
 from topbit.rules.rule import RULES
 from topbit.scenario.scenario import DeviceSpec, Scenario
+from topbit.vmm.policy import Masking
 
 HEAD = ("guest", "VMM maps", "masks")
 
@@ -43,7 +44,7 @@ class Row:
     @classmethod
     def of(cls, scenario: Scenario, recording: Recording, checked: Checked) -> Row:
         """Which row does a run make?"""
-        masks = "yes" if scenario.vmm.shared_bit == "mask" else "no"
+        masks = "yes" if scenario.vmm.masking is Masking.MASK else "no"
         cells = {_kind(d): _cell(d, recording, checked) for d in scenario.device}
         violations = [f for f in checked.findings if f.severity == "violation"]
         head = (scenario.guest.kernel, scenario.vmm.smmu_map, masks)

@@ -21,6 +21,7 @@ from topbit.arch.esr import (
     FSC_PERMISSION,
     FSC_TRANSLATION,
 )
+from topbit.arch.ipa import Ipa, Pa
 from topbit.arch.rmi import ExitReason, Ripas, RttState
 from topbit.arch.stage2 import S2AP_READ, S2AP_WRITE
 from topbit.rmm.rec_run import Exit
@@ -41,7 +42,7 @@ class Translated:
         ns: through the Non-secure physical address space (shared memory).
     """
 
-    pa: int
+    pa: Pa
     ns: bool
 
 
@@ -56,7 +57,7 @@ class Sea:
     fsc: int
 
 
-def translate(rec: Rec, ipa: int, kind: Kind) -> Translated | int:
+def translate(rec: Rec, ipa: Ipa, kind: Kind) -> Translated | int:
     """Where does `ipa` lead through the Realm's table, as the CPU walks it?
 
     Returns:
@@ -64,7 +65,7 @@ def translate(rec: Rec, ipa: int, kind: Kind) -> Translated | int:
         leads to anything but memory of a Realm aborts the access, wherever it leads.
     """
     rtt = rec.realm.rtt
-    if ipa >> rtt.ipa_bits:
+    if not rtt.space.contains(ipa):
         return FSC_TRANSLATION
     level, _, entry = rtt.walk(ipa, LAST)
     if entry & 3 != (3 if level == LAST else 1):
@@ -78,24 +79,24 @@ def translate(rec: Rec, ipa: int, kind: Kind) -> Translated | int:
     return Translated(pa, ns=False) if rtt.reaches(pa) else FSC_EXTERNAL_ABORT
 
 
-def output(rtt: Rtt, entry: int, level: int, ipa: int) -> int:
+def output(rtt: Rtt, entry: int, level: int, ipa: Ipa) -> Pa:
     """Which PA does a valid leaf give for `ipa`? Low bits that a block ignores are ignored."""
     offset = (1 << SHIFTS[level]) - 1
-    return rtt.pa_of(entry) & ~offset | ipa & offset
+    return (rtt.pa_of(entry) & ~offset) + (ipa & offset)
 
 
 def access(
-    rmm: RmmState, rec: Rec, ipa: int, kind: Kind, size: int, value: int, esr: int | None
+    rmm: RmmState, rec: Rec, ipa: Ipa, kind: Kind, size: int, value: int, esr: int | None
 ) -> Translated | Sea | Exit:
     """What becomes of the Realm's access? See `RmmState.access`."""
     found = translate(rec, ipa, kind)
     if isinstance(found, Translated):
         return found
     rtt = rec.realm.rtt
-    if ipa >> rtt.ipa_bits or found == FSC_EXTERNAL_ABORT:
+    if found == FSC_EXTERNAL_ABORT or not rtt.space.contains(ipa):
         return Sea(found)
     hpfar = ipa >> 12 << 4
-    if ipa >= rtt.half:
+    if not rtt.space.in_par(ipa):
         if kind == "x":
             return Sea(found)
         syndrome = _syndrome(found, kind, size) if esr is None else esr & ~ESR_FSC | found
@@ -125,6 +126,6 @@ def _syndrome(fsc: int, kind: Kind, size: int) -> int:
     return ESR_ISV | sas << 22 | 31 << 16 | wide | (ESR_WNR if kind == "w" else 0) | fsc
 
 
-def unassigned_exit(ipa: int, level: int) -> Exit:
+def unassigned_exit(ipa: Ipa, level: int) -> Exit:
     """Which exit tells the host that the Realm needs memory at `ipa` for an RSI call?"""
     return Exit(ExitReason.SYNC, EC_DATA_ABORT | 0x4 | level, hpfar=ipa >> 12 << 4, retry=True)

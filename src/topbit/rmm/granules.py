@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 
 from topbit.arch.gpt import GPI, GPIS_PER_ENTRY, PAS, l0_table, l1_entries
+from topbit.arch.ipa import Pa
 from topbit.memory import PhysicalMemory
 
 GRANULE = 4096
@@ -66,7 +68,7 @@ class GranuleProtectionFault:
     """
 
     agent: str
-    pa: int
+    pa: Pa
     access: PAS
     granule: PAS
     state: State
@@ -99,43 +101,50 @@ class Granules:
         self.state: NDArray[np.uint8] = np.zeros(memory.size >> SHIFT, np.uint8)
         # Scalar accesses through a memoryview cost a third of NumPy indexing.
         self.scalar = self.state.data
-        self._device_ranges: list[tuple[int, int]] = []
+        self._device_ranges: list[tuple[Pa, int]] = []
         self._device: dict[int, State] = {}
 
-    def get(self, pa: int) -> int:
-        """Which `State` is the granule at `pa` in? UNTRACKED if it is none, or not aligned."""
-        if pa & 0xFFF or not self.base <= pa < self.end:
-            return self._device.get(pa, UNTRACKED)
-        return self.scalar[(pa - self.base) >> SHIFT]
+    def get(self, word: int) -> int:
+        """Which `State` is the granule at `word`, any u64, in? UNTRACKED if no granule is there."""
+        if word & 0xFFF or not self.base <= word < self.end:
+            return self._device.get(word, UNTRACKED)
+        return self.scalar[(word - self.base) >> SHIFT]
 
-    def set(self, pa: int, state: int) -> None:
+    def has(self, word: int, state: int) -> TypeGuard[Pa]:
+        """Is `word`, any u64, the address of a granule in `state`?"""
+        if word & 0xFFF or not self.base <= word < self.end:
+            return self._device.get(word, UNTRACKED) == state
+        return self.scalar[(word - self.base) >> SHIFT] == state
+
+    def set(self, pa: Pa, state: int) -> None:
         """Put the tracked granule at `pa` into `state`."""
         self.scalar[(pa - self.base) >> SHIFT] = state
 
-    def span(self, pa: int, size: int) -> NDArray[np.uint8]:
+    def span(self, pa: Pa, size: int) -> NDArray[np.uint8]:
         """Which live view shows the states of [pa, pa + size)? Both aligned, all tracked."""
         first = (pa - self.base) >> SHIFT
         return self.state[first : first + (size >> SHIFT)]
 
-    def add_device_memory(self, pa: int, size: int) -> None:
+    def add_device_memory(self, pa: Pa, size: int) -> None:
         """Let [pa, pa + size), a device's registers, be delegated too (RMM 2.0)."""
-        self._device_ranges.append((pa, pa + size))
+        self._device_ranges.append((pa, size))
 
-    def convert_device(self, base: int, top: int, *, delegate: bool) -> int:
-        """Delegate or undelegate device memory from `base` on; how far did it go?"""
-        end = next((e for b, e in self._device_ranges if b <= base < e), base)
-        for pa in range(base, min(top, end), GRANULE):
+    def convert_device(self, pa: Pa, size: int, *, delegate: bool) -> int:
+        """Delegate or undelegate device memory from `pa` on; how many of `size` bytes were it?"""
+        end = next((start + n for start, n in self._device_ranges if start <= pa < start + n), pa)
+        top = min(pa + size, end)
+        for page in range(pa, top, GRANULE):
             if delegate:
-                if pa in self._device:
-                    return pa
-                self._device[pa] = State.DEV_DELEGATED
-            elif self._device.get(pa) != State.DEV_DELEGATED:
-                return pa
+                if page in self._device:
+                    return page - pa
+                self._device[page] = State.DEV_DELEGATED
+            elif self._device.get(page) != State.DEV_DELEGATED:
+                return page - pa
             else:
-                del self._device[pa]
-        return min(top, end)
+                del self._device[page]
+        return top - pa
 
-    def move_device(self, pa: int, size: int, before: State, after: State) -> bool:
+    def move_device(self, pa: Pa, size: int, before: State, after: State) -> bool:
         """Put delegated device memory into another state, if all of it is in `before`."""
         if self.device_run(pa, size, before) != size:
             return False
@@ -143,13 +152,13 @@ class Granules:
             self._device[page] = after
         return True
 
-    def device_run(self, pa: int, size: int, state: State) -> int:
+    def device_run(self, pa: Pa, size: int, state: State) -> int:
         """How many bytes from `pa` on, up to `size`, are delegated device memory in `state`?"""
         pages = range(pa, pa + size, GRANULE)
         other = next((page for page in pages if self._device.get(page) != state), pa + size)
         return other - pa
 
-    def run(self, pa: int, size: int, state: int) -> int:
+    def run(self, pa: Pa, size: int, state: int) -> int:
         """How many bytes from `pa` on, up to `size`, are tracked memory in `state`?"""
         if pa & (GRANULE - 1) or not self.base <= pa < self.end:
             return 0
@@ -159,33 +168,33 @@ class Granules:
     def are(self, pa: NDArray[np.uint64], size: int, state: int) -> NDArray[np.bool_]:
         """Which of the blocks of `size` bytes at `pa` (uint64 array) are memory all in `state`?"""
         if size > GRANULE:
-            return np.array([self.run(int(at), size, state) == size for at in pa], np.bool_)
+            return np.array([self.run(Pa(int(at)), size, state) == size for at in pa], np.bool_)
         page = (pa - np.uint64(self.base)) >> np.uint64(SHIFT)  # wraps below the base
         inside = page < np.uint64(len(self.state))
         found: NDArray[np.bool_] = inside.copy()
         found[inside] = self.state[page[inside]] == state
         return found
 
-    def all_delegated(self, pa: int, size: int) -> bool:
+    def all_delegated(self, pa: Pa, size: int) -> bool:
         """Are all granules of [pa, pa + size) tracked and DELEGATED?"""
         if not self.contains(pa, size):
             return False
         return self.span(pa, size).tobytes() == b"\x01" * (size >> SHIFT)
 
-    def contains(self, pa: int, size: int) -> bool:
-        """Are all granules of [pa, pa + size) tracked?"""
-        return self.base <= pa and pa + size <= self.end
+    def contains(self, word: int, size: int) -> TypeGuard[Pa]:
+        """Are all granules of [word, word + size) tracked?"""
+        return self.base <= word and word + size <= self.end
 
-    def carve_out(self, pa: int, size: int) -> None:
+    def carve_out(self, pa: Pa, size: int) -> None:
         """Give [pa, pa + size) to the firmware: Root PAS, never delegable."""
         self.span(pa, size)[:] = State.ROOT
 
-    def pas(self, pa: int) -> PAS:
+    def pas(self, pa: Pa) -> PAS:
         """In which physical address space is `pa`?"""
         return PAS(int(_PAS_OF_STATE[self.get(pa & ~0xFFF)]))
 
     def check(
-        self, agent: str, pa: int, size: int, pas: PAS, *, write: bool = False
+        self, agent: str, pa: Pa, size: int, pas: PAS, *, write: bool = False
     ) -> GranuleProtectionFault | None:
         """May `agent` touch `size` bytes at `pa` through `pas`?
 
@@ -205,8 +214,9 @@ class Granules:
             state = self.get(page)
             granule = _PAS_OF_STATE[state]
             if granule != pas:
+                first = Pa(max(pa, page))
                 return GranuleProtectionFault(
-                    agent, max(pa, page), pas, PAS(int(granule)), State(state), write
+                    agent, first, pas, PAS(int(granule)), State(state), write
                 )
         return None
 
@@ -227,7 +237,7 @@ class Granules:
         gpi: NDArray[np.uint8] = _GPI_OF_STATE[self.state]
         return gpi
 
-    def write_gpt(self, l0: int, l1: int) -> int:
+    def write_gpt(self, l0: Pa, l1: Pa) -> int:
         """Store the granule protection table as bytes: level 0 entries at `l0`, level 1 at `l1`.
 
         One level 1 table covers 1 GiB (GPCCR_EL3.L0GPTSZ = 0b0000, PGS 4 KiB); the memory's
@@ -252,6 +262,6 @@ class Granules:
             self.memory.write_u64(l0 + 8 * i, l0_table(l1 + i * (0x4000_0000 >> 16) * 8))
         return len(entries) * 8
 
-    def wipe(self, pa: int, size: int = GRANULE) -> None:
+    def wipe(self, pa: Pa, size: int = GRANULE) -> None:
         """Zero the contents, so that nothing that the last owner left can be read."""
         self.memory.wipe(pa, size)

@@ -2,6 +2,11 @@
 
 Each RMI entry is the handler and how many arguments it takes. Until RMI_RMM_ACTIVATE an RMM of
 2.0 answers ERROR_GLOBAL to everything but its version and features.
+
+Here is the door to the hostile side. Handlers take the words of its registers as they are, any
+u64, and return words: a parameter called `rd`, `ipa` or `top` is an int that claims to be that.
+It becomes an address where it is checked (`Granules.has`, `IpaSpace.in_par`, and what an earlier
+call has left in the REC), and what lies behind the handlers takes addresses and (start, size).
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import struct
 
+from topbit.arch.ipa import Ipa
 from topbit.arch.rmi import HASH_SHA_256, RealmParams
 from topbit.arch.rsi import MAX_MEASUREMENT, NUM_MEASUREMENTS
 
@@ -58,7 +59,7 @@ class Measurements:
             page[offset : offset + size] = params[offset : offset + size]
         self.values[0] = self.digest(bytes(page))
 
-    def data(self, ipa: int, flags: int, content: bytes | memoryview) -> None:
+    def data(self, ipa: Ipa, flags: int, content: bytes | memoryview) -> None:
         """Extend the RIM by a populated page; its content counts only if `flags` bit 0 is set."""
         measured = self.digest(content) if flags & 1 else b""
         self._extend_rim(TYPE_DATA, _DATA.pack(ipa, flags, measured))
@@ -67,9 +68,9 @@ class Measurements:
         """Extend the RIM by a REC: flags, entry point and registers of its parameter page."""
         self._extend_rim(TYPE_REC, self.digest(params))
 
-    def ripas(self, base: int, top: int) -> None:
-        """Extend the RIM by a range that was initialised to RAM."""
-        self._extend_rim(TYPE_RIPAS, struct.pack("<QQ", base, top))
+    def ripas(self, ipa: Ipa, size: int) -> None:
+        """Extend the RIM by a range that was initialised to RAM. (the descriptor: base, top)"""
+        self._extend_rim(TYPE_RIPAS, struct.pack("<QQ", ipa, ipa + size))
 
     def extend(self, index: int, data: bytes) -> None:
         """Extend REM `index` (1 to 4) by up to 64 bytes that the Realm chose."""

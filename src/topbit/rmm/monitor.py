@@ -7,9 +7,10 @@ values come in, the answer is a status, an exit or an abort, never a Python exce
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from topbit.arch import psci as psci_numbers
+from topbit.arch.ipa import Ipa, Pa
 from topbit.arch.rmi import UNKNOWN_FUNCTION, ExitReason, RmiStatus
 from topbit.events import Event
 from topbit.rmm import exit as realm_exit
@@ -25,18 +26,23 @@ RSI_REGISTERS = 31
 class Rmm(RmmState):
     """The RMM of one platform: what it knows (`RmmState`), and its three doors."""
 
+    _handlers: Mapping[int, tuple[handlers.RmiHandler, int]] = {}
+
     def rmi(self, fid: int, args: Sequence[int] = ()) -> tuple[int, ...]:
         """What does the host's SMC return?
 
         Args:
             fid: X0, an `arch.rmi.Rmi` number.
-            args: X1 and up; missing ones are 0, surplus ones are ignored.
+            args: X1 and up, any u64; missing ones are 0, surplus ones are ignored.
 
         Returns:
             X0 (status | index << 8) and the command's outputs from X1 on. An unknown function
             answers SMCCC NOT_SUPPORTED.
         """
-        call = handlers.rmi_handlers(self).get(fid)
+        call = self._handlers.get(fid)
+        if call is None:  # unknown, or known only since the activation
+            self._handlers = handlers.rmi_handlers(self)
+            call = self._handlers.get(fid)
         if call is None:
             if not self.active and fid in handlers.RMI_2_0:
                 return (int(RmiStatus.ERROR_GLOBAL),)
@@ -46,7 +52,7 @@ class Rmm(RmmState):
             args = (*args, *(0,) * count)[:count]
         return handler(self, *args)
 
-    def rsi(self, rec_pa: int, regs: Sequence[int]) -> Resume | Exit:
+    def rsi(self, rec_pa: Pa, regs: Sequence[int]) -> Resume | Exit:
         """What becomes of an SMC that the Realm made on a running REC?
 
         Args:
@@ -73,8 +79,8 @@ class Rmm(RmmState):
 
     def access(
         self,
-        rec_pa: int,
-        ipa: int,
+        rec_pa: Pa,
+        ipa: Ipa,
         kind: Kind,
         size: int = 8,
         *,
@@ -101,11 +107,11 @@ class Rmm(RmmState):
             self.emit(Event("rmm", "sea", address=ipa, direction=kind, size=size, detail=fault))
         return found
 
-    def interrupt(self, rec_pa: int, reason: ExitReason = ExitReason.IRQ) -> Exit:
+    def interrupt(self, rec_pa: Pa, reason: ExitReason = ExitReason.IRQ) -> Exit:
         """Take a running REC back to the host for an interrupt (IRQ, FIQ or SERROR)."""
         return self.leave(self.running(rec_pa), Exit(reason))
 
-    def realm(self, rd: int) -> Realm:
+    def realm(self, rd: Pa) -> Realm:
         """Which Realm has the descriptor at `rd`?
 
         Raises:
@@ -113,7 +119,7 @@ class Rmm(RmmState):
         """
         return self.realms[rd]
 
-    def rec(self, rec_pa: int) -> Rec:
+    def rec(self, rec_pa: Pa) -> Rec:
         """Which REC is at `rec_pa`?
 
         Raises:
@@ -129,5 +135,3 @@ class Rmm(RmmState):
             Realm stream table has no valid entry (the access is aborted).
         """
         return next((v.realm for v in self.vdevs.values() if v.tdi_id == sid and v.dma), None)
-
-    # Events. Callers ask `listening` first: an ignored event costs nothing.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass, field
 
+from topbit.arch.ipa import Pa
 from topbit.arch.rmi import ExitReason, RecExit, Ripas
 from topbit.events import Event
 from topbit.rmm.granules import GRANULE, NS, Granules
@@ -60,9 +61,9 @@ class Resume:
 NOTHING = Resume()
 
 
-def write_exit(granules: Granules, run: int, exit_: Exit) -> None:
+def write_exit(granules: Granules, run: Pa, exit_: Exit) -> None:
     """Store an exit in the run page, if the host still owns that page."""
-    if granules.get(run) != NS:
+    if not granules.has(run, NS):
         return
     memory = granules.memory
     memory.fill(run + RecExit.BASE, GRANULE - RecExit.BASE)

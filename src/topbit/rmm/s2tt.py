@@ -16,8 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from topbit.arch import stage2
+from topbit.arch.ipa import Ipa, IpaSpace, Pa
 from topbit.arch.rmi import Ripas, RttState
-from topbit.arch.stage2 import OA_MASK_48, Granule
+from topbit.arch.stage2 import (
+    OA_MASK_48,
+    Geometry,
+    Granule,
+    address_array,
+    address_bits,
+    output_address,
+)
 from topbit.memory import Words
 from topbit.rmm.granules import DATA, RTT, SHIFT, Granules, State
 
@@ -35,6 +43,7 @@ RIPAS_SHIFT = 1
 RIPAS_MASK = 3 << RIPAS_SHIFT
 
 UNASSIGNED_NS = NS
+NOWHERE = Pa(0)  # the output address of what has none
 
 MEMATTR_MASK = 0xF << 2
 MEMATTR_PROTECTED = 0b0110 << 2  # FEAT_S2FWB: Normal Write-Back
@@ -48,7 +57,7 @@ UNPROTECTED = NS | XN | stage2.SH_INNER | stage2.AF
 HOST_ATTRIBUTES = MEMATTR_MASK | S2AP_RW  # what the host chooses of an unprotected mapping
 
 _RIPAS = tuple(Ripas)  # by value: a fifth of the time of Ripas(value)
-SHIFTS = (39, 30, 21, 12, 48)  # SHIFTS[-1] is level -1's
+SHIFTS = tuple(G4K.level_shift(level) for level in (0, 1, 2, 3, -1))  # by level
 
 
 def unassigned(ripas: int) -> int:
@@ -57,6 +66,8 @@ def unassigned(ripas: int) -> int:
 
 
 _LOST = unassigned(Ripas.DESTROYED)
+_HIGHEST_PAGE = Pa(0x000F_FFFF_FFFF_F000)
+IS_TABLE = len(Ripas)  # in place of a RIPAS, which a table has not
 
 
 class Walk(NamedTuple):
@@ -79,7 +90,7 @@ class Entry(NamedTuple):
 
     state: RttState
     ripas: Ripas
-    oa: int
+    oa: Pa
     ns: bool  # of the unprotected half
     valid: bool  # the hardware translates through it
 
@@ -97,63 +108,61 @@ class Rtt:
 
     __slots__ = (
         "_count",
-        "_mask",
         "_states",
         "_u64",
         "base",
         "first",
+        "geometry",
         "granule",
         "granules",
-        "half",
-        "ipa_bits",
         "lpa2",
         "memory",
         "memory_base",
+        "space",
         "start_level",
     )
 
     def __init__(
-        self, granules: Granules, base: int, start_level: int, ipa_bits: int, lpa2: bool
+        self, granules: Granules, base: Pa, start_level: int, ipa_bits: int, lpa2: bool
     ) -> None:
         self.granules = granules
         self.memory = memory = granules.memory
         self.base = base
         self.start_level = start_level
-        self.ipa_bits = ipa_bits
-        self.half = 1 << (ipa_bits - 1)
+        self.space = IpaSpace(ipa_bits)
         self.lpa2 = lpa2
         self.granule = G4K_LPA2 if lpa2 else G4K
+        self.geometry = Geometry(ipa_bits, start_level, self.granule, 52 if lpa2 else 48)
         self.memory_base = memory.base
         self.first = (base - memory.base) >> 3
         self._u64 = memory.scalar_words
         self._states = granules.scalar
         self._count = len(granules.state)
-        self._mask = 0x0003_FFFF_FFFF_F000 if lpa2 else OA_MASK_48
 
     @property
     def roots(self) -> int:
         """How many concatenated root tables are there?"""
-        return self.granule.root_tables(self.ipa_bits, self.start_level)
+        return self.granule.root_tables(self.space.bits, self.start_level)
 
-    def is_root(self, pa: int) -> bool:
+    def is_root(self, pa: Pa) -> bool:
         """Is the granule at `pa` one of the root tables?"""
         return self.base <= pa < self.base + (self.roots << SHIFT)
 
-    def reaches(self, pa: int) -> bool:
+    def reaches(self, pa: Pa) -> bool:
         """Is `pa` memory or a mapped device of a Realm, as a protected entry must say?"""
         return self.granules.get(pa & -1 << SHIFT) in (DATA, State.DEV_MAPPED)
 
-    def walk(self, ipa: int, level: int) -> Walk:
+    def walk(self, ipa: Ipa, level: int) -> Walk:
         """Where does the walk for `ipa` end that goes no deeper than `level`?"""
         words = self._u64
         at = self.start_level
         index = self.first + (ipa >> SHIFTS[at])
         entry = words[index]
         while entry & 3 == 3 and at < LAST:
-            pa = self.pa_of(entry) if self.lpa2 else entry & OA_MASK_48
+            pa = self.pa_of(entry) if self.lpa2 else OA_MASK_48 & entry
             page = (pa - self.memory_base) >> SHIFT
             if not 0 <= page < self._count or self._states[page] != RTT:
-                return Walk(at, index, UNASSIGNED_NS if ipa >= self.half else _LOST)
+                return Walk(at, index, _LOST if self.space.in_par(ipa) else UNASSIGNED_NS)
             if at == level:
                 break
             at += 1
@@ -169,33 +178,35 @@ class Rtt:
         """Which words follow in the same table, from `index` on? (live view)"""
         return self.memory.words[index : (index | 511) + 1]
 
-    def table(self, pa: int) -> Words:
+    def table(self, pa: Pa) -> Words:
         """Which 512 words are the table at `pa`? (live view)"""
         first = (pa - self.memory_base) >> 3
         return self.memory.words[first : first + ENTRIES]
 
-    def pa_of(self, entry: int) -> int:
+    def pa_of(self, entry: int) -> Pa:
         """Which output or table address does a word hold?"""
-        if self.lpa2:
-            return entry & self._mask | (entry >> 8 & 3) << 50
-        return entry & OA_MASK_48
+        return output_address(entry, self.granule) if self.lpa2 else OA_MASK_48 & entry
 
-    def address(self, pa: int) -> int:
+    def address(self, pa: Pa) -> int:
         """Which bits of a word hold the address `pa`?"""
-        if self.lpa2:
-            return pa & self._mask | (pa >> 50 & 3) << 8
-        return pa
+        return address_bits(pa, self.granule) if self.lpa2 else pa
+
+    def address_run(self, pa: Pa, count: int, level: int) -> Words:
+        """Which address bits do `count` words for contiguous blocks from `pa` hold?"""
+        step = 1 << SHIFTS[level]
+        run = np.arange(pa, pa + count * step, step, dtype=np.uint64)
+        return address_array(run, self.granule) if self.lpa2 else run
 
     @property
     def address_mask(self) -> int:
         """Which bits of a word may hold an address?"""
-        return self.address(0x000F_FFFF_FFFF_F000)
+        return self.address(_HIGHEST_PAGE)
 
     def attributes(self, of: int) -> int:
         """Which attributes does a descriptor carry? With LPA2, [9:8] hold the address, not SH."""
         return of & ~stage2.SH_INNER if self.lpa2 else of
 
-    def assigned(self, pa: int, ripas: int, level: int = LAST, *, dev: bool = False) -> int:
+    def assigned(self, pa: Pa, ripas: int, level: int = LAST, *, dev: bool = False) -> int:
         """Which word is an assigned protected entry?"""
         if ripas == Ripas.RAM and not dev:
             kind = 3 if level == LAST else 1
@@ -208,7 +219,7 @@ class Rtt:
     def assigned_ns(self, descriptor: int, level: int) -> int:
         """Which word maps an unprotected entry? `descriptor`: PA | MemAttr<<2 | S2AP<<6."""
         kind = 3 if level == LAST else 1
-        pa = descriptor & ~0xFFF
+        pa = _HIGHEST_PAGE & descriptor
         return self.address(pa) | descriptor & HOST_ATTRIBUTES | self.attributes(UNPROTECTED) | kind
 
     def decode(self, entry: int, level: int) -> Entry:
@@ -223,23 +234,13 @@ class Rtt:
                 return Entry(RttState.ASSIGNED_DEV, Ripas.DEV, oa, False, True)
             return Entry(RttState.ASSIGNED, Ripas.RAM, oa, False, True)
         if entry & NS:
-            return Entry(RttState.UNASSIGNED, Ripas.EMPTY, 0, True, False)
+            return Entry(RttState.UNASSIGNED, Ripas.EMPTY, NOWHERE, True, False)
         ripas = _RIPAS[entry >> RIPAS_SHIFT & 3]
         hipas = entry & HIPAS_MASK
         if not hipas:
-            return Entry(RttState.UNASSIGNED, ripas, 0, False, False)
+            return Entry(RttState.UNASSIGNED, ripas, NOWHERE, False, False)
         state = RttState.ASSIGNED if hipas == HIPAS_ASSIGNED else RttState.ASSIGNED_DEV
         return Entry(state, ripas, self.pa_of(entry), False, False)
-
-
-def addresses(rtt: Rtt, words: Words) -> Words:
-    """Which output addresses do live words of an RTT hold?"""
-    if rtt.lpa2:
-        high = words >> np.uint64(8) & np.uint64(3)
-        wide: Words = words & np.uint64(0x0003_FFFF_FFFF_F000) | high << np.uint64(50)
-        return wide
-    low: Words = words & np.uint64(OA_MASK_48)
-    return low
 
 
 def is_table(words: NDArray[np.uint64], level: int) -> NDArray[np.bool_]:
@@ -267,10 +268,10 @@ def is_held(words: NDArray[np.uint64], level: int) -> NDArray[np.bool_]:
 
 
 def ripas_of(words: NDArray[np.uint64], level: int) -> NDArray[np.uint64]:
-    """What is the RIPAS of each word of a table of the protected half? Tables give 4."""
+    """What is the RIPAS of each word of a table of the protected half? Tables give IS_TABLE."""
     valid = (words & np.uint64(1)) != np.uint64(0)
     device = (words & np.uint64(MEMATTR_MASK)) == np.uint64(MEMATTR_DEVICE)
     mapped = np.where(device, np.uint64(Ripas.DEV), np.uint64(Ripas.RAM))
     ripas = np.where(valid, mapped, words >> np.uint64(RIPAS_SHIFT) & np.uint64(3))
-    ripas[is_table(words, level)] = 4
+    ripas[is_table(words, level)] = IS_TABLE
     return ripas

@@ -13,6 +13,7 @@ from typing import Literal, Protocol, TypeAlias
 
 import numpy as np
 
+from topbit.arch.ipa import Ipa, IpaSpace, Pa
 from topbit.arch.rmi import Ripas
 from topbit.arch.rsi import ACCEPT, REJECT, VERSION_1_0, VERSION_1_1, RsiStatus
 from topbit.events import Emit, Event, ignore
@@ -21,7 +22,7 @@ from topbit.rmm.attestation import Attestor
 from topbit.rmm.granules import Granules
 from topbit.rmm.measurement import Measurements
 from topbit.rmm.rec_run import NOTHING, Exit, Resume, exit_event, write_exit
-from topbit.rmm.s2tt import SHIFTS, Rtt
+from topbit.rmm.s2tt import NOWHERE, SHIFTS, Rtt
 
 Abi: TypeAlias = Literal["1.0", "2.0"]
 
@@ -45,11 +46,11 @@ class Realm:
         state: NEW, ACTIVE or SYSTEM_OFF.
         measurements: RIM and REMs.
         rpv: Realm Personalization Value, 64 bytes.
-        recs: its RECs, by PA.
-        vdevs: its device assignments, by PA.
+        recs: its RECs, by the word that names them: the PA of their granule.
+        vdevs: its device assignments, named likewise.
     """
 
-    rd: int
+    rd: Pa
     rtt: Rtt
     vmid: int
     measurements: Measurements
@@ -59,7 +60,7 @@ class Realm:
     vdevs: dict[int, Vdev] = field(default_factory=dict)
 
     @property
-    def rtt_base(self) -> int:
+    def rtt_base(self) -> Pa:
         """Where does the root of its table stand? (what a trusted stream's STE.S2TTB gets)"""
         return self.rtt.base
 
@@ -69,14 +70,9 @@ class Realm:
         return self.rtt.start_level
 
     @property
-    def ipa_bits(self) -> int:
-        """How wide is its IPA space, the shared bit included?"""
-        return self.rtt.ipa_bits
-
-    @property
-    def half(self) -> int:
-        """Where does the unprotected half begin? The shared bit as a number."""
-        return self.rtt.half
+    def space(self) -> IpaSpace:
+        """Which IPA space has it?"""
+        return self.rtt.space
 
 
 class Pending(Protocol):
@@ -99,11 +95,11 @@ def _reached(progress: int, refused: bool) -> Resume:
 class RipasChange:
     """Which RSI_IPA_STATE_SET waits for the host, and how far has RMI_RTT_SET_RIPAS come?"""
 
-    base: int
+    base: Ipa
     top: int
     ripas: int
     change_destroyed: bool
-    progress: int
+    progress: Ipa
 
     def complete(self, rmm: RmmState, rec: Rec, refused: bool) -> Resume:
         """What does the call return? A refused share shows only in how far it came."""
@@ -140,13 +136,13 @@ class Rec:
             straight back to the host.
     """
 
-    pa: int
+    pa: Pa
     realm: Realm
     mpidr: int
-    aux: tuple[int, ...]
+    aux: tuple[Pa, ...]
     runnable: bool
     running: bool = False
-    run: int = 0
+    run: Pa = NOWHERE
     resume: Resume | Exit = NOTHING
     start: Resume | None = None
     abort_esr: int = 0
@@ -180,8 +176,8 @@ class Vdev:
         dma: the Realm has enabled DMA: the stream is valid.
     """
 
-    pa: int
-    pdev: int
+    pa: Pa
+    pdev: Pa
     realm: Realm
     vdev_id: int
     tdi_id: int
@@ -195,10 +191,10 @@ class MappingRequest:
     """Which RSI_VDEV_VALIDATE_MAPPING waits for the host, and how far has it come?"""
 
     vdev: Vdev
-    base: int
+    base: Ipa
     top: int
-    pa: int
-    progress: int
+    pa: Pa
+    progress: Ipa
 
     def complete(self, rmm: RmmState, rec: Rec, refused: bool) -> Resume:
         """What does the call return?"""
@@ -216,7 +212,7 @@ class RealmSmmu(Protocol):
         """Make the stream invalid."""
         ...
 
-    def invalidate(self, vmid: int, ipa: int, size: int) -> None:
+    def invalidate(self, vmid: int, ipa: Ipa, size: int) -> None:
         """Forget what is remembered of [ipa, ipa + size) of the Realm with this VMID."""
         ...
 
@@ -268,7 +264,7 @@ class RmmState:
         self.vdevs: dict[int, Vdev] = {}
         self._attestor: Attestor | None = None
 
-    def running(self, rec_pa: int) -> Rec:
+    def running(self, rec_pa: Pa) -> Rec:
         """Which REC at `rec_pa` is running? ValueError if it is not."""
         found = self.recs.get(rec_pa)
         if found is None or not found.running:
@@ -283,7 +279,7 @@ class RmmState:
             self.emit(exit_event(exit_))
         return exit_
 
-    def invalidate(self, realm_: Realm, ipa: int, size: int) -> None:
+    def invalidate(self, realm_: Realm, ipa: Ipa, size: int) -> None:
         """Valid entries of [ipa, ipa + size) were changed or removed: make the SMMU forget."""
         if self.smmu is not None:
             self.smmu.invalidate(realm_.vmid, ipa, size)
@@ -305,29 +301,28 @@ class RmmState:
 
     # Events. Callers ask `listening` first: an ignored event costs nothing.
 
-    def say_granule(self, what: str, pa: int, size: int) -> None:
+    def say_granule(self, what: str, pa: Pa, size: int) -> None:
         """Emit that granules were delegated or undelegated."""
         self.emit(Event("rmm", "granule", pa=pa, size=size, status=what))
 
-    def say_ripas(self, realm_: Realm, ipa: int, size: int, value: Ripas) -> None:
+    def say_ripas(self, realm_: Realm, ipa: Ipa, size: int, value: Ripas) -> None:
         """Emit that a range of protected IPAs has another RIPAS."""
         self.emit(Event("rmm", "ripas", phys=ipa, size=size, status="ok", attrs=value.name))
 
-    def say_rtt(self, event: str, realm_: Realm, ipa: int, pa: int | None, size: int) -> None:
+    def say_rtt(self, event: str, realm_: Realm, ipa: Ipa, pa: Pa | None, size: int) -> None:
         """Emit that a range of IPAs was mapped or unmapped."""
-        half = "unprotected" if ipa >= realm_.half else "protected"
-        phys = ipa & (realm_.half - 1)
+        half, phys = realm_.space.half(ipa), realm_.space.protected(ipa)
         self.emit(Event("rmm", event, address=ipa, phys=phys, pa=pa, size=size, attrs=half))
 
-    def say_realm_config(self, ipa: int, ipa_bits: int) -> None:
+    def say_realm_config(self, ipa: Ipa, ipa_bits: int) -> None:
         """Emit which width the Realm was told, by its shared bit."""
-        bit = 1 << (ipa_bits - 1)
+        bit = IpaSpace(ipa_bits).shared_bit
         self.emit(Event("rmm", "realm_config", address=bit, phys=ipa, detail=f"{ipa_bits} bits"))
 
-    def say_table_gone(self, realm_: Realm, ipa: int, words: Words, level: int) -> None:
+    def say_table_gone(self, realm_: Realm, ipa: Ipa, words: Words, level: int) -> None:
         """Emit what the destruction of a table did to the range that it covered."""
         size = len(words) << SHIFTS[level]
-        if ipa < realm_.half:
+        if realm_.space.in_par(ipa):
             self.say_ripas(realm_, ipa, size, Ripas.DESTROYED)
         elif (words & np.uint64(1)).any():
             self.say_rtt("rtt_unmap", realm_, ipa, None, size)

@@ -11,10 +11,10 @@ from topbit.scenario.scenario import (
     HostSpec,
     RealmSpec,
     Scenario,
-    VmmSpec,
     WorkloadSpec,
 )
 from topbit.scenario.toml import change, find, load, loads, override
+from topbit.vmm.policy import VmmPolicy
 
 __all__ = [
     "DeviceSpec",
@@ -22,7 +22,7 @@ __all__ = [
     "HostSpec",
     "RealmSpec",
     "Scenario",
-    "VmmSpec",
+    "VmmPolicy",
     "WorkloadSpec",
     "builtin",
     "builtin_names",

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from typing import Any
 
 from topbit.errors import ScenarioError, nearest
-from topbit.scenario.scenario import DeviceSpec, GuestSpec, HostSpec, RealmSpec, Scenario, VmmSpec
+from topbit.scenario.scenario import DeviceSpec, GuestSpec, HostSpec, RealmSpec, Scenario
+from topbit.vmm.policy import Backing, MapFault, Masking, SmmuMap, VmmPolicy
 
 NVME = DeviceSpec("nvme0")
 TRUSTED = DeviceSpec("accel0", trusted=True, model="virtio-blk")
@@ -47,14 +48,18 @@ _builtin(
 _builtin(
     "vmm-maps-protected",
     "the VMM maps shared pages at the protected half, as before the convention",
-    vmm=VmmSpec(smmu_map="protected"),
+    vmm=VmmPolicy(smmu_map=SmmuMap.PROTECTED),
 )
-_builtin("vmm-maps-both", "the VMM maps shared pages at both halves", vmm=VmmSpec(smmu_map="both"))
-_builtin("vmm-maps-nothing", "the VMM maps nothing for VFIO", vmm=VmmSpec(smmu_map="none"))
+_builtin(
+    "vmm-maps-both",
+    "the VMM maps shared pages at both halves",
+    vmm=VmmPolicy(smmu_map=SmmuMap.BOTH),
+)
+_builtin("vmm-maps-nothing", "the VMM maps nothing for VFIO", vmm=VmmPolicy(smmu_map=SmmuMap.NONE))
 _builtin(
     "vmm-does-not-mask",
     "an emulated device looks addresses up without masking the shared bit",
-    vmm=VmmSpec(shared_bit="keep"),
+    vmm=VmmPolicy(masking=Masking.KEEP),
 )
 _builtin(
     "trusted-aliased",
@@ -77,35 +82,35 @@ _builtin(
     "stale-mapping",
     "a page turns private although the VMM's unmap failed; the device still writes to it",
     device=(dataclasses.replace(NVME, habit="stale"),),
-    vmm=VmmSpec(map_fault="unmap", fail_closed=False, backing="in-place"),
+    vmm=VmmPolicy(map_fault=MapFault.UNMAP, fail_closed=False, backing=Backing.IN_PLACE),
 )
 _builtin(
     "map-failure-ignored",
     "VFIO maps fail and the VMM converts the pages all the same",
-    vmm=VmmSpec(map_fault="map", fail_closed=False),
+    vmm=VmmPolicy(map_fault=MapFault.MAP, fail_closed=False),
 )
 _builtin(
     "map-failure",
     "VFIO maps fail and the VMM refuses the conversion: Linux asks for ever",
-    vmm=VmmSpec(map_fault="map"),
+    vmm=VmmPolicy(map_fault=MapFault.MAP),
 )
 _builtin(
     "missing-invalidate",
     "the VMM unmaps without invalidating the SMMU's TLB; the device still writes",
     device=(dataclasses.replace(NVME, habit="stale"),),
-    vmm=VmmSpec(invalidate=False, backing="in-place"),
+    vmm=VmmPolicy(invalidate=False, backing=Backing.IN_PLACE),
 )
 _builtin(
     "stale-translation",
     "as missing-invalidate, with private and shared pages in different memory",
     device=(NVME, DeviceSpec("edu0", model="edu", habit="stale")),
-    vmm=VmmSpec(invalidate=False),
+    vmm=VmmPolicy(invalidate=False),
 )
 _builtin(
     "doorbell-unmapped",
     "the VMM does not map the MSI doorbell: the device's interrupts are lost",
     device=(DeviceSpec("rng0", model="virtio-rng"),),
-    vmm=VmmSpec(msi_doorbell=False),
+    vmm=VmmPolicy(msi_doorbell=False),
 )
 _builtin(
     "lying-rmm",
@@ -135,7 +140,7 @@ _builtin(
     "events-lost",
     "nothing is mapped for devices, and the host leaves the SMMU's small event queue full",
     device=(NVME,),
-    vmm=VmmSpec(smmu_map="none"),
+    vmm=VmmPolicy(smmu_map=SmmuMap.NONE),
     host=HostSpec(event_queue=4, reads_events=False),
 )
 _builtin(
@@ -200,12 +205,12 @@ def matrix() -> list[Scenario]:
     Each has the three kinds of devices: assigned and untrusted, assigned and trusted, emulated.
     """
     policies = [
-        *(VmmSpec(smmu_map=where) for where in ("alias", "protected", "both", "none")),
-        VmmSpec(shared_bit="keep"),
+        *(VmmPolicy(smmu_map=where) for where in SmmuMap),
+        VmmPolicy(masking=Masking.KEEP),
     ]
     return [
         Scenario(
-            name=f"matrix {kernel} {vmm.smmu_map} {vmm.shared_bit}",
+            name=f"matrix {kernel} {vmm.smmu_map} {vmm.masking}",
             guest=GuestSpec(kernel=kernel),
             vmm=vmm,
             device=THREE,

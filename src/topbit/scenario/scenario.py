@@ -1,7 +1,7 @@
 """Which facts make a scenario, and which of them contradict each other?
 
-One dataclass per table of the TOML form; the field names are the keys. `Scenario.check` holds
-everything that a machine relies on, so that machines never meet a contradiction.
+One dataclass per table of the TOML form; that of the VMM is its own `VmmPolicy`. `Scenario.check`
+holds everything that a machine relies on, so that machines never meet a contradiction.
 """
 
 from __future__ import annotations
@@ -9,14 +9,15 @@ from __future__ import annotations
 import dataclasses
 import re
 from dataclasses import dataclass, field
+from typing import Any
 
 from topbit.addressing.kernel_policy import KernelPolicy, policy_for
-from topbit.arch.ipa import check_ipa_bits
+from topbit.arch.ipa import Ipa, IpaSpace, check_ipa_bits
 from topbit.errors import ScenarioError, nearest
-from topbit.vmm.policy import MapFault, SharedBit, SmmuMap, VmmPolicy
+from topbit.vmm.policy import VmmPolicy
 
 MIB = 1 << 20
-RAM_BASE = 0x4000_0000
+RAM_BASE = Ipa(0x4000_0000)
 MOST_DEVICES = 31  # slots of a PCI bus besides the host bridge's
 EMULATED_MODELS = ("virtio-blk", "virtio-net", "virtio-rng")
 USUAL_MODEL = {"assigned": "nvme", "emulated": "virtio-blk"}
@@ -67,40 +68,6 @@ class GuestSpec:
             if getattr(self, name) is not None
         }
         return dataclasses.replace(policy, **changes)
-
-
-@dataclass(frozen=True, slots=True)
-class VmmSpec:
-    """How does the VMM behave? (`topbit.vmm.policy.VmmPolicy` tells the values)
-
-    Attributes:
-        smmu_map: "alias", "protected", "both" or "none".
-        shared_bit: "mask", "keep" or "require".
-        map_fault: "none", "map" or "unmap".
-        fail_closed: a failed VFIO operation fails the page conversion.
-        invalidate: SMMU TLB entries are invalidated after an unmap.
-        backing: "separate" memory for private and shared pages, or "in-place".
-        msi_doorbell: the ITS's doorbell is mapped for assigned devices.
-    """
-
-    smmu_map: str = "alias"
-    shared_bit: str = "mask"
-    map_fault: str = "none"
-    fail_closed: bool = True
-    invalidate: bool = True
-    backing: str = "separate"
-    msi_doorbell: bool = True
-
-    def policy(self) -> VmmPolicy:
-        """Which policy is that?"""
-        return VmmPolicy(
-            SmmuMap(self.smmu_map),
-            SharedBit(self.shared_bit),
-            MapFault(self.map_fault),
-            self.fail_closed,
-            self.invalidate,
-            self.msi_doorbell,
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,15 +167,24 @@ MOST_WORK = {
 """Up to where may each number of the workload go? From 0 on."""
 
 CHOICES = {
-    "vmm.smmu_map": [m.value for m in SmmuMap],
-    "vmm.shared_bit": [m.value for m in SharedBit],
-    "vmm.map_fault": [m.value for m in MapFault],
-    "vmm.backing": ["separate", "in-place"],
     "host.destroy_page": ["none", "private", "shared"],
     "device.kind": ["assigned", "emulated"],
     "device.habit": ["good", "stale", "wild"],
     "device.model": ["nvme", "virtio-blk", "virtio-net", "virtio-rng", "e1000e", "edu"],
 }
+
+
+def fields_of(table: type[Any]) -> dict[str, dataclasses.Field[Any]]:
+    """Which keys has a table of the TOML form, and which field does each set?
+
+    A key is the field's name, where the field does not name another one.
+    """
+    return {f.metadata.get("key", f.name): f for f in dataclasses.fields(table)}
+
+
+def values(table: Any) -> dict[str, Any]:
+    """What does a table say, by key?"""
+    return {key: getattr(table, f.name) for key, f in fields_of(type(table)).items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +195,7 @@ class Scenario:
     summary: str = ""
     realm: RealmSpec = RealmSpec()
     guest: GuestSpec = GuestSpec()
-    vmm: VmmSpec = VmmSpec()
+    vmm: VmmPolicy = field(default_factory=VmmPolicy)
     host: HostSpec = HostSpec()
     device: tuple[DeviceSpec, ...] = field(default_factory=tuple)
     workload: WorkloadSpec = WorkloadSpec()
@@ -280,7 +256,7 @@ class Scenario:
             raise ScenarioError(
                 f"{realm.ram_mib} MiB of RAM", where="realm.ram_mib", mend="give 4 to 4096"
             )
-        if RAM_BASE + realm.ram_mib * MIB > 1 << (realm.ipa_bits - 1):
+        if not IpaSpace(realm.ipa_bits).in_par(RAM_BASE, realm.ram_mib * MIB):
             raise ScenarioError(
                 f"RAM of {realm.ram_mib} MiB at 0x{RAM_BASE:x} does not fit the protected half of "
                 f"a {realm.ipa_bits}-bit IPA space",

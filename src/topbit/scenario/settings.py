@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 
-from topbit.scenario.scenario import Scenario
+from topbit.scenario.scenario import Scenario, values
 
 TOLD = ("realm", "guest", "vmm", "host", "workload")
 """Tables that are told; devices are facts of their own in a recording."""
@@ -16,7 +15,7 @@ def settings(scenario: Scenario) -> dict[str, str]:
     return {
         f"{table}.{key}": str(value)
         for table in TOLD
-        for key, value in dataclasses.asdict(getattr(scenario, table)).items()
+        for key, value in values(getattr(scenario, table)).items()
         if value not in (None, "")
     }
 

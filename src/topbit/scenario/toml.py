@@ -16,9 +16,10 @@ import json
 import os
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
+from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, get_args, get_type_hints
 
 from topbit.errors import InputError, ScenarioError, UsageError, nearest
 from topbit.scenario.builtin import BUILTIN, builtin
@@ -29,9 +30,11 @@ from topbit.scenario.scenario import (
     HostSpec,
     RealmSpec,
     Scenario,
-    VmmSpec,
     WorkloadSpec,
+    fields_of,
+    values,
 )
+from topbit.vmm.policy import VmmPolicy
 
 Wanted: TypeAlias = Scenario | str | os.PathLike[str]
 Settings: TypeAlias = Mapping[str, bool | int | str] | Iterable[str]
@@ -39,7 +42,7 @@ Settings: TypeAlias = Mapping[str, bool | int | str] | Iterable[str]
 TABLES: dict[str, type[Any]] = {
     "realm": RealmSpec,
     "guest": GuestSpec,
-    "vmm": VmmSpec,
+    "vmm": VmmPolicy,
     "host": HostSpec,
     "device": DeviceSpec,
     "workload": WorkloadSpec,
@@ -61,22 +64,22 @@ def loads(text: str, where: str) -> Scenario:
     for key in data:
         if key not in top:
             raise ScenarioError(f"unknown key {key!r}", where=where, mend=nearest(key, top))
-    values: dict[str, Any] = {"name": Path(where).stem}
+    found: dict[str, Any] = {"name": Path(where).stem}
     for key, value in data.items():
         if key == "device":
             if not isinstance(value, list):
                 raise ScenarioError("device is a list", where=where, mend="write [[device]]")
-            values[key] = tuple(_table(DeviceSpec, v, f"{where}: device") for v in value)
+            found[key] = tuple(_table(DeviceSpec, v, f"{where}: device") for v in value)
         elif key in TABLES:
-            values[key] = _table(TABLES[key], value, f"{where}: {key}")
+            found[key] = _table(TABLES[key], value, f"{where}: {key}")
         else:
-            values[key] = _typed(value, str, f"{where}: {key}")
-    return _in(where, values)
+            found[key] = _typed(value, str, f"{where}: {key}")
+    return _in(where, found)
 
 
-def _in(where: str, values: dict[str, Any]) -> Scenario:
+def _in(where: str, found: dict[str, Any]) -> Scenario:
     try:
-        return Scenario(**values)
+        return Scenario(**found)
     except UsageError as error:
         raise ScenarioError(error.what, where=f"{where}: {error.where}", mend=error.mend) from None
 
@@ -84,26 +87,36 @@ def _in(where: str, values: dict[str, Any]) -> Scenario:
 def _table(kind: type[Any], data: object, where: str) -> Any:
     if not isinstance(data, Mapping):
         raise ScenarioError("is not a table", where=where)
-    fields = {f.name: f for f in dataclasses.fields(kind)}
+    fields = fields_of(kind)
     for key in data:
         if key not in fields:
             raise ScenarioError(f"unknown key {key!r}", where=where, mend=nearest(key, fields))
     if kind is DeviceSpec and "name" not in data:
         raise ScenarioError("a device needs a name", where=where, mend='name = "nvme0"')
     types = _types(kind)
-    return kind(**{k: _typed(v, types[k], f"{where}.{k}") for k, v in data.items()})
+    return kind(**{fields[k].name: _typed(v, types[k], f"{where}.{k}") for k, v in data.items()})
 
 
 def _types(kind: type[Any]) -> dict[str, type[Any]]:
-    """Which plain type has each field? (`bool | None` is bool: TOML has no null)"""
-    names = {"int": int, "str": str, "bool": bool, "bool | None": bool, "int | None": int}
-    return {f.name: names[str(f.type)] for f in dataclasses.fields(kind)}
+    """Which plain type has each key? (`bool | None` is bool: TOML has no null)"""
+    hints = get_type_hints(kind)
+    plain = {name: (get_args(hint) or (hint,))[0] for name, hint in hints.items()}
+    return {key: plain[f.name] for key, f in fields_of(kind).items()}
 
 
 def _typed(value: object, kind: type[Any], where: str) -> Any:
+    if issubclass(kind, StrEnum):
+        return value if isinstance(value, kind) else _chosen(_typed(value, str, where), kind, where)
     if type(value) is not kind:
         raise ScenarioError(f"{value!r} is not of type {kind.__name__}", where=where)
     return value
+
+
+def _chosen(text: str, kind: type[StrEnum], where: str) -> StrEnum:
+    choices = [choice.value for choice in kind]
+    if text not in choices:
+        raise ScenarioError(f"{text!r} is not one of {', '.join(choices)}", where=where)
+    return kind(text)
 
 
 def load(path: Path) -> Scenario:
@@ -205,7 +218,8 @@ def _with(
         )
         changed: dict[str, Any] = {"device": devices}
     else:
-        changed = {table: dataclasses.replace(getattr(scenario, table), **{key: value})}
+        name = fields_of(kind)[key].name
+        changed = {table: dataclasses.replace(getattr(scenario, table), **{name: value})}
     try:
         return dataclasses.replace(scenario, **changed)
     except UsageError as error:
@@ -221,8 +235,8 @@ def _changed(device: DeviceSpec, key: str, value: Any) -> DeviceSpec:
 
 
 def _parse(text: str, kind: type[Any], where: str) -> Any:
-    if kind is str:
-        return text.strip("\"'")
+    if issubclass(kind, str):
+        return _typed(text.strip("\"'"), kind, where)
     if kind is bool and text in ("true", "false"):
         return text == "true"
     if kind is int:
@@ -245,8 +259,7 @@ def dumps(scenario: Scenario) -> str:
 
 
 def _lines(spec: Any) -> list[str]:
-    values = dataclasses.asdict(spec)
-    return [f"{k} = {_toml(v)}" for k, v in values.items() if v is not None]
+    return [f"{k} = {_toml(v)}" for k, v in values(spec).items() if v is not None]
 
 
 def _toml(value: object) -> str:

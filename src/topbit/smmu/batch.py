@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from topbit.arch.gpt import PAS
+from topbit.arch.ipa import Pa
 from topbit.arch.smmuv3 import EventType
-from topbit.arch.stage2 import AF, LAST_LEVEL, NS, S2AP_READ, S2AP_WRITE, Granule
+from topbit.arch.stage2 import AF, LAST_LEVEL, NS, S2AP_READ, S2AP_WRITE, output_array
 from topbit.memory import PhysicalMemory
 from topbit.smmu.bus import Bus, Gpc
 from topbit.smmu.ste import Stage2
@@ -89,7 +90,7 @@ class _Walk:
                     self._finish(level, descriptor, ~tables)
                     descriptor = descriptor[tables]
                     self._keep(tables)
-                table = output_array(descriptor, granule, LAST_LEVEL)
+                table = output_array(descriptor, granule)
                 bad = table >> self.output_bits != 0
                 if bad.any():
                     table = table[~bad]
@@ -147,23 +148,8 @@ class _Walk:
         self.descriptors[live] = descriptor
 
 
-def output_array(descriptor: Addresses, granule: Granule, level: int) -> Addresses:
-    """Which output addresses do descriptors hold? `stage2.output_address` for arrays."""
-    u = np.uint64
-    below = ~u(granule.level_size(level) - 1)
-    if granule.ds and granule.shift == 16:
-        return (descriptor & u(0x0000_FFFF_FFFF_0000) & below) | (
-            descriptor >> u(12) & u(0xF)
-        ) << u(48)
-    if granule.ds:
-        return (descriptor & u(0x0003_FFFF_FFFF_F000) & below) | (descriptor >> u(8) & u(3)) << u(
-            50
-        )
-    return descriptor & (u(0x0000_FFFF_FFFF_F000) & below)
-
-
 def granted(gpc: Gpc, addresses: Addresses, write: bool, pas: PAS) -> Mask:
     """Which addresses lie in pages that granule protection grants?"""
     pages, position = np.unique(addresses & ~_PAGE_MASK, return_inverse=True)
-    granted = np.array([gpc(int(page), 1, write, pas) is None for page in pages], np.bool_)
+    granted = np.array([gpc(Pa(int(page)), 1, write, pas) is None for page in pages], np.bool_)
     return granted[position]

@@ -11,17 +11,18 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from topbit.arch.gpt import PAS
+from topbit.arch.ipa import Pa
 from topbit.arch.smmuv3 import GpfReason, RootGpfFar
 from topbit.memory import BusError, PhysicalMemory
 
-Gpc: TypeAlias = Callable[[int, int, bool, PAS], object | None]
+Gpc: TypeAlias = Callable[[Pa, int, bool, PAS], object | None]
 """(pa, size, write, address space) -> None, or what granule protection has against it."""
 
 
 class FetchAbort(Exception):
     """Which of the SMMU's own accesses failed, and was it granule protection?"""
 
-    def __init__(self, pa: int, *, gpf: bool) -> None:
+    def __init__(self, pa: Pa, *, gpf: bool) -> None:
         super().__init__(f"SMMU access to 0x{pa:016x} aborted")
         self.pa = pa
         self.gpf = gpf
@@ -41,7 +42,7 @@ class Bus:
         self.gpf_far = RootGpfFar()
 
     def granted(
-        self, pa: int, size: int, write: bool, pas: PAS, reason: GpfReason, code: int = 0
+        self, pa: Pa, size: int, write: bool, pas: PAS, reason: GpfReason, code: int = 0
     ) -> bool:
         """May the access be made? A refusal is latched if none is latched yet."""
         if self.gpc is None or self.gpc(pa, size, write, pas) is None:
@@ -56,7 +57,7 @@ class Bus:
             )
         return False
 
-    def fetch_u64(self, pa: int, pas: PAS, code: int) -> int:
+    def fetch_u64(self, pa: Pa, pas: PAS, code: int) -> int:
         """Which doubleword does the SMMU fetch for a translation? `code`: event type if it fails.
 
         Raises:
@@ -71,7 +72,7 @@ class Bus:
         except BusError:
             raise FetchAbort(pa, gpf=False) from None
 
-    def fetch(self, pa: int, size: int, pas: PAS, reason: GpfReason, code: int) -> bytes:
+    def fetch(self, pa: Pa, size: int, pas: PAS, reason: GpfReason, code: int) -> bytes:
         """Which bytes does the SMMU fetch?
 
         Raises:
@@ -84,7 +85,7 @@ class Bus:
         except BusError:
             raise FetchAbort(pa, gpf=False) from None
 
-    def store(self, pa: int, data: bytes, pas: PAS, reason: GpfReason, code: int) -> None:
+    def store(self, pa: Pa, data: bytes, pas: PAS, reason: GpfReason, code: int) -> None:
         """Write what the SMMU itself has to write.
 
         Raises:

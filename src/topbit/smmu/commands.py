@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from topbit.arch.ipa import Ipa
 from topbit.arch.smmuv3 import Command, Opcode
 from topbit.arch.stage2 import Granule
 from topbit.smmu.ste import StreamConfig
@@ -83,7 +84,7 @@ def _forget_stes(command: Command, caches: Caches) -> None:
 def _invalidate_ipa(command: Command, tlb: Tlb, ds: bool) -> None:
     """CMD_TLBI_S2_IPA: one address, or with TG a range of entries of one granule (4.4.1.1)."""
     if command.TG == 0:
-        tlb.invalidate_range(False, command.VMID, command.Address)
+        tlb.invalidate_range(False, command.VMID, Ipa(command.Address))
         return
     scale = min(command.SCALE, _MAX_SCALE) if ds else command.SCALE & 0x1F
     if command.NUM == 0 and scale == 0 and command.TTL == 0:
@@ -96,5 +97,5 @@ def _invalidate_ipa(command: Command, tlb: Tlb, ds: bool) -> None:
     levels = range(4) if ttl == 0 else (ttl,)
     sizes = frozenset(granule.level_shift(level) for level in levels)
     tlb.invalidate_range(
-        False, command.VMID, command.Address, size, granule=granule.shift, shifts=sizes
+        False, command.VMID, Ipa(command.Address), size, granule=granule.shift, shifts=sizes
     )

@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from topbit.arch.gpt import PAS
-from topbit.arch.stage2 import AF, LAST_LEVEL, S2AP_READ, S2AP_WRITE
-from topbit.smmu.batch import Addresses, Codes, Mask, output_array, walk_array
+from topbit.arch.ipa import Pa
+from topbit.arch.stage2 import AF, LAST_LEVEL, S2AP_READ, S2AP_WRITE, output_array
+from topbit.smmu.batch import Addresses, Codes, Mask, walk_array
 from topbit.smmu.bus import Bus
 from topbit.smmu.ste import Stage2
 from topbit.smmu.tlb import Tlb
@@ -162,7 +163,7 @@ def _leaves(stage2: Stage2, write: bool, bus: Bus) -> list[_Run] | None:
             runs.append(run)
         if level < LAST_LEVEL:
             down = kind == 3
-            tables = output_array(found[down], granule, LAST_LEVEL)
+            tables = output_array(found[down], granule)
             fits = tables >> np.uint64(stage2.output_bits) == 0
             tables, inputs = tables[fits], ipas[down][fits]
             entries = granule.entries
@@ -184,7 +185,9 @@ def _tables_granted(bus: Bus, tables: Addresses, entries: int) -> Mask:
     """Which tables may be fetched? One that granule protection refuses is left to the walk."""
     gpc = bus.gpc
     assert gpc is not None
-    return np.array([gpc(int(pa), entries * 8, False, PAS.NS) is None for pa in tables], np.bool_)
+    size = entries * 8
+    granted = [gpc(Pa(pa), size, False, PAS.NS) is None for pa in tables.tolist()]
+    return np.array(granted, np.bool_)
 
 
 def _look_up(flat: Flat, iovas: Addresses, pas: Addresses, codes: Codes) -> None:

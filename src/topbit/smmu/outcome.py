@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from topbit.arch.ipa import Pa
 from topbit.arch.smmuv3 import EventRecord, EventType
 from topbit.events import Event
 
@@ -30,7 +31,7 @@ class Ok:
         realm: they are in the Realm physical address space (else Non-secure).
     """
 
-    pa: int
+    pa: Pa
     size: int
     realm: bool = False
 
@@ -50,7 +51,7 @@ class Terminated:
 
     reason: str
     event: EventRecord | None = None
-    pa: int | None = None
+    pa: Pa | None = None
 
 
 @dataclass(frozen=True, slots=True)

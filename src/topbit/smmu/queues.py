@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from topbit.arch.gpt import PAS
+from topbit.arch.ipa import Pa
 from topbit.arch.smmuv3 import (
     COMMAND_BYTES,
     EVENT_BYTES,
@@ -56,11 +57,11 @@ class Queue:
         """Do the indices agree while their wrap bits differ?"""
         return (self.prod ^ self.cons) & ((2 << self.log2size) - 1) == 1 << self.log2size
 
-    def address(self, index: int) -> int:
+    def address(self, index: int) -> Pa:
         """At which physical address does the entry of an index register stand?"""
         size = self.log2size
         alignment = max(5, size + self.entry_bytes.bit_length() - 1)
-        base = self.base.ADDR >> alignment << alignment
+        base = Pa(self.base.ADDR >> alignment << alignment)
         return base + (index & ((1 << size) - 1)) * self.entry_bytes
 
     def next(self, index: int) -> int:

@@ -8,6 +8,7 @@ access go to memory or aborts it, with or without an event record (IHI0070 3.3, 
 from __future__ import annotations
 
 from topbit.arch.gpt import PAS
+from topbit.arch.ipa import Iova, Ipa, Pa
 from topbit.arch.smmuv3 import (
     CR0,
     REG_64,
@@ -101,7 +102,7 @@ class Smmu:
         self._realm_streams.pop(sid, None)
         self.caches.tlb.generation += 1
 
-    def invalidate_realm(self, vmid: int, ipa: int | None = None, size: int = PAGE) -> None:
+    def invalidate_realm(self, vmid: int, ipa: Ipa | None = None, size: int = PAGE) -> None:
         """Forget Realm translations of a VMID (all, or those of a range), as the RMM must."""
         if ipa is None:
             self.caches.tlb.invalidate_vmid(True, vmid)
@@ -111,13 +112,13 @@ class Smmu:
     # What devices do.
 
     def access(
-        self, sid: int, address: int, size: int = 1, write: bool = False, *, realm: bool = False
+        self, sid: int, address: Iova, size: int = 1, write: bool = False, *, realm: bool = False
     ) -> Outcome:
         """What becomes of an access to `size` bytes at `address`?
 
         Args:
             sid: StreamID.
-            address: 64-bit input address (an IPA for stage 2).
+            address: 64-bit input address. Stage 1 is bypassed: for stage 2 it is the IPA.
             size: bytes; those beyond the page of `address` are another access (`Ok.size`).
             realm: the device makes it with T = 1 (a trusted device, SEC_SID = Realm).
         """
@@ -134,14 +135,14 @@ class Smmu:
         stage2 = config.stage2
         if address >> self.registers.oas_bits:  # stage 1 is bypassed: its size check (3.4)
             return self._raise(self._fault(EventType.F_ADDR_SIZE, sid, address, write), realm)
-        leaf = self._translate(stage2, address, write)
+        leaf = self._translate(stage2, Ipa(address), write)
         if isinstance(leaf, WalkFault):
             return self._stage2_fault(stage2, leaf, sid, address, write)
         pa = leaf.oa + (address & ((1 << leaf.shift) - 1))
         return self._output(pa, size, write, realm and not leaf.non_secure)
 
     def read(
-        self, sid: int, address: int, size: int, *, realm: bool = False
+        self, sid: int, address: Iova, size: int, *, realm: bool = False
     ) -> tuple[bytes, Outcome]:
         """Which bytes does a device read? Stops at the first page that does not give them.
 
@@ -161,7 +162,7 @@ class Smmu:
                 return bytes(data), outcome
 
     def write(
-        self, sid: int, address: int, data: bytes, *, realm: bool = False
+        self, sid: int, address: Iova, data: bytes, *, realm: bool = False
     ) -> tuple[int, Outcome]:
         """How many bytes does a device get written? Stops at the first page that refuses.
 
@@ -218,7 +219,7 @@ class Smmu:
 
     # Inside.
 
-    def _translate(self, stage2: Stage2, ipa: int, write: bool) -> Leaf | WalkFault:
+    def _translate(self, stage2: Stage2, ipa: Ipa, write: bool) -> Leaf | WalkFault:
         """TLB or walk, then permissions.
 
         A leaf is remembered once an access went through it, until it is invalidated. One that
@@ -241,7 +242,7 @@ class Smmu:
         return found
 
     def _bypass(
-        self, config: StreamConfig, sid: int, address: int, size: int, write: bool, realm: bool
+        self, config: StreamConfig, sid: int, address: Iova, size: int, write: bool, realm: bool
     ) -> Outcome:
         if config.config == Config.ABORT:
             return Terminated("abort")
@@ -249,9 +250,9 @@ class Smmu:
             if config is DISABLED:
                 return Terminated("oas")
             return self._raise(self._fault(EventType.F_ADDR_SIZE, sid, address, write), realm)
-        return self._output(address, size, write, realm)
+        return self._output(Pa(address), size, write, realm)
 
-    def _output(self, pa: int, size: int, write: bool, realm: bool) -> Outcome:
+    def _output(self, pa: Pa, size: int, write: bool, realm: bool) -> Outcome:
         """The translated access meets granule protection; a refusal is no event (3.25)."""
         pas = PAS.REALM if realm else PAS.NS
         if self.bus.granted(pa, size, write, pas, GpfReason.TRANSACTION):
@@ -259,7 +260,7 @@ class Smmu:
         return Terminated("gpf", pa=pa)
 
     def _stage2_fault(
-        self, stage2: Stage2, fault: WalkFault, sid: int, address: int, write: bool
+        self, stage2: Stage2, fault: WalkFault, sid: int, address: Iova, write: bool
     ) -> Outcome:
         event = self._fault(fault.type, sid, address, write)
         event.S2 = 1
@@ -273,7 +274,7 @@ class Smmu:
         return self._raise(event, stage2.realm)
 
     @staticmethod
-    def _fault(kind: EventType, sid: int, address: int, write: bool) -> EventRecord:
+    def _fault(kind: EventType, sid: int, address: Iova, write: bool) -> EventRecord:
         return EventRecord(
             Type=kind,
             StreamID=sid,
@@ -322,13 +323,13 @@ class Smmu:
             else:
                 queue.cons = queue.next(queue.cons)
 
-    def _fetch_config(self, pa: int) -> int:
+    def _fetch_config(self, pa: Pa) -> int:
         return self.bus.fetch_u64(pa, PAS.NS, EventType.F_STE_FETCH)
 
-    def _fetch_ns(self, pa: int) -> int:
+    def _fetch_ns(self, pa: Pa) -> int:
         return self.bus.fetch_u64(pa, PAS.NS, EventType.F_WALK_EABT)
 
-    def _fetch_realm(self, pa: int) -> int:
+    def _fetch_realm(self, pa: Pa) -> int:
         return self.bus.fetch_u64(pa, PAS.REALM, EventType.F_WALK_EABT)
 
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from topbit.arch.ipa import Pa
 from topbit.arch.smmuv3 import ADDRESS_BITS, S2TG_SHIFTS, STE, Config
-from topbit.arch.stage2 import Granule
+from topbit.arch.stage2 import MAX_ROOT_TABLES, Granule
 
-MAX_CONCATENATED_BITS = 4  # at most 16 concatenated tables at the start level
 MAX_S2T0SZ = 39  # without FEAT_TTST (SMMU_IDR3.STT = 0)
 
 
@@ -31,7 +31,7 @@ class Stage2:
         realm: a Realm stream: tables are in Realm memory, NS bit of a leaf is meaningful.
     """
 
-    root: int
+    root: Pa
     granule: Granule
     start_level: int
     input_bits: int
@@ -103,7 +103,7 @@ def _decode_geometry(ste: STE, oas_bits: int, realm: bool) -> StreamConfig | Ill
     if level is None:
         return Illegal(f"S2SL0 = {ste.S2SL0} is reserved")
     index_bits = input_bits - granule.level_shift(level)
-    if not 1 <= index_bits <= granule.stride + MAX_CONCATENATED_BITS:
+    if index_bits < 1 or granule.root_tables(input_bits, level) > MAX_ROOT_TABLES:
         return Illegal(f"S2SL0 = {ste.S2SL0} does not fit {input_bits} input bits")
     output_bits = min(ADDRESS_BITS.get(ste.S2PS, 52), oas_bits)
     if ste.S2TTB >> min(output_bits, widest):
@@ -112,7 +112,7 @@ def _decode_geometry(ste: STE, oas_bits: int, realm: bool) -> StreamConfig | Ill
     if output_bits == 52:
         alignment = max(alignment, 6)
     stage2 = Stage2(
-        root=ste.S2TTB >> alignment << alignment,
+        root=Pa(ste.S2TTB >> alignment << alignment),
         granule=granule,
         start_level=level,
         input_bits=input_bits,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from topbit.arch.ipa import Pa
 from topbit.arch.smmuv3 import (
     L1STD,
     L1STD_BYTES,
@@ -25,7 +26,7 @@ class BadStreamId(Exception):
 
 
 def find_ste(
-    sid: int, base: StrtabBase, cfg: StrtabBaseCfg, sid_bits: int, fetch: Callable[[int], int]
+    sid: int, base: StrtabBase, cfg: StrtabBaseCfg, sid_bits: int, fetch: Callable[[Pa], int]
 ) -> STE:
     """Which STE stands for `sid`?
 
@@ -43,19 +44,19 @@ def find_ste(
     if sid >> log2size:
         raise BadStreamId
     if cfg.FMT != 1:  # reserved values behave as linear
-        table = base.ADDR >> (log2size + 6) << (log2size + 6)
+        table = Pa(base.ADDR >> (log2size + 6) << (log2size + 6))
         return _fetch_ste(table + sid * STE_BYTES, fetch)
     split = cfg.SPLIT if cfg.SPLIT in SPLITS else SPLITS[0]
     alignment = max(6, log2size - split + 3)
-    table = base.ADDR >> alignment << alignment
+    table = Pa(base.ADDR >> alignment << alignment)
     l1std = L1STD.of(fetch(table + (sid >> split) * L1STD_BYTES))
     span = l1std.Span
     index = sid & ((1 << split) - 1)
     if span == 0 or span > min(MAX_SPAN, split + 1) or index >> (span - 1):
         raise BadStreamId
-    l2 = l1std.L2Ptr >> (span + 5) << (span + 5)
+    l2 = Pa(l1std.L2Ptr >> (span + 5) << (span + 5))
     return _fetch_ste(l2 + index * STE_BYTES, fetch)
 
 
-def _fetch_ste(pa: int, fetch: Callable[[int], int]) -> STE:
+def _fetch_ste(pa: Pa, fetch: Callable[[Pa], int]) -> STE:
     return STE.of(*(fetch(pa + offset) for offset in range(0, STE_BYTES, 8)))

@@ -8,6 +8,7 @@ There is no capacity limit: an entry never disappears by chance.
 
 from __future__ import annotations
 
+from topbit.arch.ipa import Ipa
 from topbit.smmu.walk import Leaf
 
 _Pages = dict[int, dict[int, Leaf]]  # log2 of the mapped bytes -> page number -> leaf
@@ -26,7 +27,7 @@ class Tlb:
     def __len__(self) -> int:
         return sum(len(pages) for regime in self._regimes.values() for pages in regime.values())
 
-    def lookup(self, realm: bool, vmid: int, ipa: int) -> Leaf | None:
+    def lookup(self, realm: bool, vmid: int, ipa: Ipa) -> Leaf | None:
         """Which leaf is remembered for `ipa`? Of several that overlap, the largest.
 
         (Overlapping entries are a missing invalidation too; hardware may take either.)
@@ -37,7 +38,7 @@ class Tlb:
                 return leaf
         return None
 
-    def insert(self, realm: bool, vmid: int, ipa: int, leaf: Leaf) -> None:
+    def insert(self, realm: bool, vmid: int, ipa: Ipa, leaf: Leaf) -> None:
         """Remember the leaf that translated `ipa`."""
         regime = self._regimes.setdefault((realm, vmid), {})
         if leaf.shift not in regime:
@@ -61,7 +62,7 @@ class Tlb:
         self,
         realm: bool,
         vmid: int,
-        ipa: int,
+        ipa: Ipa,
         size: int = 1,
         *,
         granule: int | None = None,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from topbit.arch.ipa import Ipa, Pa
 from topbit.arch.smmuv3 import EventType
 from topbit.arch.stage2 import (
     AF,
@@ -22,6 +23,8 @@ from topbit.arch.stage2 import (
 )
 from topbit.smmu.bus import FetchAbort
 from topbit.smmu.ste import Stage2
+
+NOWHERE = Pa(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,7 @@ class Leaf:
 
     shift: int
     granule: int
-    oa: int
+    oa: Pa
     descriptor: int
 
     def permits(self, write: bool) -> bool:
@@ -55,7 +58,7 @@ class WalkFault:
     """Why did the walk end without a leaf? (`fetch`: the descriptor's address, F_WALK_EABT)"""
 
     type: EventType
-    fetch: int = 0
+    fetch: Pa = NOWHERE
     gpf: bool = False
 
 
@@ -64,7 +67,7 @@ _ADDR_SIZE = WalkFault(EventType.F_ADDR_SIZE)
 _ACCESS = WalkFault(EventType.F_ACCESS)
 
 
-def walk(stage2: Stage2, ipa: int, fetch: Callable[[int], int]) -> Leaf | WalkFault:
+def walk(stage2: Stage2, ipa: Ipa, fetch: Callable[[Pa], int]) -> Leaf | WalkFault:
     """Which leaf translates `ipa`? Permissions are the caller's to check.
 
     Args:

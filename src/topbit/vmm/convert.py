@@ -14,6 +14,7 @@ import contextlib
 import numpy as np
 from numpy.typing import NDArray
 
+from topbit.arch.ipa import Ipa, IpaSpace, Pa
 from topbit.events import Emit, Event
 from topbit.host.pages import PAGE
 from topbit.host.rme import RealmHost, RmiError
@@ -21,6 +22,7 @@ from topbit.vmm.policy import VmmPolicy
 from topbit.vmm.slots import MemorySlot
 from topbit.vmm.vfio import VfioContainer, VfioError
 
+NEVER = Ipa(0)
 VFIO_FAILED = "the VFIO operation failed"
 
 
@@ -30,111 +32,108 @@ class PageConverter:
     Args:
         realm: the Realm's host side (RMI calls).
         vfio: its assigned devices' mappings.
-        shared_bit: 1 << (ipa_bits - 1).
+        space: the Realm's IPA space.
         policy: what this VMM does when VFIO fails.
         emit: takes "convert" events.
 
     Attributes:
-        latest: first IPA of the range that was shared last; 0 if none was.
+        latest: first IPA of the range that was shared last; `NEVER` if none was.
     """
 
     def __init__(
         self,
         realm: RealmHost,
         vfio: VfioContainer,
-        shared_bit: int,
+        space: IpaSpace,
         policy: VmmPolicy,
         emit: Emit,
     ) -> None:
         self.realm = realm
         self.vfio = vfio
-        self.shared_bit = shared_bit
+        self.space = space
         self.policy = policy
         self.emit = emit
-        self.latest = 0
+        self.latest = NEVER
 
-    def share(self, slot: MemorySlot, rec: int, base: int, top: int) -> bool:
-        """Make [base, top) shared, as the Realm asked on `rec`. False: refused."""
-        fresh = ~slot.shared[slot.pages(base, top)]
-        if not self._vfio(slot, base, top, fresh, share=True):
-            return self._refused(slot, base, top, "shared", VFIO_FAILED)
+    def share(self, slot: MemorySlot, rec: Pa, ipa: Ipa, size: int) -> bool:
+        """Make [ipa, ipa + size) shared, as the Realm asked on `rec`. False: refused."""
+        fresh = ~slot.shared[slot.pages(ipa, size)]
+        if not self._vfio(slot, ipa, fresh, share=True):
+            return self._refused(slot, ipa, size, "shared", VFIO_FAILED)
         try:
-            self._share(slot, rec, base, top, fresh)
+            self._share(slot, rec, ipa, size, fresh)
         except (RmiError, MemoryError) as failed:
-            for start, end in runs(fresh, base):
+            for start, length in runs(fresh, ipa):
                 with contextlib.suppress(VfioError):  # no device may reach what is not shared
-                    self.vfio.unmap(start, end - start)
-            return self._refused(slot, base, top, "shared", str(failed))
-        return self._done(slot, base, top, "shared")
+                    self.vfio.unmap(start, length)
+            return self._refused(slot, ipa, size, "shared", str(failed))
+        return self._done(slot, ipa, size, "shared")
 
-    def unshare(self, slot: MemorySlot, rec: int, base: int, top: int) -> bool:
-        """Make [base, top) private; its content is lost. False: refused."""
-        was = slot.shared[slot.pages(base, top)].copy()
-        if not self._vfio(slot, base, top, was, share=False):
-            return self._refused(slot, base, top, "private", VFIO_FAILED)
+    def unshare(self, slot: MemorySlot, rec: Pa, ipa: Ipa, size: int) -> bool:
+        """Make [ipa, ipa + size) private; its content is lost. False: refused."""
+        was = slot.shared[slot.pages(ipa, size)].copy()
+        if not self._vfio(slot, ipa, was, share=False):
+            return self._refused(slot, ipa, size, "private", VFIO_FAILED)
         try:
-            for start, end in runs(was, base):
-                bit = self.shared_bit
-                self.realm.unmap_unprotected_range(start | bit, end | bit)
-                slot.shared[slot.pages(start, end)] = False
-            self.realm.set_ripas(rec, base, top)
+            for start, length in runs(was, ipa):
+                self.realm.unmap_unprotected_range(self.space.unprotected(start), length)
+                slot.shared[slot.pages(start, length)] = False
+            self.realm.set_ripas(rec, ipa, size)
         except (RmiError, MemoryError) as failed:
-            return self._refused(slot, base, top, "private", str(failed))
-        return self._done(slot, base, top, "private")
+            return self._refused(slot, ipa, size, "private", str(failed))
+        return self._done(slot, ipa, size, "private")
 
-    def keep_private(self, slot: MemorySlot, rec: int, base: int, top: int) -> bool:
-        """Make [base, top), of which nothing is shared, RAM. False: refused."""
+    def keep_private(self, slot: MemorySlot, rec: Pa, ipa: Ipa, size: int) -> bool:
+        """Make [ipa, ipa + size), of which nothing is shared, RAM. False: refused."""
         try:
-            self.realm.set_ripas(rec, base, top)
+            self.realm.set_ripas(rec, ipa, size)
         except (RmiError, MemoryError) as failed:
-            return self._refused(slot, base, top, "private", str(failed))
+            return self._refused(slot, ipa, size, "private", str(failed))
         return True
 
     def _share(
-        self, slot: MemorySlot, rec: int, base: int, top: int, fresh: NDArray[np.bool_]
+        self, slot: MemorySlot, rec: Pa, ipa: Ipa, size: int, fresh: NDArray[np.bool_]
     ) -> None:
-        self.realm.set_ripas(rec, base, top)
-        pages = slot.pages(base, top)
-        for start, end in runs(fresh & slot.populated[pages], base):
-            self.realm.destroy_range(start, end, slot.to_private_pa(start))
-            slot.populated[slot.pages(start, end)] = False
-        for start, end in runs(fresh & slot.written[pages], base):
-            self.realm.memory.fill(slot.to_shared_pa(start), end - start)
-        for start, end in runs(fresh, base):
+        self.realm.set_ripas(rec, ipa, size)
+        pages = slot.pages(ipa, size)
+        for start, length in runs(fresh & slot.populated[pages], ipa):
+            self.realm.destroy_range(start, length, slot.to_private_pa(start))
+            slot.populated[slot.pages(start, length)] = False
+        for start, length in runs(fresh & slot.written[pages], ipa):
+            self.realm.memory.fill(slot.to_shared_pa(start), length)
+        for start, length in runs(fresh, ipa):
             pa = slot.to_shared_pa(start)
-            self.realm.map_unprotected_range(start | self.shared_bit, end | self.shared_bit, pa)
+            self.realm.map_unprotected_range(self.space.unprotected(start), length, pa)
         slot.shared[pages] = slot.written[pages] = True
-        self.latest = base
+        self.latest = ipa
 
-    def _vfio(
-        self, slot: MemorySlot, base: int, top: int, changes: NDArray[np.bool_], *, share: bool
-    ) -> bool:
+    def _vfio(self, slot: MemorySlot, ipa: Ipa, changes: NDArray[np.bool_], *, share: bool) -> bool:
         """Change the device mappings of the pages that change. False: the conversion must fail."""
-        for start, end in runs(changes, base):
+        for start, length in runs(changes, ipa):
             try:
                 if share:
-                    self.vfio.map(start, end - start, slot.to_shared_pa(start))
+                    self.vfio.map(start, length, slot.to_shared_pa(start))
                 else:
-                    self.vfio.unmap(start, end - start)
+                    self.vfio.unmap(start, length)
             except VfioError:
                 if self.policy.fail_closed:
                     return False
         return True
 
-    def _done(self, slot: MemorySlot, base: int, top: int, reached: str) -> bool:
-        pa = slot.to_shared_pa(base) if reached == "shared" else slot.to_private_pa(base)
-        self.emit(Event("vmm", "convert", phys=base, pa=pa, size=top - base, status=reached))
+    def _done(self, slot: MemorySlot, ipa: Ipa, size: int, reached: str) -> bool:
+        pa = slot.to_shared_pa(ipa) if reached == "shared" else slot.to_private_pa(ipa)
+        self.emit(Event("vmm", "convert", phys=ipa, pa=pa, size=size, status=reached))
         return True
 
-    def _refused(self, slot: MemorySlot, base: int, top: int, wanted: str, why: str) -> bool:
-        pa = slot.to_shared_pa(base) if wanted == "shared" else slot.to_private_pa(base)
+    def _refused(self, slot: MemorySlot, ipa: Ipa, size: int, wanted: str, why: str) -> bool:
+        pa = slot.to_shared_pa(ipa) if wanted == "shared" else slot.to_private_pa(ipa)
         self.emit(
             Event(
                 "vmm",
                 "convert",
-                phys=base,
+                phys=ipa,
                 pa=pa,
-                size=top - base,
+                size=size,
                 status="error",
                 attrs=wanted,
                 detail=f"refused: {why}",
@@ -143,9 +142,9 @@ class PageConverter:
         return False
 
 
-def runs(changes: NDArray[np.bool_], base: int) -> list[tuple[int, int]]:
-    """Which address ranges have the runs of true pages, the first page at `base`?"""
+def runs(changes: NDArray[np.bool_], ipa: Ipa) -> list[tuple[Ipa, int]]:
+    """Which ranges (start, size) have the runs of true pages, the first page at `ipa`?"""
     flags = np.concatenate(([False], changes, [False]))
     edges = np.flatnonzero(flags[1:] != flags[:-1]).tolist()
     pairs = zip(edges[::2], edges[1::2], strict=True)
-    return [(base + a * PAGE, base + b * PAGE) for a, b in pairs]
+    return [(ipa + first * PAGE, (end - first) * PAGE) for first, end in pairs]

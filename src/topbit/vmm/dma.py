@@ -12,14 +12,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from topbit.arch.gpt import PAS
+from topbit.arch.ipa import DmaAddr, Ipa, IpaSpace, Pa
 from topbit.events import Emit, Event
 from topbit.memory import PhysicalMemory
-from topbit.vmm.policy import SharedBit, VmmPolicy
+from topbit.vmm.policy import Masking, VmmPolicy
 from topbit.vmm.slots import MemorySlot
 
 _NS = PAS.NS  # an enumeration's member costs more to look up than all else here
 
-HostCheck = Callable[[str, int, int, PAS], object | None]
+HostCheck = Callable[[str, Pa, int, PAS], object | None]
 
 
 class DmaError(Exception):
@@ -28,7 +29,7 @@ class DmaError(Exception):
     `reason`: "unmapped", "protected" (the shared bit is required), "private" or "GPF".
     """
 
-    def __init__(self, reason: str, address: int) -> None:
+    def __init__(self, reason: str, address: DmaAddr) -> None:
         super().__init__(f"{reason}: 0x{address:016x}")
         self.reason = reason
         self.address = address
@@ -41,7 +42,7 @@ class EmulatedDma:
         device: its name.
         memory: physical memory.
         slots: the guest's RAM.
-        shared_bit: 1 << (ipa_bits - 1).
+        space: the Realm's IPA space.
         policy: what this VMM does with the shared bit.
         check: granule protection of a host access: (agent, pa, size, PAS) -> None or a fault.
         emit: takes the "vmm_dma" events.
@@ -52,7 +53,7 @@ class EmulatedDma:
         device: str,
         memory: PhysicalMemory,
         slots: list[MemorySlot],
-        shared_bit: int,
+        space: IpaSpace,
         policy: VmmPolicy,
         check: HostCheck,
         emit: Emit,
@@ -60,20 +61,20 @@ class EmulatedDma:
         self.device = device
         self.memory = memory
         self.slots = slots
-        self.shared_bit = shared_bit
-        self._kept = -1 if policy.shared_bit is SharedBit.KEEP else ~shared_bit
-        self._required = policy.shared_bit is SharedBit.REQUIRE
+        self.space = space
+        self._kept = Ipa(-1) if policy.masking is Masking.KEEP else space.protected(-1)
+        self._required = policy.masking is Masking.REQUIRE
         self.check = check
         self.emit = emit
 
-    def canonical(self, address: int) -> int:
+    def canonical(self, address: DmaAddr) -> Ipa:
         """Which guest address does the VMM look up for a DMA address?
 
         The one place where the VMM masks the shared bit.
         """
-        return address & self._kept
+        return self._kept & address
 
-    def read(self, address: int, size: int) -> bytes:
+    def read(self, address: DmaAddr, size: int) -> bytes:
         """Which bytes does the device read?
 
         Raises:
@@ -81,7 +82,7 @@ class EmulatedDma:
         """
         return bytes(self.window(address, size, "r"))
 
-    def write(self, address: int, data: bytes) -> None:
+    def write(self, address: DmaAddr, data: bytes) -> None:
         """Store what the device writes.
 
         Raises:
@@ -89,7 +90,9 @@ class EmulatedDma:
         """
         self.window(address, len(data), "w")[:] = data
 
-    def window(self, address: int, size: int, direction: str, *, again: bool = False) -> memoryview:
+    def window(
+        self, address: DmaAddr, size: int, direction: str, *, again: bool = False
+    ) -> memoryview:
         """Which live bytes does the device reach, to read ("r") or to write ("w")?
 
         For use at once, not to be kept: they may be private after the guest has run. The guest
@@ -123,9 +126,9 @@ class EmulatedDma:
             raise DmaError(status, address)
         return self.memory.view(pa, size)
 
-    def _reach(self, address: int, ipa: int, size: int) -> tuple[str, int | None]:
+    def _reach(self, address: DmaAddr, ipa: Ipa, size: int) -> tuple[str, Pa | None]:
         """How does the lookup end, and at which physical address?"""
-        if self._required and not address & self.shared_bit:
+        if self._required and not self.space.has_shared_bit(address):
             return "protected", None
         for slot in self.slots:
             if size > 0 and slot.contains(ipa, size):

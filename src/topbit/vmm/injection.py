@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from topbit.arch.ipa import Ipa
 from topbit.events import Emit, Event
 from topbit.host.rme import RmiError
 from topbit.vmm.vmm import Vmm
@@ -25,7 +26,7 @@ class HostInjection:
         self.vmm = vmm
         self.emit = emit
 
-    def destroy_private(self, ipa: int) -> None:
+    def destroy_private(self, ipa: Ipa) -> None:
         """Take the private page at `ipa` back: the Realm's next access to it has no answer."""
         try:
             self.vmm.realm.destroy_data(ipa)
@@ -38,12 +39,12 @@ class HostInjection:
         self.vmm.lost.add(ipa)
         self._say("the host destroyed a private page", phys=ipa)
 
-    def destroy_shared(self, ipa: int) -> None:
+    def destroy_shared(self, ipa: Ipa) -> None:
         """Take the shared page at `ipa` (shared bit clear) from the Realm's CPUs: they abort."""
         if not any(slot.contains(ipa) and slot.is_shared(ipa, 1) for slot in self.vmm.slots):
             self._say("the host found no shared page to unmap", phys=ipa, done=False)
             return
-        self.vmm.realm.unmap_unprotected(ipa | self.vmm.shared_bit)
+        self.vmm.realm.unmap_unprotected(self.vmm.space.unprotected(ipa))
         self._say("the host unmapped a shared page", phys=ipa)
 
     def disable_stream(self, device: str, sid: int, disable: Callable[[], None]) -> None:
@@ -55,7 +56,7 @@ class HostInjection:
         self,
         what: str,
         *,
-        phys: int | None = None,
+        phys: Ipa | None = None,
         device: str | None = None,
         sid: int | None = None,
         done: bool = True,

@@ -7,7 +7,7 @@ alias and translates both; kvmtool before its guest-dma-alias branch maps the pr
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -20,7 +20,7 @@ class SmmuMap(StrEnum):
     NONE = "none"
 
 
-class SharedBit(StrEnum):
+class Masking(StrEnum):
     """What does an emulated device do with the shared bit of an address it is given?"""
 
     MASK = "mask"  # the convention; accepts the address with the bit and without
@@ -36,22 +36,45 @@ class MapFault(StrEnum):
     UNMAP = "unmap"
 
 
+class Backing(StrEnum):
+    """Which memory backs a page that is private, and which one that is shared?"""
+
+    SEPARATE = "separate"
+    IN_PLACE = "in-place"  # the same
+
+
 @dataclass(frozen=True, slots=True)
 class VmmPolicy:
-    """How does this VMM behave?
+    """How does this VMM behave? (the table `vmm` of a scenario)
+
+    Values of the enumerations may be given as their strings; another string is a ValueError.
 
     Attributes:
         smmu_map: where VFIO maps shared pages.
-        shared_bit: what emulated devices do with the shared bit.
+        masking: what emulated devices do with the shared bit; a scenario calls it `shared_bit`.
         map_fault: injected failure of VFIO maps or unmaps.
         fail_closed: a failed VFIO operation fails the page conversion (else it is ignored).
         invalidate: SMMU TLB entries are invalidated after an unmap.
+        backing: which memory private and shared pages have.
         msi_doorbell: the ITS's doorbell is mapped for assigned devices.
     """
 
     smmu_map: SmmuMap = SmmuMap.ALIAS
-    shared_bit: SharedBit = SharedBit.MASK
+    masking: Masking = field(default=Masking.MASK, metadata={"key": "shared_bit"})
     map_fault: MapFault = MapFault.NONE
     fail_closed: bool = True
     invalidate: bool = True
+    backing: Backing = Backing.SEPARATE
     msi_doorbell: bool = True
+
+    def __post_init__(self) -> None:
+        for name, kind in ENUMERATIONS.items():
+            object.__setattr__(self, name, kind(getattr(self, name)))
+
+
+ENUMERATIONS: dict[str, type[StrEnum]] = {
+    "smmu_map": SmmuMap,
+    "masking": Masking,
+    "map_fault": MapFault,
+    "backing": Backing,
+}

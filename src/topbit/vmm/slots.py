@@ -8,9 +8,12 @@ name the same page of the guest, and only one of the two backings is in use at a
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
+
+from topbit.arch.ipa import Ipa, Pa
 
 SHIFT = 12
 
@@ -29,10 +32,10 @@ class MemorySlot:
         written: bool per page: the memory at `shared_pa` may hold something; elsewhere it is zero.
     """
 
-    ipa: int
+    ipa: Ipa
     size: int
-    shared_pa: int
-    private_pa: int
+    shared_pa: Pa
+    private_pa: Pa
     shared: NDArray[np.bool_] = field(init=False)
     populated: NDArray[np.bool_] = field(init=False)
     written: NDArray[np.bool_] = field(init=False)
@@ -46,30 +49,30 @@ class MemorySlot:
         self.written = np.full(self.size >> SHIFT, in_place, np.bool_)
 
     @property
-    def end(self) -> int:
+    def end(self) -> Ipa:
         """Which is the first IPA behind the slot?"""
         return self.ipa + self.size
 
-    def contains(self, ipa: int, size: int = 1) -> bool:
-        """Does [ipa, ipa + size) lie in the slot?"""
-        return self.ipa <= ipa and ipa + size <= self.end
+    def contains(self, word: int, size: int = 1) -> TypeGuard[Ipa]:
+        """Does [word, word + size), whatever a guest says, lie in the slot?"""
+        return self.ipa <= word and word + size <= self.end
 
-    def page(self, ipa: int) -> int:
+    def page(self, ipa: Ipa) -> int:
         """Which index has the page of `ipa`?"""
         return (ipa - self.ipa) >> SHIFT
 
-    def pages(self, base: int, top: int) -> slice:
-        """Which indices have the pages of [base, top)?"""
-        return slice(self.page(base), self.page(top))
+    def pages(self, ipa: Ipa, size: int) -> slice:
+        """Which indices have the pages of [ipa, ipa + size)? Whole pages."""
+        return slice(self.page(ipa), self.page(ipa + size))
 
-    def to_shared_pa(self, ipa: int) -> int:
+    def to_shared_pa(self, ipa: Ipa) -> Pa:
         """Which physical address backs `ipa` while it is shared?"""
         return self.shared_pa + (ipa - self.ipa)
 
-    def to_private_pa(self, ipa: int) -> int:
+    def to_private_pa(self, ipa: Ipa) -> Pa:
         """Which physical address backs `ipa` while it is private?"""
         return self.private_pa + (ipa - self.ipa)
 
-    def is_shared(self, ipa: int, size: int) -> bool:
+    def is_shared(self, ipa: Ipa, size: int) -> bool:
         """Are all pages of [ipa, ipa + size) shared?"""
         return 0 not in bytes(self._shared[self.page(ipa) : self.page(ipa + size - 1) + 1])

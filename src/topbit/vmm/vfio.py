@@ -10,6 +10,7 @@ mapping to a page that turned private).
 
 from __future__ import annotations
 
+from topbit.arch.ipa import Iova, Ipa, IpaSpace, Pa
 from topbit.events import Emit, Event
 from topbit.host.arm_smmu_v3 import ArmSmmuV3
 from topbit.host.io_pgtable import MappingError, Stage2Table
@@ -29,7 +30,7 @@ class VfioContainer:
     Args:
         driver: the host's SMMU driver.
         table: the stage-2 table that the guest's streams share.
-        shared_bit: 1 << (ipa_bits - 1).
+        space: the Realm's IPA space.
         policy: where this VMM maps, and what fails.
         emit: takes "iommu_map" and "iommu_unmap" events.
     """
@@ -38,13 +39,13 @@ class VfioContainer:
         self,
         driver: ArmSmmuV3,
         table: Stage2Table,
-        shared_bit: int,
+        space: IpaSpace,
         policy: VmmPolicy,
         emit: Emit,
     ) -> None:
         self.driver = driver
         self.table = table
-        self.shared_bit = shared_bit
+        self.space = space
         self.policy = policy
         self.emit = emit
 
@@ -52,15 +53,15 @@ class VfioContainer:
         """Put a device's stream behind this container's table."""
         self.driver.attach(sid, self.table.ste(VMID))
 
-    def map_doorbell(self, doorbell: int) -> None:
+    def map_doorbell(self, doorbell: Pa) -> None:
         """Let devices write the ITS's doorbell for their interrupts, unless this VMM forgets to.
 
-        MSI addresses are plain: a guest never aliases them.
+        MSI addresses are plain: a guest never aliases them, and the IOVA is the address.
         """
         if not self.policy.msi_doorbell:
             return
         page = doorbell & -PAGE
-        self.table.map(page, page, PAGE)
+        self.table.map(Iova(page), page, PAGE)
         self.emit(
             Event(
                 "vmm",
@@ -73,20 +74,20 @@ class VfioContainer:
             )
         )
 
-    def iovas(self, gpa: int) -> list[int]:
+    def iovas(self, gpa: Ipa) -> list[Iova]:
         """At which IOVAs does this VMM map the shared page at `gpa` (shared bit clear)?
 
         The one place where the host adds the shared bit.
         """
-        alias = gpa | self.shared_bit
+        plain, alias = Iova(gpa), Iova(self.space.unprotected(gpa))
         return {
             SmmuMap.ALIAS: [alias],
-            SmmuMap.PROTECTED: [gpa],
-            SmmuMap.BOTH: [gpa, alias],
+            SmmuMap.PROTECTED: [plain],
+            SmmuMap.BOTH: [plain, alias],
             SmmuMap.NONE: [],
         }[self.policy.smmu_map]
 
-    def map(self, gpa: int, size: int, pa: int) -> None:
+    def map(self, gpa: Ipa, size: int, pa: Pa) -> None:
         """Map the shared range [gpa, +size) to [pa, +size).
 
         Raises:
@@ -113,7 +114,7 @@ class VfioContainer:
             if error:
                 raise VfioError("map")
 
-    def unmap(self, gpa: int, size: int) -> None:
+    def unmap(self, gpa: Ipa, size: int) -> None:
         """Unmap the range [gpa, +size) and make the SMMU forget it.
 
         Raises:

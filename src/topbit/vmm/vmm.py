@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from topbit.arch import psci
+from topbit.arch.ipa import Ipa, IpaSpace, Pa
 from topbit.arch.rmi import ExitReason, RecEnter, RecExit, Ripas, Rmi
 from topbit.events import Emit
 from topbit.host.pages import PAGE, PagePool
@@ -48,7 +49,7 @@ class Vmm:
         pages: free host pages.
         slots: the guest's RAM.
         vfio: its assigned devices' mappings.
-        ipa_bits: width of the IPA space.
+        space: the Realm's IPA space.
         policy: how this VMM behaves.
         emit: takes its events.
         realm_host: how it calls the RMM: `RealmHost` (RMI 1.0) or `RangeRealmHost` (2.0).
@@ -66,36 +67,36 @@ class Vmm:
         pages: PagePool,
         slots: list[MemorySlot],
         vfio: VfioContainer,
-        ipa_bits: int,
+        space: IpaSpace,
         policy: VmmPolicy,
         emit: Emit,
         realm_host: type[RealmHost] = RealmHost,
     ) -> None:
         self.memory = memory
         self.slots = slots
-        self.shared_bit = 1 << (ipa_bits - 1)
-        self.realm = realm_host(port, memory, pages, ipa_bits)
-        self.converter = PageConverter(self.realm, vfio, self.shared_bit, policy, emit)
-        self.mmio: dict[int, MmioDevice] = {}
-        self.lost: set[int] = set()
+        self.space = space
+        self.realm = realm_host(port, memory, pages, space.bits)
+        self.converter = PageConverter(self.realm, vfio, space, policy, emit)
+        self.mmio: dict[Ipa, MmioDevice] = {}
+        self.lost: set[Ipa] = set()
         self.stopped: str | None = None
 
-    def create(self, pc: int) -> int:
+    def create(self, pc: Ipa) -> Pa:
         """Create and activate the Realm. Returns its first REC."""
         self.realm.create()
         for slot in self.slots:
-            self.realm.init_ripas(slot.ipa, slot.end)
+            self.realm.init_ripas(slot.ipa, slot.size)
         rec = self.realm.rec_create(mpidr=0, pc=pc)
         self.realm.activate()
         return rec
 
-    def enter(self, rec: int, flags: int = 0) -> None:
+    def enter(self, rec: Pa, flags: int = 0) -> None:
         """Enter the REC."""
         run = self.realm.run_pages[rec]
         self.memory.write_u64(run + RecEnter.FLAGS, flags)
         self.realm.call(Rmi.REC_ENTER, rec, run)
 
-    def handle_exit(self, rec: int) -> None:
+    def handle_exit(self, rec: Pa) -> None:
         """Do what the exit in the REC's run page asks for, and enter the REC again.
 
         Sets `stopped` instead when the Realm powered off or cannot go on: it needs a page that
@@ -119,47 +120,47 @@ class Vmm:
             except RmiError as refused:
                 self.stopped = f"the RMM does not run the vCPU any more: {refused}"
 
-    def _host_call(self, run: int) -> None:
+    def _host_call(self, run: Pa) -> None:
         """Answer that the host has no such service (KVM: rec_exit_host_call, SMCCC)."""
         gprs = self.memory.read(run + RecExit.GPRS, RecExit.NUM_GPRS * 8)
         self.memory.write(run + RecEnter.GPRS, gprs)
         self.memory.write_u64(run + RecEnter.GPRS, psci.NOT_SUPPORTED)
 
-    def _slot(self, base: int, top: int) -> MemorySlot | None:
-        return next((s for s in self.slots if s.contains(base, top - base)), None)
+    def _slot(self, ipa: Ipa, size: int) -> MemorySlot | None:
+        return next((s for s in self.slots if s.contains(ipa, size)), None)
 
-    def _ripas_change(self, rec: int, run: int) -> int:
-        base = self.memory.read_u64(run + RecExit.RIPAS_BASE)
-        top = self.memory.read_u64(run + RecExit.RIPAS_TOP)
+    def _ripas_change(self, rec: Pa, run: Pa) -> int:
+        ipa = Ipa(self.memory.read_u64(run + RecExit.RIPAS_BASE))
+        size = self.memory.read_u64(run + RecExit.RIPAS_TOP) - ipa
         wanted = self.memory.read_u64(run + RecExit.RIPAS_VALUE) & 0xFF
-        slot = self._slot(base, top)
+        slot = self._slot(ipa, size)
         if slot is None:
             return RecEnter.RIPAS_RESPONSE
         if wanted == Ripas.EMPTY:
-            done = self.converter.share(slot, rec, base, top)
-        elif slot.shared[slot.pages(base, top)].any():
-            done = self.converter.unshare(slot, rec, base, top)
+            done = self.converter.share(slot, rec, ipa, size)
+        elif slot.shared[slot.pages(ipa, size)].any():
+            done = self.converter.unshare(slot, rec, ipa, size)
         else:
-            done = self.converter.keep_private(slot, rec, base, top)
+            done = self.converter.keep_private(slot, rec, ipa, size)
         if done and self.lost:
-            self.lost.difference_update(range(base, top, PAGE))
+            self.lost.difference_update(ipa + offset for offset in range(0, size, PAGE))
         return 0 if done else RecEnter.RIPAS_RESPONSE
 
-    def _abort(self, run: int) -> int:
+    def _abort(self, run: Pa) -> int:
         """Give memory, emulate a device register, or let the RMM inject an abort.
 
         The host masks the shared bit off the faulting address, as KVM does
         (kvm_gpa_from_fault).
         """
         fault = self.memory.read_u64(run + RecExit.HPFAR) >> 4 << 12
-        ipa = fault & ~self.shared_bit
-        slot = self._slot(ipa, ipa + PAGE)
-        if slot is not None and not fault & self.shared_bit:
+        ipa = self.space.protected(fault)
+        slot = self._slot(ipa, PAGE)
+        if slot is not None and not self.space.has_shared_bit(fault):
             self._populate(slot, ipa)
             return 0
         return self._emulate(run, ipa)
 
-    def _populate(self, slot: MemorySlot, ipa: int) -> None:
+    def _populate(self, slot: MemorySlot, ipa: Ipa) -> None:
         page = slot.page(ipa)
         if ipa in self.lost:
             self.stopped = f"the host destroyed the page 0x{ipa:016x}, which the Realm still uses"
@@ -170,7 +171,7 @@ class Vmm:
             except (RmiError, MemoryError) as failed:
                 self.stopped = f"the host could not give the Realm page 0x{ipa:016x}: {failed}"
 
-    def _emulate(self, run: int, page: int) -> int:
+    def _emulate(self, run: Pa, page: Ipa) -> int:
         esr = self.memory.read_u64(run + RecExit.ESR)
         device = self.mmio.get(page)
         if device is None or not esr & ISV:

@@ -161,7 +161,7 @@ def test_a_trusted_device_has_a_stream_only_once_the_guest_has_accepted_it(
 def test_an_unprotected_mapping_to_no_memory_aborts_the_access(pa: int) -> None:
     machine = ModelMachine(builtin("seed"))
     machine.kernel.boot()
-    alias = machine.kernel.pool.start | machine.shared_bit
+    alias = machine.space.unprotected(machine.kernel.pool.start)
     assert machine.cpu.load(alias, 8) == bytes(8)
     machine.vmm.realm.unmap_unprotected(alias)
     machine.rmm.interrupt(machine.cpu.rec)

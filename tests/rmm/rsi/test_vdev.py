@@ -46,7 +46,7 @@ def test_a_stream_is_valid_from_dma_enable_to_unlock(host: Host) -> None:
     assert host.returns(*enable) == (0,)
     realm = host.rmm.trusted_stream(SID)
     assert realm is host.realm
-    assert (realm.rtt_base, realm.start_level, realm.ipa_bits) == (host.realm.rtt.base, 1, 33)
+    assert (realm.rtt_base, realm.start_level, realm.space.bits) == (host.realm.rtt.base, 1, 33)
     assert host.rmm.trusted_stream(SID + 8) is None
     assert host.returns(Rsi.VDEV_DMA_DISABLE, VDEV_ID) == (0,)
     assert host.rmm.trusted_stream(SID) is None

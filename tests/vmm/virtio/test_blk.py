@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from topbit.arch.virtio import BlkType, Mmio, Status
 from topbit.vmm.dma import DmaError
-from topbit.vmm.policy import SharedBit, VmmPolicy
+from topbit.vmm.policy import Masking, VmmPolicy
 from topbit.vmm.virtio.blk import VirtioBlk
 from topbit.vmm.virtio.mmio import VirtioMmio
 from virtio_bench import DATA, RAM, RING, WRITE, DeviceBench, S
@@ -48,7 +48,7 @@ def test_write_through_the_alias() -> None:
 
 
 def test_a_vmm_that_does_not_mask_finds_no_memory() -> None:
-    bench = DiskBench(VmmPolicy(shared_bit=SharedBit.KEEP))
+    bench = DiskBench(VmmPolicy(masking=Masking.KEEP))
     bench.start()
     bench.request(kind=0, sector=0, size=512)
     assert bench.mmio.read_register(Mmio.Status) & Status.NEEDS_RESET
@@ -146,12 +146,12 @@ def test_any_ring_and_any_register_write_is_survived(
 
 
 def test_a_vmm_that_requires_the_bit_refuses_an_address_without_it() -> None:
-    bench = DiskBench(VmmPolicy(shared_bit=SharedBit.REQUIRE))
+    bench = DiskBench(VmmPolicy(masking=Masking.REQUIRE))
     bench.start()
     assert bench.request(kind=0, sector=1, size=512, address=DATA) == 0xFF
     assert bench.events[-1].status == "protected"
     assert bench.memory.read(DATA, 512) == bytes(512)
-    bench = DiskBench(VmmPolicy(shared_bit=SharedBit.REQUIRE))
+    bench = DiskBench(VmmPolicy(masking=Masking.REQUIRE))
     bench.start()
     assert bench.request(kind=0, sector=1, size=512) == 0
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from topbit.arch.ipa import DmaAddr
 from topbit.linux.block import Transport
 
 
@@ -21,7 +22,7 @@ class WatchedRing:
     """
 
     def __init__(
-        self, ring: Transport, before: Callable[[int], None], after: Callable[[], None]
+        self, ring: Transport, before: Callable[[DmaAddr], None], after: Callable[[], None]
     ) -> None:
         self.ring = ring
         self._before = before
@@ -31,7 +32,7 @@ class WatchedRing:
         """Set the ring up."""
         return self.ring.probe()
 
-    def submit(self, dma_addr: int, size: int, sector: int, *, to_device: bool) -> bool:
+    def submit(self, dma_addr: DmaAddr, size: int, sector: int, *, to_device: bool) -> bool:
         """Let the device move [dma_addr, +size)."""
         self._before(dma_addr)
         done = self.ring.submit(dma_addr, size, sector, to_device=to_device)

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from topbit.addressing.dma_direct import DMA_BIT_MASK, BusDmaRegion
+from topbit.arch.ipa import DmaAddr, Ipa, IpaSpace, Pa
 from topbit.arch.stage2 import Granule
 from topbit.devices.bus import BusPort
 from topbit.devices.dma_engine import DmaEngine
@@ -26,7 +27,7 @@ from topbit.host.rme import start_level
 from topbit.host.rme_ranges import RangeRealmHost
 from topbit.linux.block import BlockDriver, Transport
 from topbit.linux.cpu import SynchronousExternalAbort
-from topbit.linux.dma_engine import EngineRing
+from topbit.linux.dma_engine import POLLS, EngineRing
 from topbit.linux.kernel import GuestConfig, Kernel
 from topbit.linux.rsi import RsiError
 from topbit.linux.virtio_ring import VirtioBlkRing
@@ -43,6 +44,7 @@ from topbit.scenario.settings import settings, unusual
 from topbit.smmu.smmu import Smmu
 from topbit.vmm.dma import EmulatedDma
 from topbit.vmm.injection import HostInjection
+from topbit.vmm.policy import Backing
 from topbit.vmm.slots import MemorySlot
 from topbit.vmm.vfio import VfioContainer
 from topbit.vmm.virtio.blk import VirtioBlk
@@ -50,7 +52,7 @@ from topbit.vmm.virtio.mmio import VirtioMmio
 from topbit.vmm.vmm import Vmm
 
 FIRST_SID = 0x8
-ITS_DOORBELL = 0x0809_0040  # no memory stands there
+ITS_DOORBELL = Pa(0x0809_0040)  # no memory stands there
 SID_STEP = 0x8
 TABLES = 8 * MIB
 HOST_PAGES = 8 * MIB
@@ -74,16 +76,15 @@ class ModelMachine:
         self._victim = scenario.host.disable_stream
         emit = self.events.append
         ram = scenario.realm.ram_mib * MIB
-        policy = scenario.vmm.policy()
-        in_place = scenario.vmm.backing == "in-place"
-        private = RAM_BASE if in_place else RAM_BASE + ram
+        policy = scenario.vmm
+        shared = Pa(RAM_BASE)
+        private = shared if policy.backing is Backing.IN_PLACE else shared + ram
         host = private + ram
-        ipa_bits = scenario.realm.ipa_bits
-        self.shared_bit = 1 << (ipa_bits - 1)
+        self.space = IpaSpace(scenario.realm.ipa_bits)
 
-        self.memory = PhysicalMemory(RAM_BASE, host - RAM_BASE + TABLES + HOST_PAGES)
+        self.memory = PhysicalMemory(shared, host - shared + TABLES + HOST_PAGES)
         self.granules = Granules(self.memory)
-        wide = ipa_bits > 48
+        wide = self.space.bits > 48
         self.smmu = Smmu(
             self.memory,
             gpc=lambda pa, size, write, pas: self.granules.check(
@@ -104,8 +105,8 @@ class ModelMachine:
         table = Stage2Table(
             self.memory,
             allocate,
-            ipa_bits,
-            start_level=start_level(ipa_bits),
+            self.space.bits,
+            start_level=start_level(self.space.bits),
             granule=Granule(12, ds=wide),
             output_bits=52 if wide else 48,
             blocks=False,
@@ -113,12 +114,12 @@ class ModelMachine:
         log2 = scenario.host.event_queue.bit_length() - 1
         self.driver = ArmSmmuV3(self.smmu, self.memory, allocate, eventq_log2=log2)
         self.driver.enable()
-        self.vfio = VfioContainer(self.driver, table, self.shared_bit, policy, emit)
+        self.vfio = VfioContainer(self.driver, table, self.space, policy, emit)
         self.vfio.map_doorbell(ITS_DOORBELL)
-        self.slots = [MemorySlot(RAM_BASE, ram, shared_pa=RAM_BASE, private_pa=private)]
-        pages = PagePool(host + TABLES, host + TABLES + HOST_PAGES)
+        self.slots = [MemorySlot(RAM_BASE, ram, shared_pa=shared, private_pa=private)]
+        pages = PagePool(host + TABLES, HOST_PAGES)
         self.vmm = Vmm(
-            self.rmm, self.memory, pages, self.slots, self.vfio, ipa_bits, policy, emit,
+            self.rmm, self.memory, pages, self.slots, self.vfio, self.space, policy, emit,
             RangeRealmHost,
         )  # fmt: skip
         assert isinstance(self.vmm.realm, RangeRealmHost)
@@ -161,7 +162,7 @@ class ModelMachine:
     def platform(self) -> Platform:
         """What is the platform, for the recording?"""
         scenario = self.scenario
-        ranges = [
+        ranges: list[tuple[int, int, int]] = [
             (RAM_BASE, RAM_BASE - spec.dma_offset, scenario.realm.ram_mib * MIB)
             for spec in scenario.device
             if spec.dma_offset
@@ -199,7 +200,8 @@ class ModelMachine:
         ranges: Sequence[BusDmaRegion] = ()
         if spec.dma_offset:
             size = self.scenario.realm.ram_mib * MIB
-            ranges = (BusDmaRegion(RAM_BASE, RAM_BASE - spec.dma_offset, size),)
+            start = DmaAddr(RAM_BASE - spec.dma_offset)
+            ranges = (BusDmaRegion(RAM_BASE, start, size),)
         device = self.kernel.device(
             spec.name,
             dma_mask=DMA_BIT_MASK(spec.dma_mask_bits),
@@ -218,8 +220,8 @@ class ModelMachine:
                 spec.name,
                 self.memory,
                 self.slots,
-                self.shared_bit,
-                self.scenario.vmm.policy(),
+                self.space,
+                self.scenario.vmm,
                 self.granules.check,
                 self.events.append,
             )
@@ -234,7 +236,7 @@ class ModelMachine:
             self.events.append,
             address_bits=spec.address_bits,
             bus_offset=spec.dma_offset,
-            wild_bits=1 << self.scenario.realm.ipa_bits if spec.habit == "wild" else 0,
+            wild_bits=self.space.size if spec.habit == "wild" else 0,
             trusted=spec.trusted,
         )
         engine = DmaEngine(bus, medium)
@@ -244,7 +246,8 @@ class ModelMachine:
         else:
             self.vfio.attach(sid)
         # Which interrupts a trusted device sends with T = 1 is not modelled: its driver polls.
-        ring = EngineRing(self.kernel, device, engine, 0 if spec.trusted else ITS_DOORBELL)
+        msi = POLLS if spec.trusted else DmaAddr(ITS_DOORBELL)
+        ring = EngineRing(self.kernel, device, engine, msi)
         engine.interrupt = lambda pa: ring.interrupt() if pa == ITS_DOORBELL else None
         driver = BlockDriver(self.kernel, device, self._watched(spec, sid, ring))
         misbehave = engine.misbehave if spec.habit == "stale" else None
@@ -253,7 +256,7 @@ class ModelMachine:
     def _watched(self, spec: DeviceSpec, sid: int, ring: Transport) -> WatchedRing:
         """Let the host act while the device's requests are under way."""
 
-        def before(dma_addr: int) -> None:
+        def before(dma_addr: DmaAddr) -> None:
             injects, self._injects = self._injects, False
             if injects and self.scenario.host.destroy_page != "none":
                 self._destroy_page(spec, dma_addr)
@@ -267,14 +270,14 @@ class ModelMachine:
 
         return WatchedRing(ring, before, after)
 
-    def _destroy_page(self, spec: DeviceSpec, dma_addr: int) -> None:
+    def _destroy_page(self, spec: DeviceSpec, dma_addr: DmaAddr) -> None:
         """Take a page of the transfer away: the driver's buffer, or where it was bounced to."""
         if self.scenario.host.destroy_page == "shared":
-            ipa = dma_addr + spec.dma_offset & ~self.shared_bit
+            ipa = self.space.protected(dma_addr + spec.dma_offset)
             self.injection.destroy_shared(ipa & -PAGE)
             return
         maps = (e for e in reversed(self.events) if (e.event, e.device) == ("dma_map", spec.name))
-        self.injection.destroy_private((next(maps).phys or 0) & -PAGE)
+        self.injection.destroy_private(Ipa((next(maps).phys or 0) & -PAGE))
 
     def _disable(self, sid: int) -> None:
         if sid in self.vdevs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from topbit.arch.ipa import Ipa
 from topbit.rmm.realm_smmu import realm_ste
 from topbit.rmm.state import Realm
 from topbit.smmu.smmu import Smmu
@@ -21,6 +22,6 @@ class RealmStreams:
         """Take the stream out of the Realm stream table."""
         self.smmu.remove_realm_ste(sid)
 
-    def invalidate(self, vmid: int, ipa: int, size: int) -> None:
+    def invalidate(self, vmid: int, ipa: Ipa, size: int) -> None:
         """Forget what is remembered of [ipa, ipa + size)."""
         self.smmu.invalidate_realm(vmid, ipa, size)

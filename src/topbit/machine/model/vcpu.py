@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from topbit.arch.gpt import PAS
+from topbit.arch.ipa import Ipa, Pa
 from topbit.linux.cpu import SynchronousExternalAbort
 from topbit.memory import PhysicalMemory
 from topbit.rmm import Exit, Granules, Resume, Rmm, Sea, Translated
+from topbit.rmm.exit import Kind
 from topbit.vmm.vmm import Vmm
 
 
@@ -23,7 +25,7 @@ class ModelCpu:
     """
 
     def __init__(
-        self, rmm: Rmm, vmm: Vmm, rec: int, memory: PhysicalMemory, granules: Granules
+        self, rmm: Rmm, vmm: Vmm, rec: Pa, memory: PhysicalMemory, granules: Granules
     ) -> None:
         self.rmm = rmm
         self.vmm = vmm
@@ -43,17 +45,17 @@ class ModelCpu:
                 result = resumed if isinstance(resumed, Resume) else Resume()
             return tuple(result.regs.get(i, 0) for i in range(9))
 
-    def load(self, ipa: int, size: int) -> bytes:
+    def load(self, ipa: Ipa, size: int) -> bytes:
         """Which bytes does the CPU read? Never across a page."""
         return self.memory.read(self._translate(ipa, "r", size), size)
 
-    def store(self, ipa: int, data: bytes) -> None:
+    def store(self, ipa: Ipa, data: bytes) -> None:
         """Store bytes, never across a page."""
         self.memory.write(self._translate(ipa, "w", len(data)), data)
 
-    def _translate(self, ipa: int, kind: str, size: int) -> int:
+    def _translate(self, ipa: Ipa, kind: Kind, size: int) -> Pa:
         for _ in range(4):
-            found = self.rmm.access(self.rec, ipa, "w" if kind == "w" else "r", size)
+            found = self.rmm.access(self.rec, ipa, kind, size)
             if isinstance(found, Translated):
                 pas = PAS.NS if found.ns else PAS.REALM
                 # The host chooses what stands at an unprotected address: maybe nothing.

@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from topbit.arch.ipa import IpaSpace
 from topbit.events import Event
 from topbit.machine.injection import not_injected
 from topbit.machine.qemu.conversions import leaks
@@ -133,7 +134,7 @@ class ScenarioRun:
             ram=max(scenario.realm.ram_mib, LEAST_RAM_MIB) * MIB,
             cpus=cpus,
             cpu=cpu,
-            policy=scenario.vmm.policy(),
+            policy=scenario.vmm,
             pci=tuple(device.pci for device in self.devices if device.pci),
             emulated=tuple(device.emulated for device in self.devices if device.emulated),
             host=dataclasses.replace(
@@ -203,7 +204,7 @@ class ScenarioRun:
     def _outcome(self, run: Run) -> Outcome:
         report = read_report(run.console)
         found = read_evidence(report, run.console)
-        traced = clock.merge(run.events, found.events, 1 << (self.shape.ipa_bits - 1))
+        traced = clock.merge(run.events, found.events, IpaSpace(self.shape.ipa_bits))
         steps = step_events(report)
         payload: list[Event] = []
         if not self.own.boots:

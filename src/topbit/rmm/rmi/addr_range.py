@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from topbit.arch.ipa import Ipa, Pa
 from topbit.arch.rmi import AddrRange, MapFlags, RmiStatus
 from topbit.memory import Words
 from topbit.rmm.granules import GRANULE, NS
@@ -42,7 +43,7 @@ def uniform(words: Words) -> bool:
 class Run:
     """Which contiguous physical blocks does one descriptor name?"""
 
-    pa: int
+    pa: Pa
     level: int
     count: int
     state: int
@@ -53,7 +54,7 @@ def _run(descriptor: int) -> Run | None:
     if size >= len(LEVEL_OF_SIZE):
         return None
     return Run(
-        AddrRange.ADDR.get(descriptor),
+        Pa(AddrRange.ADDR.get(descriptor)),
         LEVEL_OF_SIZE[size],
         AddrRange.COUNT.get(descriptor),
         AddrRange.STATE.get(descriptor),
@@ -66,11 +67,11 @@ def _runs(rmm: RmmState, flags: int, oaddr: int) -> list[Run] | None:
     if kind == MapFlags.SINGLE:
         descriptors = [oaddr]
     elif kind == MapFlags.LIST:
-        page = oaddr & ~(GRANULE - 1)
-        count = min(MapFlags.LIST_COUNT.get(flags), (GRANULE - (oaddr & (GRANULE - 1))) >> 3)
-        if oaddr & 7 or not count or rmm.granules.get(page) != NS:
+        at = Pa(oaddr)
+        count = min(MapFlags.LIST_COUNT.get(flags), (GRANULE - (at & (GRANULE - 1))) >> 3)
+        if at & 7 or not count or rmm.granules.get(at & -GRANULE) != NS:
             return None
-        descriptors = [int(word) for word in rmm.memory.table(oaddr, count)]
+        descriptors = [int(word) for word in rmm.memory.table(at, count)]
     else:
         return None
     runs = [_run(descriptor) for descriptor in descriptors]
@@ -88,12 +89,12 @@ def _runs(rmm: RmmState, flags: int, oaddr: int) -> list[Run] | None:
 class Chunk:
     """Which entries of one leaf table, and which physical blocks, meet in one step?"""
 
-    ipa: int
-    pa: int
+    ipa: Ipa
+    pa: Pa
     words: Words
 
 
-def chunks(rtt: Rtt, base: int, top: int, level: int, runs: list[Run]) -> Iterator[Chunk | int]:
+def chunks(rtt: Rtt, base: Ipa, top: int, level: int, runs: list[Run]) -> Iterator[Chunk | int]:
     """Where do the runs and the leaf tables from `base` meet? An int is the status of the end."""
     shift = SHIFTS[level]
     ipa = base
@@ -124,8 +125,8 @@ def map_arguments(
     state: int,
     *,
     protected: bool,
-) -> tuple[Realm, int, list[Run]] | int:
-    """Which Realm, level and blocks does a map call mean? Else the status that refuses it."""
+) -> tuple[Realm, Ipa, int, list[Run]] | int:
+    """Which Realm, first address, level and blocks does a map call mean? Else what refuses it."""
     realm = rmm.realms.get(rd)
     if realm is None:
         return ERROR_INPUT
@@ -137,8 +138,8 @@ def map_arguments(
     rtt, level = realm.rtt, runs[0].level
     if not rtt.start_level <= level or not is_aligned(base, level) or top & (GRANULE - 1):
         return ERROR_INPUT
-    least, most = (0, rtt.half) if protected else (rtt.half, 1 << rtt.ipa_bits)
-    if base < least or top > most:
+    in_half = rtt.space.in_par if protected else rtt.space.in_unprotected
+    if not in_half(base, top - base):
         return ERROR_INPUT
     if (top - base) >> SHIFTS[level] == 0:
         return rtt_error(level)
@@ -153,7 +154,7 @@ def map_arguments(
             last.count += run.count
         else:
             usable.append(run)
-    return (realm, level, usable) if usable else ERROR_INPUT
+    return (realm, base, level, usable) if usable else ERROR_INPUT
 
 
 _RAMPS = {
@@ -161,19 +162,9 @@ _RAMPS = {
 }
 
 
-def write_run(rtt: Rtt, words: Words, pa: int, level: int, attributes: int) -> None:
+def write_run(rtt: Rtt, words: Words, pa: Pa, level: int, attributes: int) -> None:
     """Make the words of one table map contiguous blocks from `pa` on."""
     if rtt.lpa2:
-        words[:] = address_bits(rtt, pa, len(words), level) | np.uint64(attributes)
+        words[:] = rtt.address_run(pa, len(words), level) | np.uint64(attributes)
     else:
         np.add(_RAMPS[level][: len(words)], np.uint64(pa | attributes), out=words)
-
-
-def address_bits(rtt: Rtt, pa: int, count: int, level: int) -> Words:
-    """Which address bits do `count` words for contiguous blocks from `pa` hold?"""
-    step = 1 << SHIFTS[level]
-    run = np.arange(pa, pa + count * step, step, dtype=np.uint64)
-    if rtt.lpa2:
-        high = run >> np.uint64(50) & np.uint64(3)
-        run = run & np.uint64(0x0003_FFFF_FFFF_F000) | high << np.uint64(8)
-    return run

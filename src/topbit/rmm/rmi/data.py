@@ -5,7 +5,8 @@ Source: DEN0137 1.0; the order in which several errors of one call are found is 
 
 from __future__ import annotations
 
-from topbit.arch.rmi import Ripas, RmiStatus
+from topbit.arch.ipa import Pa
+from topbit.arch.rmi import Ripas, RmiStatus, RttState
 from topbit.rmm.granules import DATA, DELEGATED, GRANULE, NS
 from topbit.rmm.rmi.rtt import next_live, rtt_error
 from topbit.rmm.s2tt import HIPAS_MASK, LAST, RIPAS_SHIFT, unassigned
@@ -16,6 +17,7 @@ SUCCESS, ERROR_INPUT, ERROR_REALM = (
     int(RmiStatus.ERROR_INPUT),
     int(RmiStatus.ERROR_REALM),
 )
+ASSIGNED = RttState.ASSIGNED  # an enumeration's member costs much to look up
 NOT_UNASSIGNED = 1 | HIPAS_MASK
 
 
@@ -23,7 +25,7 @@ def data_create(
     rmm: RmmState, rd: int, data: int, ipa: int, src: int, flags: int
 ) -> tuple[int, ...]:
     """RMI_DATA_CREATE(rd, data, ipa, src, flags): populate a NEW Realm, measured, RIPAS RAM."""
-    if flags & ~1 or rmm.granules.get(src) != NS:
+    if flags & ~1 or not rmm.granules.has(src, NS):
         return (ERROR_INPUT,)
     return _create(rmm, rd, data, ipa, src, flags)
 
@@ -34,15 +36,15 @@ def data_create_unknown(rmm: RmmState, rd: int, data: int, ipa: int) -> tuple[in
 
 
 def _create(
-    rmm: RmmState, rd: int, data: int, ipa: int, src: int | None, flags: int
+    rmm: RmmState, rd: int, data: int, ipa: int, src: Pa | None, flags: int
 ) -> tuple[int, ...]:
     realm = rmm.realms.get(rd)
-    if realm is None or rmm.granules.get(data) != DELEGATED:
+    if realm is None or not rmm.granules.has(data, DELEGATED):
         return (ERROR_INPUT,)
     if src is not None and realm.state != RealmState.NEW:
         return (ERROR_REALM,)
     rtt = realm.rtt
-    if ipa >= rtt.half or ipa & 0xFFF:
+    if not rtt.space.in_par(ipa) or ipa & 0xFFF:
         return (ERROR_INPUT,)
     level, index, entry = rtt.walk(ipa, LAST)
     if level != LAST or entry & NOT_UNASSIGNED:
@@ -68,13 +70,13 @@ def data_destroy(rmm: RmmState, rd: int, ipa: int) -> tuple[int, ...]:
     if realm is None:
         return (ERROR_INPUT, 0, 0)
     rtt = realm.rtt
-    if ipa >= rtt.half or ipa & 0xFFF:
+    if not rtt.space.in_par(ipa) or ipa & 0xFFF:
         return (ERROR_INPUT, 0, 0)
     walk = rtt.walk(ipa, LAST)
     entry = walk.entry
     found = rtt.decode(entry, LAST) if walk.level == LAST and entry & NOT_UNASSIGNED else None
     # A device mapping is not this call's to destroy, nor is a granule that holds no data.
-    if found is None or found.state != 1 or rmm.granules.get(found.oa) != DATA:
+    if found is None or found.state != ASSIGNED or rmm.granules.get(found.oa) != DATA:
         return (rtt_error(walk.level), 0, next_live(rtt, ipa, walk))
     ripas = found.ripas
     pa = found.oa

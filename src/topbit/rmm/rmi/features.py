@@ -34,7 +34,7 @@ def features(rmm: RmmState, index: int) -> tuple[int, ...]:
 
 def config_set(rmm: RmmState, config_pa: int) -> tuple[int, ...]:
     """RMI_RMM_CONFIG_SET(config): before activation; this RMM has nothing to configure."""
-    refused = rmm.active or rmm.granules.get(config_pa) != NS
+    refused = rmm.active or not rmm.granules.has(config_pa, NS)
     return (int(RmiStatus.ERROR_INPUT if refused else RmiStatus.SUCCESS),)
 
 

@@ -6,6 +6,7 @@ Source: DEN0137.
 
 from __future__ import annotations
 
+from topbit.arch.ipa import Pa
 from topbit.arch.rmi import RmiStatus
 from topbit.rmm.granules import DELEGATED, GRANULE, NS
 from topbit.rmm.rmi.addr_range import leading
@@ -17,7 +18,7 @@ SUCCESS, ERROR_INPUT = int(RmiStatus.SUCCESS), int(RmiStatus.ERROR_INPUT)
 def granule_delegate(rmm: RmmState, pa: int) -> tuple[int, ...]:
     """RMI_GRANULE_DELEGATE(pa): the host gives a granule to the Realm PAS."""
     granules = rmm.granules
-    if granules.get(pa) != NS:
+    if not granules.has(pa, NS):
         return (ERROR_INPUT,)
     granules.set(pa, DELEGATED)
     if rmm.listening:
@@ -28,7 +29,7 @@ def granule_delegate(rmm: RmmState, pa: int) -> tuple[int, ...]:
 def granule_undelegate(rmm: RmmState, pa: int) -> tuple[int, ...]:
     """RMI_GRANULE_UNDELEGATE(pa): a granule without a role goes back to the host, wiped."""
     granules = rmm.granules
-    if granules.get(pa) != DELEGATED:
+    if not granules.has(pa, DELEGATED):
         return (ERROR_INPUT,)
     granules.wipe(pa)
     granules.set(pa, NS)
@@ -53,17 +54,18 @@ def _convert(
     granules = rmm.granules
     if (base | top) & (GRANULE - 1) or top <= base:
         return (ERROR_INPUT, base)
-    if not granules.base <= base < granules.end:
-        reached = granules.convert_device(base, top, delegate=before == NS)
-        return (SUCCESS if reached > base else ERROR_INPUT, reached)
-    states = granules.span(base, min(top, granules.end) - base)
+    pa = Pa(base)
+    if not granules.contains(pa, GRANULE):
+        done = granules.convert_device(pa, top - base, delegate=before == NS)
+        return (SUCCESS if done else ERROR_INPUT, base + done)
+    states = granules.span(pa, min(top, granules.end) - base)
     count = leading(states == before)
     if not count:
         return (ERROR_INPUT, base)
+    size = count * GRANULE
     if after == NS:
-        granules.wipe(base, count * GRANULE)
+        granules.wipe(pa, size)
     states[:count] = after
-    reached = base + count * GRANULE
     if rmm.listening:
-        rmm.say_granule(what, base, reached - base)
-    return (SUCCESS, reached)
+        rmm.say_granule(what, pa, size)
+    return (SUCCESS, base + size)

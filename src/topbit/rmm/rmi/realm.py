@@ -7,7 +7,9 @@ DDI0487 D8.2 (concatenated translation tables).
 
 from __future__ import annotations
 
+from topbit.arch.ipa import IPA_BITS_MAX, IPA_BITS_MIN, Ipa
 from topbit.arch.rmi import HASH_SHA_256, HASH_SHA_512, RealmParams, Ripas, RmiStatus
+from topbit.arch.stage2 import signed_level
 from topbit.rmm import s2tt as tables
 from topbit.rmm.granules import DELEGATED, GRANULE, NS, RD, RTT
 from topbit.rmm.measurement import Measurements
@@ -20,10 +22,8 @@ SUCCESS, ERROR_INPUT, ERROR_REALM = (
     int(RmiStatus.ERROR_REALM),
 )
 
-MIN_IPA_BITS = 32
 MAX_IPA_BITS = 48
-MAX_IPA_BITS_LPA2 = 52
-MAX_ROOT_TABLES = 16
+MAX_IPA_BITS_LPA2 = IPA_BITS_MAX
 MAX_BREAKPOINTS = 15  # ID_AA64DFR0_EL1.BRPs of the modelled CPU; the field holds the number - 1
 
 
@@ -32,7 +32,7 @@ def geometry_is_valid(
 ) -> bool:
     """May a table with this start level and number of root tables hold this IPA width?"""
     limit = MAX_IPA_BITS_LPA2 if lpa2 else MAX_IPA_BITS
-    if not MIN_IPA_BITS <= ipa_bits <= limit:
+    if not IPA_BITS_MIN <= ipa_bits <= limit:
         return False
     if not (-1 if lpa2 else 0) <= start_level <= 2:
         return False
@@ -52,7 +52,7 @@ def geometry_is_valid(
 def realm_create(rmm: RmmState, rd: int, params_pa: int) -> tuple[int, ...]:
     """RMI_REALM_CREATE(rd, params): a NEW Realm, its root tables, its initial RIM."""
     granules, memory = rmm.granules, rmm.memory
-    if granules.get(params_pa) != NS or granules.get(rd) != DELEGATED:
+    if not granules.has(params_pa, NS) or not granules.has(rd, DELEGATED):
         return (ERROR_INPUT,)
     page = memory.read(params_pa, GRANULE)
 
@@ -64,9 +64,7 @@ def realm_create(rmm: RmmState, rd: int, params_pa: int) -> tuple[int, ...]:
     if flags & ~RealmParams.FLAG_LPA2 or (lpa2 and not rmm.lpa2):
         return (ERROR_INPUT,)
     ipa_bits = page[RealmParams.S2SZ]
-    start_level = u64(RealmParams.RTT_LEVEL_START)
-    if start_level >> 63:
-        start_level -= 1 << 64
+    start_level = signed_level(u64(RealmParams.RTT_LEVEL_START))
     root_tables = u64(RealmParams.RTT_NUM_START) & 0xFFFF_FFFF
     if not geometry_is_valid(
         ipa_bits, start_level, root_tables, lpa2=lpa2, pa_bits=52 if lpa2 else rmm.pa_bits
@@ -146,8 +144,8 @@ def realm_destroy(rmm: RmmState, rd: int) -> tuple[int, ...]:
     words = rmm.memory.table(rtt.base, rtt.roots * ENTRIES)
     if tables.is_held(words, rtt.start_level).any():
         return (ERROR_REALM,)
-    rmm.invalidate(realm, 0, 1 << rtt.ipa_bits)  # another Realm may get the VMID
+    rmm.invalidate(realm, Ipa(0), rtt.space.size)  # another Realm may get the VMID
     rmm.granules.span(rtt.base, rtt.roots * GRANULE)[:] = DELEGATED
-    rmm.granules.set(rd, DELEGATED)
+    rmm.granules.set(realm.rd, DELEGATED)
     del rmm.realms[rd]
     return (SUCCESS,)

@@ -34,7 +34,7 @@ def rec_create(rmm: RmmState, rd: int, rec: int, params_pa: int) -> tuple[int, .
     """RMI_REC_CREATE(rd, rec, params): one more virtual CPU for a NEW Realm."""
     granules, memory = rmm.granules, rmm.memory
     realm = rmm.realms.get(rd)
-    if realm is None or granules.get(params_pa) != NS or granules.get(rec) != DELEGATED:
+    if realm is None or not granules.has(params_pa, NS) or not granules.has(rec, DELEGATED):
         return (ERROR_INPUT,)
     page = memory.read(params_pa, GRANULE)
     flags, mpidr, pc, count = (
@@ -74,7 +74,7 @@ def rec_destroy(rmm: RmmState, rec_pa: int) -> tuple[int, ...]:
         return (ERROR_INPUT,)
     if rec.running:
         return (ERROR_REC,)
-    for pa in (rec_pa, *rec.aux):
+    for pa in (rec.pa, *rec.aux):
         rmm.granules.set(pa, DELEGATED)
     del rmm.recs[rec_pa]
     del rec.realm.recs[rec_pa]
@@ -94,7 +94,7 @@ def rec_enter(rmm: RmmState, rec_pa: int, run: int) -> tuple[int, ...]:
     On SUCCESS `Rec.resume` holds what the vCPU goes on with; after an error the Realm did not
     run and nothing pending is lost.
     """
-    if rmm.granules.get(run) != NS:
+    if not rmm.granules.has(run, NS):
         return (ERROR_INPUT,)
     rec = rmm.recs.get(rec_pa)
     if rec is None:

@@ -11,12 +11,21 @@ from __future__ import annotations
 import numpy as np
 
 from topbit.arch.rmi import Ripas, RmiStatus, RttState
+from topbit.arch.stage2 import output_array
 from topbit.memory import Words
 from topbit.rmm import s2tt as entries
 from topbit.rmm.granules import DATA
 from topbit.rmm.rmi.addr_range import leading
 from topbit.rmm.rmi.rtt import is_aligned, rtt_error
-from topbit.rmm.s2tt import HIPAS_ASSIGNED, HIPAS_ASSIGNED_DEV, HIPAS_MASK, LAST, SHIFTS, Rtt
+from topbit.rmm.s2tt import (
+    HIPAS_ASSIGNED,
+    HIPAS_ASSIGNED_DEV,
+    HIPAS_MASK,
+    LAST,
+    NOWHERE,
+    SHIFTS,
+    Rtt,
+)
 from topbit.rmm.state import RealmState, RipasChange, RmmState
 
 SUCCESS, ERROR_INPUT, ERROR_REALM, ERROR_REC = (
@@ -35,7 +44,7 @@ def rtt_init_ripas(rmm: RmmState, rd: int, base: int, top: int) -> tuple[int, ..
     if realm is None or top <= base:
         return (ERROR_INPUT, 0)
     rtt = realm.rtt
-    if (base | top) & 0xFFF or top > rtt.half:
+    if (base | top) & 0xFFF or not rtt.space.in_par(base, top - base):
         return (ERROR_INPUT, 0)
     if realm.state != RealmState.NEW:
         return (ERROR_REALM, 0)
@@ -52,7 +61,7 @@ def rtt_init_ripas(rmm: RmmState, rd: int, base: int, top: int) -> tuple[int, ..
         return (rtt_error(level), 0)
     words[:count] = entries.unassigned(Ripas.RAM)
     for i in range(count):
-        realm.measurements.ripas(base + (i << shift), base + ((i + 1) << shift))
+        realm.measurements.ripas(base + (i << shift), 1 << shift)
     reached = base + (count << shift)
     if rmm.listening:
         rmm.say_ripas(realm, base, reached - base, Ripas.RAM)
@@ -72,7 +81,7 @@ def rtt_set_ripas(rmm: RmmState, rd: int, rec_pa: int, base: int, top: int) -> t
     change = rec.pending
     if not isinstance(change, RipasChange) or base != change.progress or top > change.top:
         return (ERROR_INPUT, 0)
-    rtt = realm.rtt
+    rtt, base = realm.rtt, change.progress
     level, index, _ = rtt.walk(base, LAST)
     if not is_aligned(base, level):
         return (rtt_error(level), 0)
@@ -105,14 +114,14 @@ def change_words(rtt: Rtt, words: Words, level: int, ripas: int, change_destroye
     hipas = np.where(valid, np.uint64(0), words & np.uint64(HIPAS_MASK))
     device = (hipas == np.uint64(HIPAS_ASSIGNED_DEV)) | (valid & (now == Ripas.DEV))
     if ripas == Ripas.RAM:
-        refused = (now == 4) | device
+        refused = (now == entries.IS_TABLE) | device
         if not change_destroyed:
             refused |= now == Ripas.DESTROYED
     else:
-        refused = now == 4
+        refused = now == entries.IS_TABLE
     assigned = valid | (hipas != np.uint64(0))
     if ripas == Ripas.RAM and assigned.any():
-        held = rtt.granules.are(entries.addresses(rtt, words), 1 << SHIFTS[level], DATA)
+        held = rtt.granules.are(output_array(words, rtt.granule), 1 << SHIFTS[level], DATA)
         refused |= assigned & ~held
     count = leading(~refused)
     part = words[:count]
@@ -121,7 +130,7 @@ def change_words(rtt: Rtt, words: Words, level: int, ripas: int, change_destroye
     address = np.uint64(rtt.address_mask)
     oa = part & address
     if ripas == Ripas.RAM:
-        leaf = np.uint64(rtt.assigned(0, Ripas.RAM, level))
+        leaf = np.uint64(rtt.assigned(NOWHERE, Ripas.RAM, level))
         part[:] = np.where(assigned, oa | leaf, np.uint64(entries.unassigned(Ripas.RAM)))
     else:
         hipas = np.where(device, np.uint64(HIPAS_ASSIGNED_DEV), np.uint64(HIPAS_ASSIGNED))

@@ -6,9 +6,13 @@ Source: DEN0137 1.0; the order in which several errors of one call are found is 
 
 from __future__ import annotations
 
+from typing import TypeGuard
+
 import numpy as np
 
+from topbit.arch.ipa import Ipa, Pa
 from topbit.arch.rmi import Ripas, RmiStatus, RttState
+from topbit.arch.stage2 import signed_level
 from topbit.rmm import s2tt as entries
 from topbit.rmm.granules import DELEGATED, RTT
 from topbit.rmm.s2tt import (
@@ -45,7 +49,7 @@ def is_aligned(ipa: int, level: int) -> bool:
     return not ipa & ((1 << SHIFTS[level]) - 1)
 
 
-def next_live(rtt: Rtt, ipa: int, walk: Walk) -> int:
+def next_live(rtt: Rtt, ipa: Ipa, walk: Walk) -> int:
     """Which is the next IPA that may hold a live entry? (`top` outputs; ends with the table)"""
     if walk.entry & (1 | HIPAS_MASK):
         return ipa
@@ -56,50 +60,37 @@ def next_live(rtt: Rtt, ipa: int, walk: Walk) -> int:
     return ((ipa >> shift) + skipped) << shift
 
 
-def _structure_arguments(rmm: RmmState, rd: int, ipa: int, level: int) -> Realm | None:
-    """Which Realm may have a table of `level` for `ipa`? None if an argument is wrong."""
-    realm = rmm.realms.get(rd)
-    if realm is None or not realm.rtt.start_level < _signed(level) <= LAST:
+def _structure_arguments(
+    rmm: RmmState, rd: int, ipa: int, level: int
+) -> tuple[Realm, Ipa, int] | None:
+    """Which Realm may have a table for which address, of which level? None: a wrong argument."""
+    realm, level = rmm.realms.get(rd), signed_level(level)
+    if realm is None or not realm.rtt.start_level < level <= LAST:
         return None
-    rtt = realm.rtt
-    if ipa >> rtt.ipa_bits or not is_aligned(ipa, _signed(level) - 1):
+    if not realm.rtt.space.contains(ipa) or not is_aligned(ipa, level - 1):
         return None
-    return realm
-
-
-def _signed(level: int) -> int:
-    return level - (1 << 64) if level >> 63 else level
+    return realm, ipa, level
 
 
 def rtt_create(rmm: RmmState, rd: int, table: int, ipa: int, level: int) -> tuple[int, ...]:
     """RMI_RTT_CREATE(rd, rtt, ipa, level): a table of `level` whose entries say what its parent
     entry said."""
-    if rmm.granules.get(table) != DELEGATED:
+    found = _structure_arguments(rmm, rd, ipa, level)
+    if found is None or not rmm.granules.has(table, DELEGATED):
         return (ERROR_INPUT,)
-    realm = _structure_arguments(rmm, rd, ipa, level)
-    if realm is None:
-        return (ERROR_INPUT,)
+    realm, ipa, level = found
     rtt = realm.rtt
-    level = _signed(level)
     at, index, entry = rtt.walk(ipa, level - 1)
     if at < level - 1 or entry & 3 == 3:
         return (rtt_error(at),)
     words = rtt.table(table)
     if entry & 1:
         kind = 3 if level == LAST else 1
-        words[:] = np.arange(ENTRIES, dtype=np.uint64) << np.uint64(SHIFTS[level])
-        pa = rtt.pa_of(entry)
-        if rtt.lpa2:
-            words[:] = [rtt.address(pa + (i << SHIFTS[level])) for i in range(ENTRIES)]
-            words |= np.uint64(_attributes(rtt, entry) | kind)
-        else:
-            words += np.uint64(pa)
-            words |= np.uint64(_attributes(rtt, entry) | kind)
+        words[:] = rtt.address_run(rtt.pa_of(entry), ENTRIES, level)
+        words |= np.uint64(_attributes(rtt, entry) | kind)
     elif entry & HIPAS_MASK:
-        step = 1 << SHIFTS[level]
-        pa = rtt.pa_of(entry)
-        state = entry & (HIPAS_MASK | entries.RIPAS_MASK)
-        words[:] = [rtt.address(pa + i * step) | state for i in range(ENTRIES)]
+        words[:] = rtt.address_run(rtt.pa_of(entry), ENTRIES, level)
+        words |= np.uint64(entry & (HIPAS_MASK | entries.RIPAS_MASK))
     else:
         words[:] = entry
     rtt.write(index, rtt.address(table) | 3)
@@ -114,7 +105,7 @@ def _attributes(rtt: Rtt, entry: int) -> int:
     return entry & ~rtt.address(rtt.pa_of(entry)) & ~3
 
 
-def _is_root(rmm: RmmState, table: int) -> bool:
+def _is_root(rmm: RmmState, table: Pa) -> bool:
     """Is it a root table, which goes only with its Realm? (no intact entry leads to one)"""
     return any(realm.rtt.is_root(table) for realm in rmm.realms.values())
 
@@ -122,11 +113,11 @@ def _is_root(rmm: RmmState, table: int) -> bool:
 def rtt_destroy(rmm: RmmState, rd: int, ipa: int, level: int) -> tuple[int, ...]:
     """RMI_RTT_DESTROY(rd, ipa, level) -> rtt, top: an empty table goes, and with it what its
     entries said: DESTROYED below the half, unassigned above."""
-    realm = _structure_arguments(rmm, rd, ipa, level)
-    if realm is None:
+    found = _structure_arguments(rmm, rd, ipa, level)
+    if found is None:
         return (ERROR_INPUT, 0, 0)
+    realm, ipa, level = found
     rtt = realm.rtt
-    level = _signed(level)
     walk = rtt.walk(ipa, level - 1)
     if walk.level < level - 1 or walk.entry & 3 != 3:
         return (rtt_error(walk.level), 0, next_live(rtt, ipa, walk))
@@ -134,7 +125,7 @@ def rtt_destroy(rmm: RmmState, rd: int, ipa: int, level: int) -> tuple[int, ...]
     words = rtt.table(table)
     if entries.is_held(words, level).any() or _is_root(rmm, table):
         return (rtt_error(level), 0, ipa)
-    entry = unassigned(Ripas.DESTROYED) if ipa < rtt.half else UNASSIGNED_NS
+    entry = unassigned(Ripas.DESTROYED) if rtt.space.in_par(ipa) else UNASSIGNED_NS
     if rmm.listening:
         rmm.say_table_gone(realm, ipa, words, level)
     rtt.write(walk.word, entry)
@@ -145,11 +136,11 @@ def rtt_destroy(rmm: RmmState, rd: int, ipa: int, level: int) -> tuple[int, ...]
 
 def rtt_fold(rmm: RmmState, rd: int, ipa: int, level: int) -> tuple[int, ...]:
     """RMI_RTT_FOLD(rd, ipa, level) -> rtt: 512 entries that say one thing become one entry."""
-    realm = _structure_arguments(rmm, rd, ipa, level)
-    if realm is None:
+    found = _structure_arguments(rmm, rd, ipa, level)
+    if found is None:
         return (ERROR_INPUT, 0)
+    realm, ipa, level = found
     rtt = realm.rtt
-    level = _signed(level)
     at, index, entry = rtt.walk(ipa, level - 1)
     if at < level - 1 or entry & 3 != 3:
         return (rtt_error(at), 0)
@@ -167,10 +158,7 @@ def rtt_fold(rmm: RmmState, rd: int, ipa: int, level: int) -> tuple[int, ...]:
             return (rtt_error(at), 0)
         if level < LAST and first & 3 == 3:
             return (rtt_error(level), 0)
-        if rtt.lpa2:
-            run = np.array([rtt.address(pa + i * step) for i in range(ENTRIES)], np.uint64)
-        else:
-            run = np.arange(pa, pa + ENTRIES * step, step, dtype=np.uint64)
+        run = rtt.address_run(pa, ENTRIES, level)
         if pa & (ENTRIES * step - 1) or (words != (run | np.uint64(rest))).any():
             return (rtt_error(level), 0)
         if level <= MIN_BLOCK_LEVEL:
@@ -189,15 +177,15 @@ def rtt_fold(rmm: RmmState, rd: int, ipa: int, level: int) -> tuple[int, ...]:
 def rtt_read_entry(rmm: RmmState, rd: int, ipa: int, level: int) -> tuple[int, ...]:
     """RMI_RTT_READ_ENTRY(rd, ipa, level) -> walk level, state, descriptor, RIPAS."""
     realm = rmm.realms.get(rd)
-    level = _signed(level)
+    level = signed_level(level)
     if realm is None or not realm.rtt.start_level <= level <= LAST:
         return (ERROR_INPUT, 0, 0, 0, 0)
     rtt = realm.rtt
-    if ipa >> rtt.ipa_bits or not is_aligned(ipa, level):
+    if not rtt.space.contains(ipa) or not is_aligned(ipa, level):
         return (ERROR_INPUT, 0, 0, 0, 0)
     at, _, entry = rtt.walk(ipa, level)
     found = rtt.decode(entry, at)
-    descriptor = found.oa
+    descriptor: int = found.oa
     if found.ns and found.state == RttState.ASSIGNED:
         descriptor |= entry & HOST_ATTRIBUTES
     return (SUCCESS, at & 0xFF, int(found.state), descriptor, int(found.ripas))
@@ -212,24 +200,24 @@ def rtt_map_unprotected(
     protection keeps such an access out of every Realm granule.
     """
     realm = rmm.realms.get(rd)
-    if realm is None or not _map_level(realm, ipa, level):
+    if realm is None or not _may_map(ipa, realm.rtt, level):
         return (ERROR_INPUT,)
     rtt = realm.rtt
-    if not descriptor_is_valid(rtt, descriptor, level, rmm.pa_bits) or ipa < rtt.half:
+    if not descriptor_is_valid(rtt, descriptor, level, rmm.pa_bits):
         return (ERROR_INPUT,)
     at, index, entry = rtt.walk(ipa, level)
     if at != level or entry != UNASSIGNED_NS:
         return (rtt_error(at),)
     rtt.write(index, rtt.assigned_ns(descriptor, level))
     if rmm.listening:
-        rmm.say_rtt("rtt_map", realm, ipa, descriptor & ~0xFFF, 1 << SHIFTS[level])
+        rmm.say_rtt("rtt_map", realm, ipa, Pa(descriptor & ~0xFFF), 1 << SHIFTS[level])
     return (SUCCESS,)
 
 
 def rtt_unmap_unprotected(rmm: RmmState, rd: int, ipa: int, level: int) -> tuple[int, ...]:
     """RMI_RTT_UNMAP_UNPROTECTED(rd, ipa, level) -> top."""
     realm = rmm.realms.get(rd)
-    if realm is None or not _map_level(realm, ipa, level) or ipa < realm.rtt.half:
+    if realm is None or not _may_map(ipa, realm.rtt, level):
         return (ERROR_INPUT, 0)
     rtt = realm.rtt
     walk = rtt.walk(ipa, level)
@@ -243,12 +231,11 @@ def rtt_unmap_unprotected(rmm: RmmState, rd: int, ipa: int, level: int) -> tuple
     return (SUCCESS, next_live(rtt, ipa, walk._replace(entry=UNASSIGNED_NS)))
 
 
-def _map_level(realm: Realm, ipa: int, level: int) -> bool:
-    """May a leaf of `level` stand at `ipa`? Never above the start level."""
-    rtt = realm.rtt
+def _may_map(ipa: int, rtt: Rtt, level: int) -> TypeGuard[Ipa]:
+    """May an unprotected leaf of `level` stand at `ipa`? Never above the start level."""
     if not max(MIN_BLOCK_LEVEL, rtt.start_level) <= level <= LAST:
         return False
-    return not ipa >> rtt.ipa_bits and is_aligned(ipa, level)
+    return rtt.space.in_unprotected(ipa) and is_aligned(ipa, level)
 
 
 def descriptor_is_valid(rtt: Rtt, descriptor: int, level: int, pa_bits: int) -> bool:

@@ -15,7 +15,6 @@ from topbit.rmm import s2tt as entries
 from topbit.rmm.granules import DATA, DELEGATED, State
 from topbit.rmm.rmi.addr_range import (
     Chunk,
-    address_bits,
     chunks,
     leading,
     map_arguments,
@@ -27,6 +26,7 @@ from topbit.rmm.s2tt import (
     HIPAS_ASSIGNED,
     HIPAS_ASSIGNED_DEV,
     HIPAS_MASK,
+    NOWHERE,
     RIPAS_MASK,
     SHIFTS,
     UNASSIGNED_NS,
@@ -47,25 +47,25 @@ def rtt_data_map(
     found = map_arguments(rmm, rd, base, top, flags, oaddr, AddrRange.DELEGATED, protected=True)
     if isinstance(found, int):
         return (found, 0)
-    realm, level, runs = found
+    realm, base, level, runs = found
     rtt, shift = realm.rtt, SHIFTS[level]
     status, out_top = ERROR_INPUT, base
-    dirty = range(rmm.granules.base, rmm.granules.base)  # contiguous memory still to be wiped
+    dirty, dirty_bytes = rmm.granules.base, 0  # contiguous memory still to be wiped
     for chunk in chunks(rtt, base, top, level, runs):
         if isinstance(chunk, int):
             status = chunk
             break
         done, fresh, status = _data_map(rmm, rtt, chunk, level)
-        if fresh and chunk.pa != dirty.stop:
-            rmm.granules.wipe(dirty.start, len(dirty))
-            dirty = range(chunk.pa, chunk.pa)
-        dirty = range(dirty.start, dirty.stop + (fresh << shift))
+        if fresh and chunk.pa != dirty + dirty_bytes:
+            rmm.granules.wipe(dirty, dirty_bytes)
+            dirty, dirty_bytes = chunk.pa, 0
+        dirty_bytes += fresh << shift
         if done and rmm.listening:
             rmm.say_rtt("rtt_map", realm, chunk.ipa, chunk.pa, done << shift)
         out_top = chunk.ipa + (done << shift)
         if done < len(chunk.words):
             break
-    rmm.granules.wipe(dirty.start, len(dirty))
+    rmm.granules.wipe(dirty, dirty_bytes)
     return (SUCCESS, out_top) if out_top > base else (status, 0)
 
 
@@ -73,14 +73,14 @@ def _data_map(rmm: RmmState, rtt: Rtt, chunk: Chunk, level: int) -> tuple[int, i
     """How many entries of the chunk are mapped, how many of them are new, what stopped it?"""
     granules, words = rmm.granules, chunk.words
     shift = SHIFTS[level]
-    leaf = rtt.assigned(0, Ripas.RAM, level)
+    leaf = rtt.assigned(NOWHERE, Ripas.RAM, level)
     ram = entries.unassigned(Ripas.RAM)
     first, size = int(words[0]), len(words) << shift
     if not first & ~RIPAS_MASK and uniform(words) and granules.all_delegated(chunk.pa, size):
         granules.span(chunk.pa, size)[:] = DATA
         write_run(rtt, words, chunk.pa, level, leaf if first == ram else HIPAS_ASSIGNED | first)
         return len(words), len(words), SUCCESS
-    oa = address_bits(rtt, chunk.pa, len(words), level)
+    oa = rtt.address_run(chunk.pa, len(words), level)
     free = words & ~np.uint64(RIPAS_MASK) == 0  # unassigned protected: nothing but a RIPAS
     if not free.all():
         same = _same_data(rtt, words, oa, level)
@@ -107,7 +107,7 @@ def _same_data(
     """Which words already map the same data?"""
     address = np.uint64(rtt.address_mask)
     valid = (words & np.uint64(1)) != 0
-    leaf = np.uint64(rtt.assigned(0, Ripas.RAM, level))
+    leaf = np.uint64(rtt.assigned(NOWHERE, Ripas.RAM, level))
     held = (words & np.uint64(1 | HIPAS_MASK)) == np.uint64(HIPAS_ASSIGNED)
     same: np.ndarray[tuple[int], np.dtype[np.bool_]] = np.where(
         valid, words == (oa | leaf), held & ((words & address) == oa)
@@ -122,7 +122,7 @@ def rtt_unprot_map(
     found = map_arguments(rmm, rd, base, top, flags, oaddr, AddrRange.UNDELEGATED, protected=False)
     if isinstance(found, int):
         return (found, 0)
-    realm, level, runs = found
+    realm, base, level, runs = found
     rtt, shift = realm.rtt, SHIFTS[level]
     attributes = MapFlags.MEMATTR.get(flags) << 2
     attributes |= S2AP_READ if MapFlags.S2AP_READ.get(flags) else 0
@@ -135,7 +135,7 @@ def rtt_unprot_map(
         if isinstance(chunk, int):
             status = chunk
             break
-        new = address_bits(rtt, chunk.pa, len(chunk.words), level) | leaf
+        new = rtt.address_run(chunk.pa, len(chunk.words), level) | leaf
         fits = (chunk.words == np.uint64(UNASSIGNED_NS)) | (chunk.words == new)
         count = leading(fits)
         chunk.words[:count] = new[:count]
@@ -159,7 +159,7 @@ def rtt_dev_map(
     found = map_arguments(rmm, rd, base, top, flags, oaddr, AddrRange.DELEGATED, protected=True)
     if isinstance(found, int):
         return (found, 0)
-    realm, level, runs = found
+    realm, base, level, runs = found
     if level < 2:
         return (ERROR_INPUT, 0)
     rtt, shift = realm.rtt, SHIFTS[level]
@@ -168,7 +168,7 @@ def rtt_dev_map(
         if isinstance(chunk, int):
             status = chunk
             break
-        oa = address_bits(rtt, chunk.pa, len(chunk.words), level)
+        oa = rtt.address_run(chunk.pa, len(chunk.words), level)
         for i, word in enumerate(chunk.words):
             pa = chunk.pa + (i << shift)
             ripas = int(word) >> 1

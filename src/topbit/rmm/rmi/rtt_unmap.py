@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from topbit.arch.ipa import Ipa, Pa
 from topbit.arch.rmi import AddrRange, MapFlags, Ripas, RmiStatus
+from topbit.arch.stage2 import output_array
 from topbit.memory import Words
 from topbit.rmm import s2tt as entries
 from topbit.rmm.granules import DATA, DELEGATED, GRANULE, NS, State
@@ -59,7 +61,7 @@ class _Freed:
         self.state = state
         self.runs: list[Run] = []
 
-    def room(self, pa: int, level: int, count: int) -> int:
+    def room(self, pa: Pa, level: int, count: int) -> int:
         """How many of `count` contiguous blocks at `pa` can still be described?"""
         if self.kind == MapFlags.NONE:
             return count
@@ -73,7 +75,7 @@ class _Freed:
             return 0
         return min(count, AddrRange.MAX_COUNT)
 
-    def add(self, pa: int, level: int, count: int) -> None:
+    def add(self, pa: Pa, level: int, count: int) -> None:
         """Describe `count` more blocks, as many as `room` allowed."""
         last = self.runs[-1] if self.runs else None
         if (
@@ -102,15 +104,15 @@ def _unmap(
         return (ERROR_INPUT, 0, 0, 0)
     rtt = realm.rtt
     unprotected = flavor == "unprotected"
-    least, most = (rtt.half, 1 << rtt.ipa_bits) if unprotected else (0, rtt.half)
+    in_half = rtt.space.in_unprotected if unprotected else rtt.space.in_par
     kind, limit = MapFlags.OADDR_TYPE.get(flags), MapFlags.LIST_COUNT.get(flags)
-    if base < least or top > most or kind > MapFlags.LIST:
+    if not in_half(base, top - base) or kind > MapFlags.LIST:
         return (ERROR_INPUT, 0, 0, 0)
+    out = Pa(oaddr)
     if kind == MapFlags.LIST:
-        page = oaddr & ~(GRANULE - 1)
-        if oaddr & 7 or not limit or rmm.granules.get(page) != NS:
+        if out & 7 or not limit or rmm.granules.get(out & -GRANULE) != NS:
             return (ERROR_INPUT, 0, 0, 0)
-        limit = min(limit, (GRANULE - (oaddr & (GRANULE - 1))) >> 3)
+        limit = min(limit, (GRANULE - (out & (GRANULE - 1))) >> 3)
     elif oaddr or limit:
         return (ERROR_INPUT, 0, 0, 0)
 
@@ -134,7 +136,7 @@ def _unmap(
         return (status, 0, 0, 0)
     descriptors = freed.descriptors()
     if kind == MapFlags.LIST and descriptors:
-        rmm.memory.table(oaddr, len(descriptors))[:] = descriptors
+        rmm.memory.table(out, len(descriptors))[:] = descriptors
     single = descriptors[0] if kind == MapFlags.SINGLE and descriptors else 0
     return (SUCCESS, out_top, single, len(descriptors) if kind == MapFlags.LIST else 0)
 
@@ -143,7 +145,7 @@ _FULL = -1  # the output can describe no further range: stop, with success
 
 
 def _unmap_words(
-    rmm: RmmState, realm: Realm, words: Words, level: int, flavor: str, freed: _Freed, ipa: int
+    rmm: RmmState, realm: Realm, words: Words, level: int, flavor: str, freed: _Freed, ipa: Ipa
 ) -> tuple[int, int]:
     """How many entries of a leaf table were passed, and what stopped the sweep?"""
     rtt, shift = realm.rtt, SHIFTS[level]
@@ -156,10 +158,10 @@ def _unmap_words(
             break
         run = words[at : at + leading(live[at:])]
         owned = _owned(run, level, flavor)
-        oa = entries.addresses(rtt, run)
+        oa = output_array(run, rtt.granule)
         step = np.uint64(1 << shift)
         contiguous = np.concatenate(([True], oa[1:] == oa[:-1] + step))
-        pa = int(oa[0])
+        pa = Pa(int(oa[0]))
         count = _backed(rmm, pa, leading(owned & contiguous), level, flavor)
         if not count:
             return at, rtt_error(level)
@@ -190,7 +192,7 @@ def _owned(words: Words, level: int, flavor: str) -> np.ndarray[tuple[int], np.d
     return right & ~entries.is_table(words, level)
 
 
-def _backed(rmm: RmmState, pa: int, count: int, level: int, flavor: str) -> int:
+def _backed(rmm: RmmState, pa: Pa, count: int, level: int, flavor: str) -> int:
     """How many of `count` contiguous blocks are in the state that a mapping of them implies?"""
     size = count << SHIFTS[level]
     if flavor == "data":
@@ -201,7 +203,7 @@ def _backed(rmm: RmmState, pa: int, count: int, level: int, flavor: str) -> int:
 
 
 def _free(
-    rmm: RmmState, realm: Realm, words: Words, ipa: int, pa: int, level: int, flavor: str
+    rmm: RmmState, realm: Realm, words: Words, ipa: Ipa, pa: Pa, level: int, flavor: str
 ) -> None:
     """Make contiguous live entries unassigned, and give their granules back."""
     size = len(words) << SHIFTS[level]

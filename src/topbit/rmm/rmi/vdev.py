@@ -11,6 +11,7 @@ Source: DEN0137 2.0 beta 0, "Realm device assignment"; DEN0137 1.1 alpha for the
 
 from __future__ import annotations
 
+from topbit.arch.ipa import Pa
 from topbit.arch.rmi import Ripas, RmiStatus, RttState, VdevParams
 from topbit.rmm.granules import DELEGATED, GRANULE, NS, State
 from topbit.rmm.rmi.rtt import is_aligned, rtt_error
@@ -28,7 +29,7 @@ SUCCESS, ERROR_INPUT, ERROR_REALM, ERROR_REC, ERROR_DEVICE = (
 
 def pdev_create(rmm: RmmState, pdev: int, params_pa: int) -> tuple[int, ...]:
     """RMI_PDEV_CREATE(pdev, params): the host names a physical device."""
-    if rmm.granules.get(pdev) != DELEGATED or rmm.granules.get(params_pa) != NS:
+    if not rmm.granules.has(pdev, DELEGATED) or not rmm.granules.has(params_pa, NS):
         return (ERROR_INPUT,)
     rmm.granules.set(pdev, State.PDEV)
     rmm.pdevs[pdev] = 0
@@ -43,7 +44,7 @@ def pdev_destroy(rmm: RmmState, pdev: int) -> tuple[int, ...]:
     if users:
         return (ERROR_DEVICE,)
     del rmm.pdevs[pdev]
-    rmm.granules.set(pdev, DELEGATED)
+    rmm.granules.set(Pa(pdev), DELEGATED)
     return (SUCCESS,)
 
 
@@ -52,7 +53,7 @@ def vdev_create(rmm: RmmState, rd: int, pdev: int, vdev: int, params_pa: int) ->
     realm, granules = rmm.realms.get(rd), rmm.granules
     if realm is None or pdev not in rmm.pdevs:
         return (ERROR_INPUT,)
-    if granules.get(vdev) != DELEGATED or granules.get(params_pa) != NS:
+    if not granules.has(vdev, DELEGATED) or not granules.has(params_pa, NS):
         return (ERROR_INPUT,)
     if realm.state == RealmState.SYSTEM_OFF:
         return (ERROR_REALM,)
@@ -66,7 +67,7 @@ def vdev_create(rmm: RmmState, rd: int, pdev: int, vdev: int, params_pa: int) ->
         return (ERROR_INPUT,)
     granules.set(vdev, State.VDEV)
     rmm.pdevs[pdev] += 1
-    rmm.vdevs[vdev] = realm.vdevs[vdev] = Vdev(vdev, pdev, realm, vdev_id, tdi_id)
+    rmm.vdevs[vdev] = realm.vdevs[vdev] = Vdev(vdev, Pa(pdev), realm, vdev_id, tdi_id)
     return (SUCCESS,)
 
 
@@ -84,7 +85,7 @@ def vdev_destroy(rmm: RmmState, rd: int, pdev: int, vdev: int) -> tuple[int, ...
         return (ERROR_DEVICE,)
     del rmm.vdevs[vdev], found.realm.vdevs[vdev]
     rmm.pdevs[pdev] -= 1
-    rmm.granules.set(vdev, DELEGATED)
+    rmm.granules.set(found.pa, DELEGATED)
     return (SUCCESS,)
 
 
@@ -149,7 +150,7 @@ def rtt_dev_validate(rmm: RmmState, rd: int, rec_pa: int, base: int, top: int) -
     request = rec.pending
     if not isinstance(request, MappingRequest) or base != request.progress or top > request.top:
         return (ERROR_INPUT, 0)
-    rtt = realm.rtt
+    rtt, base = realm.rtt, request.progress
     level, word, _ = rtt.walk(base, LAST)
     if not is_aligned(base, level):
         return (rtt_error(level), 0)

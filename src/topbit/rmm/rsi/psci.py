@@ -64,7 +64,7 @@ def _exists(rec: Rec, mpidr: int) -> bool:
 def _cpu_on(
     rmm: RmmState, rec: Rec, function: int, mpidr: int, entry: int, context: int
 ) -> Resume | Exit:
-    if entry >= rec.realm.half:
+    if not rec.realm.space.in_par(entry):
         return _returns(psci.INVALID_ADDRESS)
     if not _exists(rec, mpidr):
         return _returns(psci.INVALID_PARAMETERS)

@@ -9,6 +9,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from topbit.arch.ipa import Ipa, Pa
 from topbit.arch.rmi import ExitReason, RecEnter, RecExit, Ripas
 from topbit.arch.rsi import (
     MAX_MEASUREMENT,
@@ -31,7 +32,7 @@ def answer(status: RsiStatus, *values: int) -> Resume:
     return Resume(dict(enumerate((int(status), *values))), advance=True)
 
 
-def realm_page(rmm: RmmState, rec: Rec, ipa: int) -> int | Resume | Exit:
+def realm_page(rmm: RmmState, rec: Rec, ipa: Ipa) -> Pa | Resume | Exit:
     """At which PA is the Realm's RAM at the protected address `ipa`?
 
     Returns:
@@ -65,13 +66,13 @@ def features(rmm: RmmState, rec: Rec, x: Sequence[int]) -> Resume:
 def realm_config(rmm: RmmState, rec: Rec, x: Sequence[int]) -> Resume | Exit:
     """RSI_REALM_CONFIG(ipa): write the 4 KiB structure that tells the Realm its IPA width."""
     ipa = x[1]
-    if ipa & 0xFFF or ipa >= rec.realm.half:
+    if ipa & 0xFFF or not rec.realm.space.in_par(ipa):
         return answer(RsiStatus.ERROR_INPUT)
     pa = realm_page(rmm, rec, ipa)
     if not isinstance(pa, int):
         return pa
     page = bytearray(GRANULE)
-    told = rec.realm.ipa_bits if rmm.told_ipa_bits is None else rmm.told_ipa_bits
+    told = rec.realm.space.bits if rmm.told_ipa_bits is None else rmm.told_ipa_bits
     struct.pack_into("<Q", page, RealmConfig.IPA_WIDTH, told)
     page[RealmConfig.HASH_ALGO] = rec.realm.measurements.hash_algo
     struct.pack_into("<I", page, RealmConfig.GICV3_VTR, rmm.gicv3_vtr)
@@ -86,7 +87,7 @@ def realm_config(rmm: RmmState, rec: Rec, x: Sequence[int]) -> Resume | Exit:
 class HostCallRequest:
     """Which RSI_HOST_CALL waits for the host? `ipa`: of the Realm's structure."""
 
-    ipa: int
+    ipa: Ipa
 
     def complete(self, rmm: RmmState, rec: Rec, refused: bool) -> Resume | Exit:
         """Give the Realm the registers that the host set; or ask for the memory that is gone."""
@@ -105,7 +106,7 @@ class HostCallRequest:
 def host_call(rmm: RmmState, rec: Rec, x: Sequence[int]) -> Resume | Exit:
     """RSI_HOST_CALL(ipa): hand 31 registers to the host and get them back."""
     ipa = x[1]
-    if ipa & (HostCall.SIZE - 1) or ipa >= rec.realm.half:
+    if ipa & (HostCall.SIZE - 1) or not rec.realm.space.in_par(ipa):
         return answer(RsiStatus.ERROR_INPUT)
     pa = realm_page(rmm, rec, ipa)
     if not isinstance(pa, int):
@@ -144,7 +145,8 @@ def token_init(rmm: RmmState, rec: Rec, x: Sequence[int]) -> Resume:
 def token_continue(rmm: RmmState, rec: Rec, x: Sequence[int]) -> Resume | Exit:
     """RSI_ATTESTATION_TOKEN_CONTINUE(ipa, offset, size) -> how many bytes were written."""
     ipa, offset, size = x[1:4]
-    if ipa & 0xFFF or ipa >= rec.realm.half or offset >= GRANULE or offset + size > GRANULE:
+    in_page = offset < GRANULE and offset + size <= GRANULE
+    if ipa & 0xFFF or not rec.realm.space.in_par(ipa) or not in_page:
         return answer(RsiStatus.ERROR_INPUT)
     if rec.token is None:
         return answer(RsiStatus.ERROR_STATE)

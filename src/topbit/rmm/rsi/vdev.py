@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 
+from topbit.arch.ipa import Pa
 from topbit.arch.rmi import ExitReason, Ripas
 from topbit.arch.rsi import RsiStatus
 from topbit.rmm.granules import GRANULE
@@ -26,7 +27,7 @@ def _of(rec: Rec, vdev_id: int) -> Vdev | None:
 def vdev_get_info(rmm: RmmState, rec: Rec, x: Sequence[int]) -> Resume | Exit:
     """RSI_VDEV_GET_INFO(vdev id, ipa): write state and nonces of a device."""
     vdev, ipa = _of(rec, x[1]), x[2]
-    if vdev is None or ipa & (GRANULE - 1) or ipa >= rec.realm.half:
+    if vdev is None or ipa & (GRANULE - 1) or not rec.realm.space.in_par(ipa):
         return answer(RsiStatus.ERROR_INPUT)
     pa = realm_page(rmm, rec, ipa)
     if not isinstance(pa, int):
@@ -64,12 +65,14 @@ def vdev_validate_mapping(rmm: RmmState, rec: Rec, x: Sequence[int]) -> Resume |
     RIPAS DEV where the host mapped the device's registers as the device reports them."""
     vdev = _of(rec, x[1])
     base, top, pa = x[2:5]
-    outside = top > rec.realm.half or top <= base or (base | top | pa) & (GRANULE - 1)
-    if vdev is None or outside or x[5]:
+    aligned = not (base | top | pa) & (GRANULE - 1)
+    if vdev is None or top <= base or not rec.realm.space.in_par(base, top - base):
+        return answer(RsiStatus.ERROR_INPUT)
+    if not aligned or x[5]:
         return answer(RsiStatus.ERROR_INPUT)
     if vdev.state == VdevState.UNLOCKED or x[6] != vdev.nonce:
         return answer(RsiStatus.ERROR_DEVICE)
-    rec.pending = MappingRequest(vdev, base, top, pa, base)
+    rec.pending = MappingRequest(vdev, base, top, Pa(pa), base)
     return rmm.leave(
         rec,
         Exit(

@@ -13,9 +13,11 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from topbit.arch import virtio
+from topbit.arch.ipa import DmaAddr
 from topbit.vmm.dma import EmulatedDma
 
 QUEUE_NUM_MAX = 256
+NOT_SET = DmaAddr(0)
 AREAS = 3  # descriptors, available, used
 _U16, _DESC, _USED = struct.Struct("<H"), struct.Struct("<QIHH"), struct.Struct("<II")
 
@@ -33,7 +35,7 @@ class Buffer(NamedTuple):
         writable: the device writes it.
     """
 
-    address: int
+    address: DmaAddr
     size: int
     writable: bool
 
@@ -51,13 +53,13 @@ class Virtqueue:
 
     dma: EmulatedDma
     size: int = QUEUE_NUM_MAX
-    desc: int = 0
-    avail: int = 0
-    used: int = 0
+    desc: DmaAddr = NOT_SET
+    avail: DmaAddr = NOT_SET
+    used: DmaAddr = NOT_SET
     ready: bool = False
     next_avail: int = 0
     next_used: int = 0
-    _recorded: set[tuple[int, int, str]] = field(default_factory=set)
+    _recorded: set[tuple[DmaAddr, int, str]] = field(default_factory=set)
 
     def chains(self, limit: int | None = None) -> Iterator[tuple[int, list[Buffer]]]:
         """Which chains are available, at most `limit` of them: (head, buffers)?
@@ -82,7 +84,7 @@ class Virtqueue:
             self.next_avail = (self.next_avail + 1) & 0xFFFF
             yield head, self._chain(table, head)
 
-    def _area(self, address: int, size: int, direction: str) -> memoryview:
+    def _area(self, address: DmaAddr, size: int, direction: str) -> memoryview:
         """Which bytes are this area of the ring? Recorded once: it is used at each turn."""
         area = address, size, direction
         window = self.dma.window(*area, again=area in self._recorded)

@@ -3,6 +3,7 @@ import subprocess
 import pytest
 
 import needs
+from topbit.arch.ipa import IpaSpace
 from topbit.errors import UsageError
 from topbit.machine.qemu.guest import edu, steps
 from topbit.machine.qemu.guest.init import INIT, plan_files
@@ -16,8 +17,8 @@ STEPS = [
     steps.reload_module("virtio_rng"),
     steps.rebind("0000:00:02.0", 3),
     steps.unplug("0000:00:02.0"),
-    edu.wild_dma("0000:00:02.0", 1 << 40, 3 << 40),
-    edu.use_after_unbind("0000:00:02.0", "0000:00:01.0", 1 << 40),
+    edu.wild_dma("0000:00:02.0", IpaSpace(41), 3 << 40),
+    edu.use_after_unbind("0000:00:02.0", "0000:00:01.0", IpaSpace(41)),
     steps.attest(bytes(range(64))),
     steps.run_command("echo 'it''s' \"$HOME\" && exit 3"),
     steps.shell(),

@@ -76,7 +76,7 @@ def test_hidden_uart_is_left_out() -> None:
 
 
 def test_kernel_learns_command_line_and_initrd() -> None:
-    chosen = realm(initrd=(0x50000000, 0x50001000)).root.child("chosen")
+    chosen = realm(initrd=(0x50000000, 0x1000)).root.child("chosen")
     assert chosen.properties["bootargs"] == b"console=ttyAMA0\0"
     assert chosen.cells("linux,initrd-start") == (0, 0x50000000)
     assert chosen.cells("linux,initrd-end") == (0, 0x50001000)

@@ -1,5 +1,6 @@
 """The page by which the guest's workload tells the host that it is time."""
 
+from topbit.arch.ipa import IpaSpace
 from topbit.events import Event
 from topbit.host.pages import PAGE
 from topbit.machine.qemu.host.injection_port import INJECT, LOOK, WATCH, InjectionPort
@@ -18,7 +19,7 @@ class Guest:
         self.struck = 0
         self.events: list[Event] = []
         self.port = InjectionPort(
-            self._inject, self.memory, self.slot, BIT, ("edu", 0x10), self.events.append
+            self._inject, self.memory, self.slot, IpaSpace(41), ("edu", 0x10), self.events.append
         )
 
     def _inject(self) -> None:

@@ -7,7 +7,8 @@ import pytest
 import needs
 from topbit.machine.qemu.scenario_run import ScenarioRun
 from topbit.rules import check
-from topbit.scenario.scenario import EMULATED_MODELS, DeviceSpec, RealmSpec, Scenario, VmmSpec
+from topbit.scenario.scenario import EMULATED_MODELS, DeviceSpec, RealmSpec, Scenario
+from topbit.vmm.policy import Masking, VmmPolicy
 
 pytestmark = pytest.mark.qemu
 
@@ -18,7 +19,7 @@ def test_they_work_and_use_shared_memory_only() -> None:
     needs.busybox()
     devices = tuple(DeviceSpec(model, kind="emulated", model=model) for model in EMULATED_MODELS)
     scenario = Scenario(
-        "emulated", realm=RealmSpec(48), vmm=VmmSpec(shared_bit="require"), device=devices
+        "emulated", realm=RealmSpec(48), vmm=VmmPolicy(masking=Masking.REQUIRE), device=devices
     )
     with ScenarioRun(scenario, needs.kernel("6.18"), cpus=2) as run:
         outcome = run.run(timeout=600)

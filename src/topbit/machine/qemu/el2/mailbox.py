@@ -16,6 +16,7 @@ from enum import IntEnum
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
+from topbit.arch.ipa import Pa
 from topbit.errors import RunError
 from topbit.memory import PhysicalMemory
 
@@ -121,9 +122,9 @@ class Mailbox:
     def __init__(
         self,
         memory: PhysicalMemory,
-        program: int,
+        program: Pa,
         index: int,
-        doorbell: int,
+        doorbell: Pa,
         alive: Callable[[], bool] = lambda: True,
     ) -> None:
         base = program + MAILBOXES_OFFSET + index * MAILBOX_BYTES

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import IntEnum
 
-from topbit.arch.stage2 import LAST_LEVEL
+from topbit.arch.ipa import Ipa, Pa
+from topbit.arch.stage2 import Geometry, Granule
 from topbit.machine.qemu.el2.cpu_model import CpuFeatures
 from topbit.machine.qemu.el2.mailbox import SET_EL1, TLBI_ALL, Mailbox, Op, Ops, execute
 
@@ -41,10 +42,6 @@ _HCR_FWB = 1 << 46
 _HCR_ENSCXT = 1 << 53
 _HCR_ATA = 1 << 56
 _HCR = _HCR_RW | _HCR_TSC | _HCR_VM | _HCR_APK_API | _HCR_FWB | _HCR_ENSCXT | _HCR_ATA
-
-_VTCR_WBWA_INNER_4K = 1 << 31 | 3 << 12 | 1 << 10 | 1 << 8
-_VTCR_DS = 1 << 32
-_PS_44, _PS_52 = 4, 6
 
 EL1H_MASKED = 0x3C5  # EL1h, DAIF set: how a vCPU starts, and how it takes an exception
 _WFI = 0xD503_207F
@@ -78,19 +75,13 @@ WAIT_FOR_INTERRUPT = execute(_WFI)
 def vtcr(ipa_bits: int, start_level: int) -> int:
     """Which VTCR_EL2 describes a 4K stage 2 of `ipa_bits` that starts at `start_level`?
 
-    Beyond 48 bits the descriptors are those of FEAT_LPA2 (DS), and level -1 is VTCR_EL2.SL2.
+    Beyond 48 bits the descriptors are those of FEAT_LPA2.
     """
-    value = _VTCR_WBWA_INNER_4K | (64 - ipa_bits)
-    if start_level < 0:
-        value |= 1 << 33
-    elif start_level < LAST_LEVEL:
-        value |= (2 - start_level) << 6
-    else:
-        value |= 3 << 6
-    return value | (_VTCR_DS | _PS_52 << 16 if ipa_bits > 48 else _PS_44 << 16)
+    wide = ipa_bits > 48
+    return Geometry(ipa_bits, start_level, Granule(12, ds=wide), 52 if wide else 44).vtcr()
 
 
-def setup(features: CpuFeatures, ipa_bits: int, start_level: int, root: int, vmid: int) -> Ops:
+def setup(features: CpuFeatures, ipa_bits: int, start_level: int, root: Pa, vmid: int) -> Ops:
     """Which operations make a freshly started vCPU ready for a Realm's stage 2?
 
     Args:
@@ -130,9 +121,9 @@ def exception_class(esr: int) -> int:
     return esr >> 26 & 0x3F
 
 
-def faulting_ipa(mailbox: Mailbox) -> int:
+def faulting_ipa(mailbox: Mailbox) -> Ipa:
     """Which IPA did an abort to EL2 name? (HPFAR_EL2 holds the page, FAR_EL2 the offset)"""
-    return (mailbox.hpfar & 0xFFF_FFFF_FFF0) << 8 | mailbox.far & 0xFFF
+    return Ipa((mailbox.hpfar & 0xFFF_FFFF_FFF0) << 8 | mailbox.far & 0xFFF)
 
 
 def inject_abort(mailbox: Mailbox, fsc: int) -> Ops:

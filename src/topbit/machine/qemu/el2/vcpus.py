@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 
 from topbit.arch import psci
+from topbit.arch.ipa import Pa
 from topbit.arch.psci import Psci
 from topbit.arch.rmi import ExitReason, Rmi
 from topbit.machine.qemu.el2 import registers
@@ -49,10 +50,10 @@ class RealmCpus:
         self,
         rmm: Rmm,
         vmm: Vmm,
-        recs: list[int],
-        entry: int,
+        recs: list[Pa],
+        entry: Pa,
         at_el2: Callable[[], None],
-        started: Callable[[int], None],
+        started: Callable[[Pa], None],
     ) -> None:
         self.rmm = rmm
         self.vmm = vmm
@@ -64,7 +65,7 @@ class RealmCpus:
         self._at_el2 = at_el2
         self._started = started
         self._spurious: dict[int, tuple[int, int, int]] = {}
-        self._handlers: dict[int, Callable[[Mailbox, int], None]] = {
+        self._handlers: dict[int, Callable[[Mailbox, Pa], None]] = {
             ExceptionClass.SMC64: self._smc,
             ExceptionClass.DATA_ABORT_LOWER: self._abort,
             ExceptionClass.INSTRUCTION_ABORT_LOWER: self._abort,
@@ -81,14 +82,15 @@ class RealmCpus:
         finally:
             self.current = None
 
-    def _handle(self, mailbox: Mailbox, reason: int, rec: int) -> None:
+    def _handle(self, mailbox: Mailbox, reason: int, rec: Pa) -> None:
         if reason == Reason.START:
             realm = self.rmm.rec(rec).realm
             features = CpuFeatures.read(
                 mailbox.do([registers.mrs(r) for r in CpuFeatures.ID_REGISTERS])
             )
-            features.require(realm.ipa_bits)
-            stage2 = realm.ipa_bits, realm.start_level, realm.rtt_base, realm.vmid
+            bits = realm.space.bits
+            features.require(bits)
+            stage2 = bits, realm.start_level, realm.rtt_base, realm.vmid
             mailbox.do(registers.setup(features, *stage2))
             self.vmm.enter(rec)
             first = self.rmm.rec(rec).resume
@@ -103,10 +105,10 @@ class RealmCpus:
         else:  # an SError of the guest's own making, or an interrupt that nobody routed here
             mailbox.resume()
 
-    def _smc(self, mailbox: Mailbox, rec: int) -> None:
+    def _smc(self, mailbox: Mailbox, rec: Pa) -> None:
         self._go_on(mailbox, rec, self.rmm.rsi(rec, list(mailbox.x)))
 
-    def _abort(self, mailbox: Mailbox, rec: int) -> None:
+    def _abort(self, mailbox: Mailbox, rec: Pa) -> None:
         esr, ipa = mailbox.esr, registers.faulting_ipa(mailbox)
         if registers.exception_class(esr) == ExceptionClass.INSTRUCTION_ABORT_LOWER:
             outcome = self.rmm.access(rec, ipa, "x", 4, esr=esr)
@@ -134,7 +136,7 @@ class RealmCpus:
         else:
             mailbox.resume([TLBI_ALL])
 
-    def _go_on(self, mailbox: Mailbox, rec: int, outcome: Resume | Exit) -> None:
+    def _go_on(self, mailbox: Mailbox, rec: Pa, outcome: Resume | Exit) -> None:
         """Let the VMM handle exits until the REC runs, then set the vCPU's registers."""
         ops: Ops = []
         while isinstance(outcome, Exit):
@@ -166,7 +168,7 @@ class RealmCpus:
                 mailbox.elr = mailbox.elr + 4 & 0xFFFF_FFFF_FFFF_FFFF
         mailbox.resume(ops)
 
-    def _power(self, mailbox: Mailbox, rec: int, gprs: tuple[int, ...]) -> bool:
+    def _power(self, mailbox: Mailbox, rec: Pa, gprs: tuple[int, ...]) -> bool:
         """Do what the Realm's PSCI call asks of the host (KVM: arch/arm64/kvm/psci.c).
 
         Returns:
@@ -187,7 +189,7 @@ class RealmCpus:
         self.vmm.enter(rec)
         return True
 
-    def _named(self, mailbox: Mailbox, rec: int, function: int, mpidr: int) -> None:
+    def _named(self, mailbox: Mailbox, rec: Pa, function: int, mpidr: int) -> None:
         """Complete a PSCI call that names another vCPU, and start that one if it says so."""
         target = next(r for r in self.recs if self.rmm.rec(r).mpidr == mpidr)
         was_off = not self.rmm.rec(target).runnable

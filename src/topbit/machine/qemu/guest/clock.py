@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from topbit.arch.ipa import IpaSpace
 from topbit.events import Event
 from topbit.host.pages import PAGE
 
@@ -16,7 +17,7 @@ TRUSTED = 0.5  # seconds: a larger correction would mean that something else is 
 _NEXT = 1e-6  # the guest's event comes after the host's
 
 
-def lateness(host: Sequence[Event], guest: Sequence[Event], shared_bit: int) -> float:
+def lateness(host: Sequence[Event], guest: Sequence[Event], space: IpaSpace) -> float:
     """How many seconds too late are the host's events, at least?
 
     Subtracted from their times it puts every sharing of a page before the page's first use, as
@@ -27,7 +28,7 @@ def lateness(host: Sequence[Event], guest: Sequence[Event], shared_bit: int) -> 
     Args:
         host: "convert" events with times near the guest's clock.
         guest: "dma_alloc" events with the guest's times.
-        shared_bit: 1 << (ipa_bits - 1).
+        space: the Realm's IPA space.
 
     Returns:
         seconds; 0.0 if nothing tells.
@@ -41,7 +42,7 @@ def lateness(host: Sequence[Event], guest: Sequence[Event], shared_bit: int) -> 
     used: dict[int, list[float]] = {}
     for event in guest:
         if event.event == "dma_alloc" and event.address is not None and event.time is not None:
-            used.setdefault(event.address & ~shared_bit & -PAGE, []).append(event.time)
+            used.setdefault(space.protected(event.address) & -PAGE, []).append(event.time)
     late = [
         host_time - guest_time
         for page, times in used.items()
@@ -52,13 +53,13 @@ def lateness(host: Sequence[Event], guest: Sequence[Event], shared_bit: int) -> 
     return max(late) + _NEXT if late else 0.0
 
 
-def merge(host: Sequence[Event], guest: Sequence[Event], shared_bit: int) -> list[Event]:
+def merge(host: Sequence[Event], guest: Sequence[Event], space: IpaSpace) -> list[Event]:
     """Which order have the events of both, on the guest's clock?
 
     The host's times are corrected by `lateness`. An event without a time stays where it stands
     among its own.
     """
-    late = lateness(host, guest, shared_bit)
+    late = lateness(host, guest, space)
     for event in host:
         if event.time is not None:
             event.time -= late

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from topbit.arch.ipa import IpaSpace
 from topbit.errors import UsageError
 from topbit.machine.qemu.feasible import victim_of
 from topbit.machine.qemu.guest import edu
@@ -35,19 +36,18 @@ class RandomDevice(GuestDevice):
 class WildDevice(GuestDevice):
     """QEMU's `edu`, told by the guest to read at an address beyond the IPA space."""
 
-    def __init__(self, spec: DeviceSpec, device: PciDevice, ipa_bits: int) -> None:
+    def __init__(self, spec: DeviceSpec, device: PciDevice, space: IpaSpace) -> None:
         super().__init__(spec, device)
-        shared_bit = 1 << (ipa_bits - 1)
-        wild = 1 << ipa_bits | shared_bit | RAM_BASE
-        self.steps = [edu.wild_dma(device.name, shared_bit, wild)]
+        wild = space.size + space.unprotected(RAM_BASE)
+        self.steps = [edu.wild_dma(device.name, space, wild)]
 
 
 class StaleDevice(GuestDevice):
     """QEMU's `edu`, told by the guest to use another device's ring after its driver is gone."""
 
-    def __init__(self, spec: DeviceSpec, device: PciDevice, victim: str, ipa_bits: int) -> None:
+    def __init__(self, spec: DeviceSpec, device: PciDevice, victim: str, space: IpaSpace) -> None:
         super().__init__(spec, device)
-        self.steps = [edu.use_after_unbind(device.name, victim, 1 << (ipa_bits - 1))]
+        self.steps = [edu.use_after_unbind(device.name, victim, space)]
 
 
 def device_of(spec: DeviceSpec, number: int, scenario: Scenario, payload: bytes) -> GuestDevice:
@@ -57,6 +57,7 @@ def device_of(spec: DeviceSpec, number: int, scenario: Scenario, payload: bytes)
     """
     work = scenario.workload
     bus = buses(scenario).get(spec.name, 0)
+    space = IpaSpace(scenario.realm.ipa_bits)
     if spec.kind == "emulated" and spec.model == "virtio-rng":
         return RandomDevice(spec, EmulatedDevice(number, VirtioRng()), work)
     if spec.model in pci.WIRES:
@@ -65,12 +66,12 @@ def device_of(spec: DeviceSpec, number: int, scenario: Scenario, payload: bytes)
         return DiskDevice(spec, number, Medium(Disk(number, DISK_BYTES)), work, bus)
     if spec.habit == "wild":
         device = PciDevice("edu", number, trusted=spec.trusted)
-        return WildDevice(spec, device, scenario.realm.ipa_bits)
+        return WildDevice(spec, device, space)
     device = PciDevice(spec.model, number, bus=bus, trusted=spec.trusted)
     victim = victim_of(spec, scenario)
     if spec.habit == "stale" and victim is not None:
         name = pci_name(scenario.device.index(victim) + 1)
-        return StaleDevice(spec, device, name, scenario.realm.ipa_bits)
+        return StaleDevice(spec, device, name, space)
     return (
         RandomDevice(spec, device, work)
         if spec.model == "virtio-rng"

@@ -5,24 +5,24 @@ Registers: QEMU docs/specs/edu.rst; its own memory is at 0x40000.
 
 from __future__ import annotations
 
+from topbit.arch.ipa import IpaSpace
 from topbit.machine.qemu.guest.steps import Step, dashed
 from topbit.machine.qemu.host import injection_port
 
 BYTES = 16
 
 
-def shell(pci: str, shared_bit: int) -> str:
+def shell(pci: str, space: IpaSpace) -> str:
     """Which lines turn the device on, and have ``move FROM TO COMMAND`` move `BYTES`?
 
-    COMMAND is 1 to read guest memory, 3 to write it. The guest reaches the registers at the alias
-    (`shared_bit`).
+    COMMAND is 1 to read guest memory, 3 to write it. The guest reaches the registers at the alias.
     """
     return f"""
 cd /sys/bus/pci/devices/{pci} || exit 1
 echo 1 >enable
 printf '\\006\\000' | dd of=config bs=1 seek=4 conv=notrunc 2>/dev/null  # memory, bus master
 read -r base rest <resource
-at() {{ printf '0x%x' $((base + {shared_bit} + $1)); }}
+at() {{ printf '0x%x' $((base + {space.shared_bit} + $1)); }}
 move() {{
     devmem $(at 0x80) 64 $1 && devmem $(at 0x88) 64 $2 && devmem $(at 0x90) 64 {BYTES} &&
         devmem $(at 0x98) 64 $3 && usleep 300000
@@ -30,13 +30,13 @@ move() {{
 """
 
 
-def wild_dma(pci: str, shared_bit: int, address: int, limit: int = 15) -> Step:
+def wild_dma(pci: str, space: IpaSpace, address: int, limit: int = 15) -> Step:
     """Have the device read at `address`, whatever is there."""
-    script = f"{shell(pci, shared_bit)}move 0x{address:x} 0x40000 1\n"
+    script = f"{shell(pci, space)}move 0x{address:x} 0x40000 1\n"
     return Step("wild-" + dashed(pci), script, limit)
 
 
-def use_after_unbind(device: str, victim: str, shared_bit: int) -> Step:
+def use_after_unbind(device: str, victim: str, space: IpaSpace) -> Step:
     """Have the device write to a page that was taken from another one, `victim`.
 
     QEMU's devices behave; but `edu` reads and writes wherever it is told, and all devices of a
@@ -46,8 +46,8 @@ def use_after_unbind(device: str, victim: str, shared_bit: int) -> Step:
     the write arrives in the memory that backed the shared page, which is looked at from outside
     (the injection port).
     """
-    page = shared_bit | injection_port.ADDRESS
-    script = f"""{shell(device, shared_bit)}
+    page = space.unprotected(injection_port.ADDRESS)
+    script = f"""{shell(device, space)}
 driver=$(readlink -f /sys/bus/pci/devices/{victim}/driver) || exit 1
 ring=0x$(sed -n 's/.* dma_alloc: {victim} .*dma_addr=\\([0-9a-f]*\\) .*/\\1/p' \\
     /sys/kernel/tracing/trace | tail -n 1)

@@ -6,6 +6,7 @@ import dataclasses
 import os
 from pathlib import Path
 
+from topbit.arch.ipa import IpaSpace
 from topbit.errors import InputError, UsageError
 from topbit.machine.qemu.guest import initramfs, token
 from topbit.machine.qemu.guest.device import GuestDevice
@@ -80,7 +81,7 @@ class GuestSystem:
         if work.reloads:
             self._say_what_is_not_reloaded()
         if scenario.host.injects:
-            injection = injection_port.script(1 << (scenario.realm.ipa_bits - 1))
+            injection = injection_port.script(IpaSpace(scenario.realm.ipa_bits))
             first, *others = steps or [Step("injection", "")]
             steps = [dataclasses.replace(first, script=injection + first.script), *others]
         if work.attest:

@@ -52,7 +52,7 @@ def realm_tree(
         dump: QEMU's own device tree of the same machine.
         memory: the Realm's RAM, (IPA, bytes) each, shared bit clear.
         command_line: the kernel's.
-        initrd: first and one-past-last IPA of the initramfs.
+        initrd: the initramfs, (IPA, bytes).
         virtio_mmio: the VMM's emulated devices.
         hidden: addresses of further devices to leave out, such as the doorbell's UART.
 
@@ -91,8 +91,9 @@ def realm_tree(
     for name in ("linux,initrd-start", "linux,initrd-end"):
         chosen.properties.pop(name, None)
     if initrd is not None:
-        chosen.properties["linux,initrd-start"] = fdt.cells64(initrd[0])
-        chosen.properties["linux,initrd-end"] = fdt.cells64(initrd[1])
+        start, size = initrd
+        chosen.properties["linux,initrd-start"] = fdt.cells64(start)
+        chosen.properties["linux,initrd-end"] = fdt.cells64(start + size)
     return fdt.pack(tree)
 
 

@@ -13,6 +13,7 @@ from functools import partial
 
 import numpy as np
 
+from topbit.arch.ipa import Ipa, IpaSpace, Pa
 from topbit.arch.stage2 import LAST_LEVEL
 from topbit.events import Emit, Event
 from topbit.host import rmi_da
@@ -92,7 +93,8 @@ class QemuHost:
         self.granules = Granules(memory)
         self.granules.carve_out(layout.program, layout.pool_start - layout.program)
         self.slot = MemorySlot(layout.ipa, layout.guest_ram, layout.shared, layout.private)
-        tables = PageRange(memory, layout.pool_start, tables_bytes(shape))
+        used = tables_bytes(shape)
+        tables = PageRange(memory, layout.pool_start, used)
         bits = min(shape.ipa_bits, SMMU_BITS)
         self.port = QemuSmmuPort(memory, self._mailbox)
         self.smmu = ArmSmmuV3(
@@ -113,14 +115,14 @@ class QemuHost:
         # One root table, where Linux would concatenate several: QEMU's SMMU takes those for one
         # (docs/qemu-deviations.md, Q7).
         self.table = Stage2Table(memory, tables, bits, output_bits=SMMU_BITS)
-        shared_bit = 1 << (shape.ipa_bits - 1)
+        self.space = IpaSpace(shape.ipa_bits)
         behind = shape.policy
         if not shape.smmu:  # nothing is assigned, so nothing is mapped for devices
             behind = dataclasses.replace(behind, smmu_map=SmmuMap.NONE)
-        self.vfio = VfioContainer(self.smmu, self.table, shared_bit, behind, emit)
-        pages = PagePool(layout.pool_start + tables_bytes(shape), layout.end)
+        self.vfio = VfioContainer(self.smmu, self.table, self.space, behind, emit)
+        pages = PagePool(layout.pool_start + used, layout.pool - used)
         self.vmm = Vmm(
-            self.rmm, memory, pages, [self.slot], self.vfio, shape.ipa_bits, shape.policy, emit,
+            self.rmm, memory, pages, [self.slot], self.vfio, self.space, shape.policy, emit,
             RangeRealmHost,
         )  # fmt: skip
         assert isinstance(self.vmm.realm, RangeRealmHost)
@@ -130,15 +132,15 @@ class QemuHost:
             self.slot, guest.kernel.text_offset, guest.kernel.image_size, len(guest.initrd)
         )
         self.its = ItsFrame(memory, self.slot, tables, self._mailbox)
-        self.vmm.mmio[ITS] = self.its
+        self.vmm.mmio[Ipa(ITS)] = self.its
         for index in range(shape.cpus):
             frame = RedistributorFrame(index, self.slot, tables, self._mailbox)
-            self.vmm.mmio[GICR + index * GICR_BYTES] = frame
+            self.vmm.mmio[Ipa(GICR + index * GICR_BYTES)] = frame
         self.injection = HostInjection(self.vmm, emit)
         watched = next(((d.name, d.sid) for d in shape.pci if d.name == shape.watched), None)
         if shape.host.injects or watched:
             self.vmm.mmio[injection_port.ADDRESS] = InjectionPort(
-                self._inject, memory, self.slot, shared_bit, watched, emit
+                self._inject, memory, self.slot, self.space, watched, emit
             )
         self._vdevs: dict[int, rmi_da.Assigned] = {}
         self._accepted = False
@@ -148,11 +150,6 @@ class QemuHost:
         self.wires: dict[int, Wire] = {}
         self._create()
 
-    @property
-    def shared_bit(self) -> int:
-        """What is 1 << (ipa_bits - 1)?"""
-        return self.vmm.shared_bit
-
     def _mailbox(self) -> Mailbox | None:
         return self.cpus.current
 
@@ -160,42 +157,43 @@ class QemuHost:
         """Make the Realm and put its measured content into it."""
         self.realm.activate_rmm()
         self.realm.create()
-        self.realm.init_ripas(self.slot.ipa, self.slot.end)
+        self.realm.init_ripas(self.slot.ipa, self.slot.size)
         plan, guest = self._plan, self.guest
         self._load(plan.kernel, guest.kernel.data)
         self._load(plan.initrd[0], guest.initrd)
 
     def furnish(self) -> None:
         """Give the Realm the rest of its RAM, device registers and devices."""
-        its = ITS | self.shared_bit
-        self.realm.map_unprotected_blocks(
-            its, its + PAGE, self.its.page, LAST_LEVEL, DEVICE_MEMORY, writable=False
-        )
+        self._show(ITS, self.its.page)
         for window in self.layout.windows():
-            base = window.pa | self.shared_bit
+            alias = self.space.unprotected(window.pa)
             self.realm.map_unprotected_blocks(
-                base, base + window.size, window.pa, window.level, DEVICE_MEMORY
+                alias, window.size, window.pa, window.level, DEVICE_MEMORY
             )
         missing = ~self.slot.populated
-        missing[self.slot.pages(self._plan.tree, self._plan.tree + TREE_ROOM)] = False
+        missing[self.slot.pages(self._plan.tree, TREE_ROOM)] = False
         self._populate(missing)
         for device in self.shape.emulated:
             self._attach(device)
         self._assign(self.shape.pci)
 
+    def _show(self, registers: int, page: Pa) -> None:
+        """Let the guest read `page` where its `registers` are; its stores stay traps."""
+        alias = self.space.unprotected(registers)
+        self.realm.map_unprotected_blocks(
+            alias, PAGE, page, LAST_LEVEL, DEVICE_MEMORY, writable=False
+        )
+
     def _attach(self, device: EmulatedDevice) -> None:
         """Put a device of the VMM on its bus; its page of registers is mapped read-only."""
         page = self.realm.pages.page()
         self.memory.fill(page, PAGE)
-        base = device.address | self.shared_bit
-        self.realm.map_unprotected_blocks(
-            base, base + PAGE, page, LAST_LEVEL, DEVICE_MEMORY, writable=False
-        )
+        self._show(device.address, page)
         dma = EmulatedDma(
             device.name,
             self.memory,
             [self.slot],
-            self.shared_bit,
+            self.space,
             self.shape.policy,
             self.granules.check,
             self.emit,
@@ -218,7 +216,7 @@ class QemuHost:
 
         return edge
 
-    def _load(self, ipa: int, data: bytes) -> None:
+    def _load(self, ipa: Ipa, data: bytes) -> None:
         """Put an image into the Realm, with one event instead of one for each page."""
         self.rmm.listening = False
         image_load.load(self.realm, self.slot, ipa, data)
@@ -229,8 +227,8 @@ class QemuHost:
         )
 
     def _populate(self, missing: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> None:
-        for base, top in runs(missing, self.slot.ipa):
-            self.realm.populate_range(base, top, self.slot.to_private_pa(base))
+        for ipa, size in runs(missing, self.slot.ipa):
+            self.realm.populate_range(ipa, size, self.slot.to_private_pa(ipa))
         self.slot.populated |= missing
 
     def _assign(self, devices: Sequence[PciDevice]) -> None:
@@ -247,7 +245,7 @@ class QemuHost:
             else:
                 self.vfio.attach(device.sid)
 
-    def _started(self, rec: int) -> None:
+    def _started(self, rec: Pa) -> None:
         """Accept trusted devices before the kernel starts, on the first vCPU."""
         if self._accepted:
             return

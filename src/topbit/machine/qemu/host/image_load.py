@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from topbit.arch.ipa import Ipa
 from topbit.errors import RunError
 from topbit.host.pages import PAGE
 from topbit.host.rme import RealmHost
@@ -26,12 +27,12 @@ class Plan:
     Attributes:
         kernel: start of the Image.
         tree: start of the device tree, 2 MiB at most.
-        initrd: first and one-past-last IPA of the initramfs; equal if there is none.
+        initrd: start and size of the initramfs; of size 0 if there is none.
     """
 
-    kernel: int
-    tree: int
-    initrd: tuple[int, int]
+    kernel: Ipa
+    tree: Ipa
+    initrd: tuple[Ipa, int]
 
 
 def plan(slot: MemorySlot, text_offset: int, image_size: int, initrd_size: int) -> Plan:
@@ -41,7 +42,8 @@ def plan(slot: MemorySlot, text_offset: int, image_size: int, initrd_size: int) 
         RunError: they do not fit the guest's RAM.
     """
     kernel = slot.ipa + IMAGE_ALIGN + text_offset
-    tree = -(-(kernel + image_size) // IMAGE_ALIGN) * IMAGE_ALIGN
+    tree = kernel + image_size
+    tree += -tree % IMAGE_ALIGN
     initrd = tree + IMAGE_ALIGN
     if initrd + initrd_size > slot.end:
         raise RunError(
@@ -49,21 +51,21 @@ def plan(slot: MemorySlot, text_offset: int, image_size: int, initrd_size: int) 
             f"the guest has {slot.size >> 20}",
             mend="give the guest more RAM",
         )
-    return Plan(kernel, tree, (initrd, initrd + initrd_size))
+    return Plan(kernel, tree, (initrd, initrd_size))
 
 
-def load(realm: RealmHost, slot: MemorySlot, ipa: int, data: bytes) -> None:
+def load(realm: RealmHost, slot: MemorySlot, ipa: Ipa, data: bytes) -> None:
     """Put `data` at `ipa` of a Realm that is NEW, measured; what is left of its pages is zero."""
     if offset := ipa % PAGE:
         ipa, data = ipa - offset, bytes(offset) + data
-    end = -(-(ipa + len(data)) // PAGE) * PAGE
+    size = len(data) + -len(data) % PAGE
     private, stage = slot.to_private_pa(ipa), slot.to_shared_pa(ipa)
-    realm.delegate(private, private + end - ipa)
-    for part in range(ipa, end, STAGE):
-        content = data[part - ipa : part - ipa + STAGE]
+    realm.delegate(private, size)
+    for part in range(0, size, STAGE):
+        content = data[part : part + STAGE]
         realm.memory.write(stage, content)
         realm.memory.fill(stage + len(content), -len(content) % PAGE)
-        for page in range(part, min(part + STAGE, end), PAGE):
-            realm.data_create(page, slot.to_private_pa(page), stage + page - part, MEASURE)
-    realm.memory.fill(stage, min(STAGE, end - ipa))
-    slot.populated[slot.pages(ipa, end)] = True
+        for page in range(part, min(part + STAGE, size), PAGE):
+            realm.data_create(ipa + page, private + page, stage + (page - part), MEASURE)
+    realm.memory.fill(stage, min(STAGE, size))
+    slot.populated[slot.pages(ipa, size)] = True

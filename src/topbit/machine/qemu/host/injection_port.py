@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from topbit.arch.ipa import DmaAddr, Ipa, IpaSpace
 from topbit.events import Emit, Event
 from topbit.host.pages import PAGE
 from topbit.memory import PhysicalMemory
 from topbit.vmm.slots import MemorySlot
 
-ADDRESS = 0x0A90_0000  # a hole of QEMU's virt machine
+ADDRESS = Ipa(0x0A90_0000)  # a hole of QEMU's virt machine
 INJECT, WATCH, LOOK = 0x0, 0x8, 0x10
 WATCHED_BYTES = 16
 
@@ -30,7 +31,7 @@ class InjectionPort:
     Args:
         inject: what the host does.
         memory, slot: the guest's RAM.
-        shared_bit: 1 << (ipa_bits - 1).
+        space: the Realm's IPA space.
         device: kernel's name of the device that is watched, and its StreamID.
         emit: takes the "access" that was seen.
     """
@@ -40,17 +41,17 @@ class InjectionPort:
         inject: Callable[[], None],
         memory: PhysicalMemory,
         slot: MemorySlot,
-        shared_bit: int,
+        space: IpaSpace,
         device: tuple[str, int] | None,
         emit: Emit,
     ) -> None:
         self._inject: Callable[[], None] | None = inject
         self._memory = memory
         self._slot = slot
-        self._shared_bit = shared_bit
+        self._space = space
         self._device = device
         self._emit = emit
-        self._watched: int | None = None
+        self._watched: DmaAddr | None = None
 
     def read_register(self, offset: int) -> int:
         """What does the guest read?"""
@@ -61,12 +62,12 @@ class InjectionPort:
 
     def write_register(self, offset: int, value: int) -> None:
         """Take what the guest writes."""
-        ipa = value & ~self._shared_bit
+        ipa = self._space.protected(value)
         if offset != WATCH or not self._slot.contains(ipa, WATCHED_BYTES):
             return
         if self._slot.shared[self._slot.page(ipa)] or ipa % PAGE + WATCHED_BYTES > PAGE:
             return  # the guest's own, as long as it shares the page
-        self._watched = value
+        self._watched = DmaAddr(value)
         self._memory.fill(self._slot.to_shared_pa(ipa), WATCHED_BYTES)
 
     def _reached(self) -> bool:
@@ -74,7 +75,7 @@ class InjectionPort:
         value, self._watched = self._watched, None
         if value is None or self._device is None:
             return False
-        ipa = value & ~self._shared_bit
+        ipa = self._space.protected(value)
         pa = self._slot.to_shared_pa(ipa)
         written = self._memory.read(pa, WATCHED_BYTES)
         if self._slot.shared[self._slot.page(ipa)] or not any(written):
@@ -98,6 +99,6 @@ class InjectionPort:
         return True
 
 
-def script(shared_bit: int) -> str:
+def script(space: IpaSpace) -> str:
     """Which line of a step lets the host inject? The guest reaches registers at the alias."""
-    return f"devmem 0x{shared_bit | ADDRESS + INJECT:x} 32 >/dev/null\n"
+    return f"devmem 0x{space.unprotected(ADDRESS) + INJECT:x} 32 >/dev/null\n"

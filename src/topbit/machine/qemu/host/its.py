@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import IntEnum
 
+from topbit.arch.ipa import Pa
 from topbit.host.pages import PAGE
 from topbit.machine.qemu.el2.mailbox import Mailbox, r32, r64, w32, w64
 from topbit.machine.qemu.host.memory_map import GICR, GICR_BYTES, ITS
@@ -59,7 +60,7 @@ GICR_PENDBASER = 0x78
 class _Registers:
     """A page of device registers behind the EL2 program."""
 
-    def __init__(self, base: int, current: Callable[[], Mailbox | None]) -> None:
+    def __init__(self, base: Pa, current: Callable[[], Mailbox | None]) -> None:
         self._base = base
         self._current = current
 
@@ -98,7 +99,7 @@ class ItsFrame(_Registers):
         self,
         memory: PhysicalMemory,
         slot: MemorySlot,
-        allocate: Callable[[int], int],
+        allocate: Callable[[int], Pa],
         current: Callable[[], Mailbox | None],
     ) -> None:
         super().__init__(ITS, current)
@@ -110,7 +111,7 @@ class ItsFrame(_Registers):
         self._allocate = allocate
         self._queue = allocate(QUEUE_BYTES)
         self._write_index = 0
-        self._tables: dict[int, int] = {}
+        self._tables: dict[int, Pa] = {}
 
     def start(self) -> None:
         """Show the guest what the real registers hold; before its first instruction."""
@@ -209,7 +210,7 @@ class RedistributorFrame(_Registers):
         self,
         index: int,
         slot: MemorySlot,
-        allocate: Callable[[int], int],
+        allocate: Callable[[int], Pa],
         current: Callable[[], Mailbox | None],
     ) -> None:
         super().__init__(GICR + index * GICR_BYTES, current)

@@ -15,22 +15,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from topbit.arch.ipa import Ipa, Pa
 from topbit.machine.qemu.process.process import CONSOLE_UART, RAM_BASE
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 
-GICD = 0x0800_0000
-ITS = 0x0808_0000
-ITS_DOORBELL = 0x0809_0040  # GITS_TRANSLATER: what a device writes to for an MSI
-GICR = 0x080A_0000
+GICD = Pa(0x0800_0000)
+ITS = Pa(0x0808_0000)
+ITS_DOORBELL = Pa(0x0809_0040)  # GITS_TRANSLATER: what a device writes to for an MSI
+GICR = Pa(0x080A_0000)
 GICR_BYTES = 0x2_0000  # one redistributor
-RTC = 0x0901_0000
-GPIO = 0x0903_0000
-SMMU = 0x0905_0000
-PCIE_MMIO = 0x1000_0000
-PCIE_PIO = 0x3EFF_0000
-PCIE_ECAM = 0x40_1000_0000
-PCIE_MMIO_HIGH = 0x80_0000_0000
+RTC = Pa(0x0901_0000)
+GPIO = Pa(0x0903_0000)
+SMMU = Pa(0x0905_0000)
+PCIE_MMIO = Pa(0x1000_0000)
+PCIE_MMIO_REST = Pa(0x3E00_0000)  # what is left of it behind its blocks
+PCIE_PIO = Pa(0x3EFF_0000)
+PCIE_ECAM = Pa(0x40_1000_0000)
+PCIE_MMIO_HIGH = Pa(0x80_0000_0000)
 DEVICE_MEMORY = 0b001  # MemAttr of a stage-2 entry with FWB: Device-nGnRE
 
 
@@ -38,7 +40,7 @@ DEVICE_MEMORY = 0b001  # MemAttr of a stage-2 entry with FWB: Device-nGnRE
 class Window:
     """Which device registers does the guest reach directly, at which size of mapping?"""
 
-    pa: int
+    pa: Pa
     size: int
     level: int = 3
 
@@ -58,32 +60,32 @@ class Layout:
     pool: int = 64 * MIB
 
     @property
-    def ipa(self) -> int:
+    def ipa(self) -> Ipa:
         """Where does the guest's RAM begin for the guest? (shared bit clear)"""
-        return RAM_BASE
+        return Ipa(RAM_BASE)
 
     @property
-    def shared(self) -> int:
+    def shared(self) -> Pa:
         """Where does the RAM stand while it is shared?"""
         return RAM_BASE
 
     @property
-    def private(self) -> int:
+    def private(self) -> Pa:
         """Where does the RAM stand while it is private?"""
         return RAM_BASE + self.guest_ram
 
     @property
-    def program(self) -> int:
+    def program(self) -> Pa:
         """Where does the EL2 program stand?"""
         return RAM_BASE + 2 * self.guest_ram
 
     @property
-    def pool_start(self) -> int:
+    def pool_start(self) -> Pa:
         """Where does the host's pool begin?"""
         return self.program + 2 * MIB
 
     @property
-    def end(self) -> int:
+    def end(self) -> Pa:
         """Which is the first address behind the memory?"""
         return self.pool_start + self.pool
 
@@ -110,8 +112,8 @@ class Layout:
             Window(CONSOLE_UART, 4 * KIB),
             Window(RTC, 4 * KIB),
             Window(GPIO, 4 * KIB),
-            Window(PCIE_MMIO, 0x2E00_0000, level=2),
-            Window(0x3E00_0000, PCIE_PIO - 0x3E00_0000),
+            Window(PCIE_MMIO, PCIE_MMIO_REST - PCIE_MMIO, level=2),
+            Window(PCIE_MMIO_REST, PCIE_PIO - PCIE_MMIO_REST),
             Window(PCIE_PIO, 64 * KIB),
             Window(PCIE_ECAM, 256 * MIB, level=2),
             Window(PCIE_MMIO_HIGH, 512 * GIB, level=1),

@@ -7,6 +7,9 @@ added; everything else is the Realm's live tables.
 
 from __future__ import annotations
 
+import dataclasses
+
+from topbit.arch.ipa import Ipa, Pa
 from topbit.arch.stage2 import AF, G4K, LAST_LEVEL, TABLE_OR_PAGE, VALID, is_table, output_address
 from topbit.errors import RunError
 from topbit.host.arm_smmu_v3 import ArmSmmuV3
@@ -16,7 +19,6 @@ from topbit.linux.rsi_da import cca_device_accept
 from topbit.machine.qemu.host.memory_map import ITS_DOORBELL
 from topbit.memory import PhysicalMemory
 from topbit.rmm import Resume, Rmm
-from topbit.rmm.realm_smmu import realm_ste
 from topbit.rmm.state import Realm
 from topbit.vmm.slots import MemorySlot
 
@@ -45,13 +47,11 @@ class RealmStreams:
 
     def enable(self, sid: int, realm: Realm) -> None:
         """Make the stream translate through the Realm's table."""
-        ste = realm_ste(realm)
-        ste.S2VMID = VMID
         root, level = _single_root(self._memory, self._allocate, realm)
         if self._doorbell:
             root = _with_doorbell(self._memory, self._allocate, root, level)
-        ste.S2TTB, ste.S2SL0 = root, 2 - level
-        self._driver.attach(sid, ste)
+        geometry = dataclasses.replace(realm.rtt.geometry, start_level=level)
+        self._driver.attach(sid, geometry.ste(root, VMID))
         self._sids.add(sid)
 
     def disable(self, sid: int) -> None:
@@ -60,7 +60,7 @@ class RealmStreams:
             self._sids.remove(sid)
             self._driver.detach(sid)
 
-    def invalidate(self, vmid: int, ipa: int, size: int) -> None:
+    def invalidate(self, vmid: int, ipa: Ipa, size: int) -> None:
         """Forget what is remembered of the Realm: all of it."""
         if self._sids:
             self._driver.invalidate(VMID)
@@ -75,7 +75,7 @@ class FirstCpu:
         memory, slot: what stands in the Realm's private RAM.
     """
 
-    def __init__(self, rmm: Rmm, rec: int, memory: PhysicalMemory, slot: MemorySlot) -> None:
+    def __init__(self, rmm: Rmm, rec: Pa, memory: PhysicalMemory, slot: MemorySlot) -> None:
         self._rmm = rmm
         self._rec = rec
         self._memory = memory
@@ -88,16 +88,16 @@ class FirstCpu:
             raise RunError("the RMM gave a call before the kernel's start back to the host")
         return tuple(found.regs.get(register, 0) for register in range(9))
 
-    def load(self, ipa: int, size: int) -> bytes:
+    def load(self, ipa: Ipa, size: int) -> bytes:
         """Which bytes stand at the private address `ipa`?"""
         return self._memory.read(self._slot.to_private_pa(ipa), size)
 
-    def store(self, ipa: int, data: bytes) -> None:
+    def store(self, ipa: Ipa, data: bytes) -> None:
         """Store bytes at the private address `ipa`."""
         self._memory.write(self._slot.to_private_pa(ipa), data)
 
 
-def accept(cpu: FirstCpu, sid: int, page: int) -> None:
+def accept(cpu: FirstCpu, sid: int, page: Ipa) -> None:
     """Accept an assigned device for a kernel that cannot do so itself: no release can yet.
 
     To be done once the Realm's RAM has all its tables. `page`: IPA of a free page.
@@ -109,7 +109,7 @@ def accept(cpu: FirstCpu, sid: int, page: int) -> None:
         raise RunError(f"the RMM refused the device with StreamID 0x{sid:x} to the Realm")
 
 
-def _single_root(memory: PhysicalMemory, allocate: PageRange, realm: Realm) -> tuple[int, int]:
+def _single_root(memory: PhysicalMemory, allocate: PageRange, realm: Realm) -> tuple[Pa, int]:
     """Where is a root of one table, and at which level, that leads to all of the Realm's?
 
     QEMU's SMMU takes concatenated root tables for one (docs/qemu-deviations.md, Q7): such a Realm
@@ -125,17 +125,18 @@ def _single_root(memory: PhysicalMemory, allocate: PageRange, realm: Realm) -> t
     return root, realm.start_level - 1
 
 
-def _with_doorbell(memory: PhysicalMemory, allocate: PageRange, source: int, start: int) -> int:
+def _with_doorbell(memory: PhysicalMemory, allocate: PageRange, top: Pa, start: int) -> Pa:
+    source: Pa | None = top
     root = copy = allocate(G4K.bytes)
     for level in range(start, LAST_LEVEL + 1):
-        if source:
+        if source is not None:
             memory.write(copy, memory.read(source, G4K.bytes))
         entry = copy + 8 * (ITS_DOORBELL >> G4K.level_shift(level) & (G4K.entries - 1))
         if level == LAST_LEVEL:
             memory.write_u64(entry, ITS_DOORBELL & -G4K.bytes | _DEVICE_PAGE)
             return root
         below = memory.read_u64(entry)
-        source = output_address(below) if is_table(below, level) else 0
+        source = output_address(below) if is_table(below, level) else None
         copy = allocate(G4K.bytes)
         memory.write_u64(entry, copy | VALID | TABLE_OR_PAGE)
     return root

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from topbit.arch.ipa import Pa
 from topbit.arch.smmuv3 import EventRecord, QueueBase, Reg
 from topbit.machine.qemu.el2.mailbox import Mailbox, Op, Ops, r32, w32, w64
 from topbit.machine.qemu.host.memory_map import SMMU
@@ -29,7 +30,7 @@ class QemuSmmuPort:
         self._memory = memory
         self._current = current
         self._later: Ops = []
-        self._queue = 0
+        self._queue = Pa(0)
         self._log2 = 0
         self._cons = 0
 
@@ -37,7 +38,7 @@ class QemuSmmuPort:
         """Write a register, now or as soon as a vCPU traps."""
         if offset == Reg.EVENTQ_BASE:
             base = QueueBase.of(value)
-            self._queue, self._log2 = base.ADDR, base.LOG2SIZE
+            self._queue, self._log2 = Pa(base.ADDR), base.LOG2SIZE
         elif offset == Reg.EVENTQ_CONS:
             if value == self._cons:
                 return
@@ -69,7 +70,7 @@ class QemuSmmuPort:
             ops, self._later = self._later, []
             mailbox.do(ops)
 
-    def _record(self, counter: int) -> int:
+    def _record(self, counter: int) -> Pa:
         return self._queue + EventRecord.size() * (counter & ((1 << self._log2) - 1))
 
     def _event_prod(self) -> int:

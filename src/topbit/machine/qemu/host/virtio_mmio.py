@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from topbit.arch.ipa import Ipa
 from topbit.host.pages import PAGE
 from topbit.machine.qemu.el2.mailbox import Op, w32
 from topbit.machine.qemu.host.devicetree import VirtioMmio as TreeDevice
@@ -20,7 +21,7 @@ from topbit.machine.qemu.host.uart_irq import UartIrq
 from topbit.vmm.virtio.mmio import Backend, VirtioMmio
 from topbit.vmm.virtio.net import VirtioNet
 
-FIRST_ADDRESS = 0x0A80_0000  # a hole of QEMU's virt machine
+FIRST_ADDRESS = Ipa(0x0A80_0000)  # a hole of QEMU's virt machine
 FIRST_SPI = 100
 INTID_OF_SPI_0 = 32
 GICD_ISPENDR = 0x200
@@ -39,7 +40,7 @@ class EmulatedDevice:
     backend: Backend
 
     @property
-    def address(self) -> int:
+    def address(self) -> Ipa:
         """At which IPA are its registers? (shared bit clear)"""
         return FIRST_ADDRESS + self.index * PAGE
 

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from topbit.arch.ipa import Pa
 from topbit.errors import MissingToolError, RunError
 from topbit.machine.qemu.process.ram import HUGE_PAGE, AnonymousRam
 from topbit.store.tools import OLDEST_QEMU
@@ -27,9 +28,9 @@ from topbit.store.tools import OLDEST_QEMU
 if TYPE_CHECKING:
     from topbit.machine.qemu.process.qmp import Monitor
 
-RAM_BASE = 0x4000_0000
-CONSOLE_UART = 0x0900_0000
-DOORBELL_UART = 0x0904_0000
+RAM_BASE = Pa(0x4000_0000)
+CONSOLE_UART = Pa(0x0900_0000)
+DOORBELL_UART = Pa(0x0904_0000)
 SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 CONSOLE_ROOM = 4 << 20  # bytes of socket buffer, most of it overhead of writes of one byte
 
