@@ -83,3 +83,24 @@ def test_contents_are_wiped_before_the_host_sees_them() -> None:
     memory.write(BASE, b"realm secret")
     rmm.rmi(Rmi.GRANULE_UNDELEGATE, [BASE])
     assert memory.read(BASE, 4096) == bytes(4096)
+
+
+def test_only_a_granule_in_the_state_asked_for_is_had() -> None:
+    granules = Granules(PhysicalMemory(0x4000_0000, 1 << 20))
+    granules.set(0x4000_3000, State.DATA)
+    granules.add_device_memory(0x1000_0000, 0x1000)
+    granules.convert_device(0x1000_0000, 0x1000, delegate=True)
+    asked = {
+        (0x4000_3000, State.DATA): True,
+        (0x4000_3000, State.NS): False,
+        (0x4000_3008, State.DATA): False,
+        (0x4000_2000, State.NS): True,
+        (0x3FFF_F000, State.NS): False,
+        (0x4010_0000, State.NS): False,
+        (0x1000_0000, State.DEV_DELEGATED): True,
+        (0x1000_1000, State.UNTRACKED): True,
+        ((1 << 64) - 1, State.UNTRACKED): True,
+    }
+    for (word, state), had in asked.items():
+        assert granules.has(word, state) is had
+        assert (granules.get(word) == state) is had
