@@ -9,8 +9,26 @@
           +-- GuestDiedError   3   the guest ended before its workload did
 
 Each carries its data (`what` is wrong, `where`, and how to `mend` it) and prints as one line.
-Faults of the modelled platform (an abort, a status code, an SMMU event) are results, not errors:
-they never come as exceptions of this tree.
+
+What goes wrong *in* the platform that is run (an abort, a refused call, a ring that makes no sense)
+is a result, no error, and never reaches a user. Between two agents of the platform it may pass as
+an exception of a second tree; whoever stands for the other agent catches it and answers as the
+hardware or the kernel would, and what stops the guest's last CPU ends the run, not topbit:
+
+    PlatformFault              caught by
+     +-- BusError                   RMM, SMMU: an access to no memory
+     +-- FetchAbort                 SMMU: a fetch of its own failed (F_WALK_EABT and the like)
+     +-- BadStreamId                SMMU: C_BAD_STREAMID
+     +-- IllegalCommand             SMMU: CERROR_ILL
+     +-- MappingError               VFIO: what io-pgtable returned
+     +-- VfioError                  page conversion: the map or unmap failed
+     +-- RmiError                   VMM, page conversion: what the RMM refused
+     +-- DmaError                   virtio-mmio: the device needs a reset
+     +-- VirtqueueError             the same
+     +-- SynchronousExternalAbort   machine: the guest's kernel oopses
+     +-- RsiError                   machine: the guest's kernel panics
+     |    +-- RsiLivelock           machine: it asks for ever
+     +-- StoppedError               machine: the host runs the vCPU no more
 """
 
 from __future__ import annotations
@@ -66,6 +84,10 @@ class MissingToolError(RunError):
 
 class GuestDiedError(RunError):
     """How did the guest end before its workload did?"""
+
+
+class PlatformFault(Exception):
+    """What went wrong between two agents of the platform that is run? Never reaches a user."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from topbit.arch.ipa import Pa
+from topbit.errors import PlatformFault
 
 Words: TypeAlias = NDArray[np.uint64]
 Bytes: TypeAlias = NDArray[np.uint8]
@@ -30,7 +31,7 @@ _ANONYMOUS = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_NORESERVE
 _GIVE_BACK = 2 << 20
 
 
-class BusError(Exception):
+class BusError(PlatformFault):
     """Which physical access hit no memory?
 
     Attributes:

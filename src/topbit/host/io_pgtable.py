@@ -32,6 +32,7 @@ from topbit.arch.stage2 import (
     is_table,
     output_address,
 )
+from topbit.errors import PlatformFault
 from topbit.memory import PhysicalMemory, Words
 
 READ: Final = S2AP_READ
@@ -39,7 +40,7 @@ WRITE: Final = S2AP_WRITE
 _MEMATTR_WB = 0xF << 2  # Normal, inner and outer write-back cacheable (without S2FWB)
 
 
-class MappingError(Exception):
+class MappingError(PlatformFault):
     """Why can a range not be mapped or unmapped?
 
     Attributes:

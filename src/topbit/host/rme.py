@@ -14,6 +14,7 @@ from typing import Protocol
 from topbit.arch.ipa import Ipa, Pa
 from topbit.arch.rmi import RealmParams, RecParams, Rmi, Rmi2, RmiStatus, index, status
 from topbit.arch.stage2 import G4K, LAST_LEVEL, signed_level
+from topbit.errors import PlatformFault
 from topbit.host.pages import PAGE, PagePool
 from topbit.memory import PhysicalMemory
 
@@ -21,7 +22,7 @@ NOT_CREATED = Pa(0)
 NS_NORMAL = 0b110 << 2 | 0b11 << 6  # MemAttr: write-back (FWB); S2AP: read and write
 
 
-class RmiError(Exception):
+class RmiError(PlatformFault):
     """Which RMI call of the host failed, and how?
 
     Attributes:

@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import Protocol
 
 from topbit.arch.ipa import Ipa
+from topbit.errors import PlatformFault
 
 
-class SynchronousExternalAbort(Exception):
+class SynchronousExternalAbort(PlatformFault):
     """Which access of the guest's CPU hit nothing it may touch?
 
     Attributes:

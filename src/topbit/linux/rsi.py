@@ -10,6 +10,7 @@ from __future__ import annotations
 from topbit.arch.ipa import Ipa
 from topbit.arch.rmi import Ripas
 from topbit.arch.rsi import ACCEPT, CHANGE_DESTROYED, VERSION_1_0, Rsi, RsiStatus
+from topbit.errors import PlatformFault
 from topbit.linux.cpu import RealmCpu
 
 EINVAL = 22
@@ -19,7 +20,7 @@ STALL_LIMIT = 16
 """After how many refusals in a row does the model take it that the kernel would ask for ever?"""
 
 
-class RsiError(Exception):
+class RsiError(PlatformFault):
     """Which RSI call of the guest ended it?"""
 
 

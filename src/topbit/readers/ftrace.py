@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 
+from topbit.errors import InputError
 from topbit.events import Event
 from topbit.readers.ftrace_events import DIRECTIONS, HANDLERS
 from topbit.recording.schema import DMA_MAPPING_ERROR
@@ -40,8 +41,11 @@ LOST = re.compile(r"CPU:\d+ \[(?:LOST )?(\d*) ?EVENTS(?: DROPPED)?\]")
 WRITTEN = re.compile(r"entries-in-buffer/entries-written: (\d+)/(\d+)")
 
 
-class Unparsable(Exception):
+class Unparsable(InputError):
     """Which line looks like one of ours and cannot be read?"""
+
+    def __init__(self) -> None:
+        super().__init__("the line is cut off or mangled")
 
 
 def parse(line: str) -> tuple[list[Event], str, str] | None:

@@ -13,13 +13,14 @@ from typing import TypeAlias
 from topbit.arch.gpt import PAS
 from topbit.arch.ipa import Pa
 from topbit.arch.smmuv3 import GpfReason, RootGpfFar
+from topbit.errors import PlatformFault
 from topbit.memory import BusError, PhysicalMemory
 
 Gpc: TypeAlias = Callable[[Pa, int, bool, PAS], object | None]
 """(pa, size, write, address space) -> None, or what granule protection has against it."""
 
 
-class FetchAbort(Exception):
+class FetchAbort(PlatformFault):
     """Which of the SMMU's own accesses failed, and was it granule protection?"""
 
     def __init__(self, pa: Pa, *, gpf: bool) -> None:

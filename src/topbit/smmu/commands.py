@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from topbit.arch.ipa import Ipa
 from topbit.arch.smmuv3 import Command, Opcode
 from topbit.arch.stage2 import Granule
+from topbit.errors import PlatformFault
 from topbit.smmu.ste import StreamConfig
 from topbit.smmu.tlb import Tlb
 
@@ -18,7 +19,7 @@ _TG_SHIFTS = {1: 12, 2: 14, 3: 16}
 _MAX_SCALE = 39
 
 
-class IllegalCommand(Exception):
+class IllegalCommand(PlatformFault):
     """Which command is CERROR_ILL?"""
 
 

@@ -16,12 +16,13 @@ from topbit.arch.smmuv3 import (
     StrtabBase,
     StrtabBaseCfg,
 )
+from topbit.errors import PlatformFault
 
 SPLITS = (6, 8, 10)
 MAX_SPAN = 11
 
 
-class BadStreamId(Exception):
+class BadStreamId(PlatformFault):
     """Which StreamID is out of the range of the stream table?"""
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from topbit.arch.gpt import PAS
 from topbit.arch.ipa import DmaAddr, Ipa, IpaSpace, Pa
+from topbit.errors import PlatformFault
 from topbit.events import Emit, Event
 from topbit.memory import PhysicalMemory
 from topbit.vmm.policy import Masking, VmmPolicy
@@ -23,7 +24,7 @@ _NS = PAS.NS  # an enumeration's member costs more to look up than all else here
 HostCheck = Callable[[str, Pa, int, PAS], object | None]
 
 
-class DmaError(Exception):
+class DmaError(PlatformFault):
     """Why could the emulated device not reach guest memory?
 
     `reason`: "unmapped", "protected" (the shared bit is required), "private" or "GPF".

@@ -11,6 +11,7 @@ mapping to a page that turned private).
 from __future__ import annotations
 
 from topbit.arch.ipa import Iova, Ipa, IpaSpace, Pa
+from topbit.errors import PlatformFault
 from topbit.events import Emit, Event
 from topbit.host.arm_smmu_v3 import ArmSmmuV3
 from topbit.host.io_pgtable import MappingError, Stage2Table
@@ -20,7 +21,7 @@ VMID = 1
 PAGE = 4096
 
 
-class VfioError(Exception):
+class VfioError(PlatformFault):
     """Which VFIO operation failed: "map" or "unmap"?"""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from topbit.arch.gpt import PAS
 from topbit.arch.ipa import Ipa, Pa
+from topbit.errors import PlatformFault
 from topbit.linux.cpu import SynchronousExternalAbort
 from topbit.memory import PhysicalMemory
 from topbit.rmm import Exit, Granules, Resume, Rmm, Sea, Translated
@@ -11,7 +12,7 @@ from topbit.rmm.exit import Kind
 from topbit.vmm.vmm import Vmm
 
 
-class StoppedError(Exception):
+class StoppedError(PlatformFault):
     """Why does the vCPU never run again?"""
 
 

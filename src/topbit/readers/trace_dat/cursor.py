@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import zlib
 
+from topbit.errors import InputError
 from topbit.readers.unpack import MAGIC as ZSTD_MAGIC
 from topbit.readers.unpack import unzstd
 
@@ -18,11 +19,11 @@ RATIO, SLACK = 64, 64 << 20
 ALGORITHMS = ("none", "zlib", "zstd")
 
 
-class DamagedError(ValueError):
+class DamagedError(InputError):
     """What is wrong with the file, and where in it?"""
 
 
-class UnreadableError(ValueError):
+class UnreadableError(InputError):
     """Why can a file that is not damaged not be read?"""
 
 

@@ -16,13 +16,14 @@ from collections.abc import Callable
 from operator import itemgetter
 from typing import TypeAlias
 
+from topbit.errors import InputError
 from topbit.events import Event
 from topbit.readers.ftrace_events import DIRECTIONS, HANDLERS
 from topbit.readers.trace_dat.event_format import Field, Format
 from topbit.recording.schema import DMA_MAPPING_ERROR
 
 
-class RecordError(ValueError):
+class RecordError(InputError):
     """What is wrong with a record?"""
 
 

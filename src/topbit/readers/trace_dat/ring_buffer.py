@@ -15,6 +15,7 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from topbit.errors import InputError
 from topbit.events import Event
 from topbit.readers.trace_dat.raw_event import Decoder, RecordError
 
@@ -32,7 +33,7 @@ _SMALLEST = 2
 """Bytes of a record that holds no more than its type."""
 
 
-class RingBufferError(ValueError):
+class RingBufferError(InputError):
     """What is wrong with a page?"""
 
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from topbit.arch import virtio
 from topbit.arch.ipa import DmaAddr
+from topbit.errors import PlatformFault
 from topbit.vmm.dma import EmulatedDma
 
 QUEUE_NUM_MAX = 256
@@ -22,7 +23,7 @@ AREAS = 3  # descriptors, available, used
 _U16, _DESC, _USED = struct.Struct("<H"), struct.Struct("<QIHH"), struct.Struct("<II")
 
 
-class VirtqueueError(Exception):
+class VirtqueueError(PlatformFault):
     """What is wrong with the ring? The device then needs a reset."""
 
 
