@@ -19,6 +19,9 @@ from topbit.arch.smmuv3 import ADDRESS_BITS, S2TG_SHIFTS, STE, Config
 
 VALID = 1 << 0
 TABLE_OR_PAGE = 1 << 1  # [1:0] = 0b11: table at levels -1 to 2, page at level 3
+TYPE = VALID | TABLE_OR_PAGE
+TABLE = VALID | TABLE_OR_PAGE
+LEAF_TYPES = (VALID, VALID, VALID, VALID | TABLE_OR_PAGE, VALID)  # by level; [-1] is level -1's
 AF = 1 << 10
 NS = 1 << 55  # Realm translation regime: the output address is in the Non-secure PAS
 S2AP_READ = 1 << 6
@@ -164,12 +167,12 @@ def address_array(oas: NDArray[np.uint64], granule: Granule) -> NDArray[np.uint6
 
 def is_table(descriptor: int, level: int) -> bool:
     """Is a descriptor of `level` a table descriptor?"""
-    return level < LAST_LEVEL and descriptor & 3 == 3
+    return level < LAST_LEVEL and descriptor & TYPE == TABLE
 
 
 def is_leaf(descriptor: int, level: int) -> bool:
     """Is a descriptor of `level` a valid block or page (at a level where one may stand)?"""
-    return descriptor & 3 == (3 if level == LAST_LEVEL else 1)
+    return descriptor & TYPE == LEAF_TYPES[level]
 
 
 def pages(oa: int, count: int, attributes: int) -> NDArray[np.uint64]:

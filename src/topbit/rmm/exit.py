@@ -15,15 +15,19 @@ from topbit.arch.esr import (
     ESR_FSC,
     ESR_ISV,
     ESR_SAS,
+    ESR_SAS_SHIFT,
     ESR_SF,
+    ESR_SRT_SHIFT,
     ESR_WNR,
     FSC_EXTERNAL_ABORT,
     FSC_PERMISSION,
     FSC_TRANSLATION,
+    XZR,
+    access_bytes,
 )
 from topbit.arch.ipa import Ipa, Pa
 from topbit.arch.rmi import ExitReason, Ripas, RttState
-from topbit.arch.stage2 import S2AP_READ, S2AP_WRITE
+from topbit.arch.stage2 import S2AP_READ, S2AP_WRITE, is_leaf
 from topbit.rmm.rec_run import Exit
 from topbit.rmm.s2tt import LAST, NS, SHIFTS, XN, Rtt
 from topbit.rmm.state import Rec, RmmState
@@ -68,7 +72,7 @@ def translate(rec: Rec, ipa: Ipa, kind: Kind) -> Translated | int:
     if not rtt.space.contains(ipa):
         return FSC_TRANSLATION
     level, _, entry = rtt.walk(ipa, LAST)
-    if entry & 3 != (3 if level == LAST else 1):
+    if not is_leaf(entry, level):
         return FSC_TRANSLATION | (level & 3)
     needed = S2AP_READ if kind != "w" else S2AP_WRITE
     if not entry & needed or (kind == "x" and entry & XN):
@@ -104,7 +108,7 @@ def access(
         if syndrome & ESR_ISV:
             visible |= syndrome & (ESR_SAS | ESR_SF)
         rec.abort_esr = EC_DATA_ABORT | syndrome & (1 << 26) - 1
-        written = value & ((1 << (8 << (syndrome >> 22 & 3))) - 1) & U64
+        written = value & ((1 << 8 * access_bytes(syndrome)) - 1) & U64
         gprs = (written,) if kind == "w" and syndrome & ESR_ISV else ()
         return rmm.leave(rec, Exit(ExitReason.SYNC, visible, ipa & 0xFFF, hpfar, gprs))
     level, _, entry = rtt.walk(ipa, LAST)
@@ -123,9 +127,18 @@ def _syndrome(fsc: int, kind: Kind, size: int) -> int:
     if sas is None:
         return fsc | (ESR_WNR if kind == "w" else 0)
     wide = ESR_SF if size == 8 else 0
-    return ESR_ISV | sas << 22 | 31 << 16 | wide | (ESR_WNR if kind == "w" else 0) | fsc
+    return (
+        ESR_ISV
+        | sas << ESR_SAS_SHIFT
+        | XZR << ESR_SRT_SHIFT
+        | wide
+        | (ESR_WNR if kind == "w" else 0)
+        | fsc
+    )
 
 
 def unassigned_exit(ipa: Ipa, level: int) -> Exit:
     """Which exit tells the host that the Realm needs memory at `ipa` for an RSI call?"""
-    return Exit(ExitReason.SYNC, EC_DATA_ABORT | 0x4 | level, hpfar=ipa >> 12 << 4, retry=True)
+    return Exit(
+        ExitReason.SYNC, EC_DATA_ABORT | FSC_TRANSLATION | level, hpfar=ipa >> 12 << 4, retry=True
+    )

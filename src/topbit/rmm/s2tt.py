@@ -19,7 +19,10 @@ from topbit.arch import stage2
 from topbit.arch.ipa import Ipa, IpaSpace, Pa
 from topbit.arch.rmi import Ripas, RttState
 from topbit.arch.stage2 import (
+    LEAF_TYPES,
     OA_MASK_48,
+    TABLE,
+    TYPE,
     Geometry,
     Granule,
     address_array,
@@ -158,7 +161,7 @@ class Rtt:
         at = self.start_level
         index = self.first + (ipa >> SHIFTS[at])
         entry = words[index]
-        while entry & 3 == 3 and at < LAST:
+        while entry & TYPE == TABLE and at < LAST:
             pa = self.pa_of(entry) if self.lpa2 else OA_MASK_48 & entry
             page = (pa - self.memory_base) >> SHIFT
             if not 0 <= page < self._count or self._states[page] != RTT:
@@ -213,18 +216,15 @@ class Rtt:
     def assigned(self, pa: Pa, ripas: int, level: int = LAST, *, dev: bool = False) -> int:
         """Which word is an assigned protected entry?"""
         if ripas == Ripas.RAM and not dev:
-            kind = 3 if level == LAST else 1
-            return self.address(pa) | self.attributes(PROTECTED) | kind
+            return self.address(pa) | self.attributes(PROTECTED) | LEAF_TYPES[level]
         if ripas == Ripas.DEV and dev:
-            kind = 3 if level == LAST else 1
-            return self.address(pa) | self.attributes(PROTECTED_DEV) | kind
+            return self.address(pa) | self.attributes(PROTECTED_DEV) | LEAF_TYPES[level]
         return self.address(pa) | (HIPAS_ASSIGNED_DEV if dev else HIPAS_ASSIGNED) | ripas << 1
 
     def assigned_ns(self, descriptor: int, level: int) -> int:
         """Which word maps an unprotected entry? `descriptor`: PA | MemAttr<<2 | S2AP<<6."""
-        kind = 3 if level == LAST else 1
-        pa = _HIGHEST_PAGE & descriptor
-        return self.address(pa) | descriptor & HOST_ATTRIBUTES | self.attributes(UNPROTECTED) | kind
+        attributes = descriptor & HOST_ATTRIBUTES | self.attributes(UNPROTECTED)
+        return self.address(_HIGHEST_PAGE & descriptor) | attributes | LEAF_TYPES[level]
 
     def decode(self, entry: int, level: int) -> Entry:
         """What does the word of an entry at `level` say?"""
@@ -251,7 +251,7 @@ def is_table(words: NDArray[np.uint64], level: int) -> NDArray[np.bool_]:
     """Which of the words of a table at `level` are table descriptors?"""
     if level == LAST:
         return np.zeros(words.shape, np.bool_)
-    tables: NDArray[np.bool_] = words & np.uint64(3) == np.uint64(3)
+    tables: NDArray[np.bool_] = words & np.uint64(TYPE) == np.uint64(TABLE)
     return tables
 
 

@@ -14,7 +14,17 @@ from numpy.typing import NDArray
 from topbit.arch.gpt import PAS
 from topbit.arch.ipa import Pa
 from topbit.arch.smmuv3 import EventType
-from topbit.arch.stage2 import AF, LAST_LEVEL, NS, S2AP_READ, S2AP_WRITE, output_array
+from topbit.arch.stage2 import (
+    AF,
+    LAST_LEVEL,
+    LEAF_TYPES,
+    NS,
+    S2AP_READ,
+    S2AP_WRITE,
+    TABLE,
+    TYPE,
+    output_array,
+)
 from topbit.memory import PhysicalMemory
 from topbit.smmu.bus import Bus, Gpc
 from topbit.smmu.ste import Stage2
@@ -85,7 +95,7 @@ class _Walk:
             where = table + (index << np.uint64(3))
             descriptor = self._fetch(where)
             if level < LAST_LEVEL:
-                tables = descriptor & np.uint64(3) == 3
+                tables = descriptor & np.uint64(TYPE) == TABLE
                 if not tables.all():
                     self._finish(level, descriptor, ~tables)
                     descriptor = descriptor[tables]
@@ -131,14 +141,14 @@ class _Walk:
             live = (np.arange(self.codes.size) if isinstance(live, slice) else live)[which]
             ipas, descriptor = ipas[which], descriptor[which]
         oa = output_array(descriptor, granule, level)
-        kind = np.uint64(3 if level == LAST_LEVEL else 1)
+        kind = np.uint64(LEAF_TYPES[level])
         # From the weakest reason to the strongest: each overrides those before it.
         code = np.where(descriptor & self.need, np.uint8(0), np.uint8(EventType.F_PERMISSION))
         if stage2.access_flag:
             code[descriptor & np.uint64(AF) == 0] = EventType.F_ACCESS
         code[oa >> self.output_bits != 0] = EventType.F_ADDR_SIZE
         if level in granule.block_levels():
-            code[descriptor & np.uint64(3) != kind] = EventType.F_TRANSLATION
+            code[descriptor & np.uint64(TYPE) != kind] = EventType.F_TRANSLATION
         else:
             code[:] = EventType.F_TRANSLATION
         pa = oa | ipas & np.uint64(granule.level_size(level) - 1)

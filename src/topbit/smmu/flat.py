@@ -18,7 +18,16 @@ from numpy.typing import NDArray
 
 from topbit.arch.gpt import PAS
 from topbit.arch.ipa import Pa
-from topbit.arch.stage2 import AF, LAST_LEVEL, S2AP_READ, S2AP_WRITE, output_array
+from topbit.arch.stage2 import (
+    AF,
+    LAST_LEVEL,
+    LEAF_TYPES,
+    S2AP_READ,
+    S2AP_WRITE,
+    TABLE,
+    TYPE,
+    output_array,
+)
 from topbit.smmu.batch import Addresses, Codes, Mask, walk_array
 from topbit.smmu.bus import Bus
 from topbit.smmu.ste import Stage2
@@ -152,9 +161,9 @@ def _leaves(stage2: Stage2, write: bool, bus: Bus) -> list[_Run] | None:
         found = words[slot[:, None] + np.arange(entries)]
         index = np.arange(entries, dtype=np.uint64) << np.uint64(granule.level_shift(level))
         ipas = inputs[:, None] + index
-        kind = found & np.uint64(3)
+        kind = found & np.uint64(TYPE)
         if level in granule.block_levels():
-            leaf = (kind == (3 if level == LAST_LEVEL else 1)) & (found & need == need)
+            leaf = (kind == LEAF_TYPES[level]) & (found & need == need)
             oas = output_array(found[leaf], granule, level)
             fits = oas >> np.uint64(stage2.output_bits) == 0
             run = _pieces(granule.level_shift(level), ipas[leaf][fits], oas[fits])
@@ -162,7 +171,7 @@ def _leaves(stage2: Stage2, write: bool, bus: Bus) -> list[_Run] | None:
                 return None
             runs.append(run)
         if level < LAST_LEVEL:
-            down = kind == 3
+            down = kind == TABLE
             tables = output_array(found[down], granule)
             fits = tables >> np.uint64(stage2.output_bits) == 0
             tables, inputs = tables[fits], ipas[down][fits]

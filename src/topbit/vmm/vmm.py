@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from topbit.arch import psci
+from topbit.arch.esr import ESR_ISV, ESR_WNR
 from topbit.arch.ipa import Ipa, IpaSpace, Pa
 from topbit.arch.rmi import ExitReason, RecEnter, RecExit, Ripas, Rmi
 from topbit.events import Emit
@@ -20,9 +21,6 @@ from topbit.vmm.convert import PageConverter
 from topbit.vmm.policy import VmmPolicy
 from topbit.vmm.slots import MemorySlot
 from topbit.vmm.vfio import VfioContainer
-
-ISV = 1 << 24
-WNR = 1 << 6
 
 
 class MmioDevice(Protocol):
@@ -174,10 +172,10 @@ class Vmm:
     def _emulate(self, run: Pa, page: Ipa) -> int:
         esr = self.memory.read_u64(run + RecExit.ESR)
         device = self.mmio.get(page)
-        if device is None or not esr & ISV:
+        if device is None or not esr & ESR_ISV:
             return RecEnter.INJECT_SEA
         offset = self.memory.read_u64(run + RecExit.FAR) & 0xFFF
-        if esr & WNR:
+        if esr & ESR_WNR:
             device.write_register(offset, self.memory.read_u64(run + RecExit.GPRS))
         else:
             self.memory.write_u64(run + RecEnter.GPRS, device.read_register(offset))

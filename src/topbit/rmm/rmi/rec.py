@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import struct
 
-from topbit.arch.esr import ESR_ISV, ESR_SF, ESR_SSE, ESR_WNR
+from topbit.arch.esr import ESR_ISV, ESR_SF, ESR_SSE, ESR_WNR, XZR, access_bytes, register
 from topbit.arch.rmi import (
     RecEnter,
     RecParams,
@@ -138,10 +138,10 @@ def rec_enter(rmm: RmmState, rec_pa: int, run: int) -> tuple[int, ...]:
 
 def _emulated(esr: int, value: int) -> Resume:
     """What does a load or store that the host emulated leave in its register?"""
-    target = esr >> 16 & 31
-    if esr & ESR_WNR or target == 31:
+    target = register(esr)
+    if esr & ESR_WNR or target == XZR:
         return Resume(advance=True)
-    width = 8 << (esr >> 22 & 3)
+    width = 8 * access_bytes(esr)
     value &= (1 << width) - 1
     if esr & ESR_SSE:
         sign = 1 << (width - 1)

@@ -12,7 +12,15 @@ import numpy as np
 
 from topbit.arch.ipa import Ipa, Pa
 from topbit.arch.rmi import Ripas, RmiStatus, RttState
-from topbit.arch.stage2 import signed_level
+from topbit.arch.stage2 import (
+    LEAF_TYPES,
+    TABLE,
+    TABLE_OR_PAGE,
+    TYPE,
+    is_leaf,
+    is_table,
+    signed_level,
+)
 from topbit.rmm import s2tt as entries
 from topbit.rmm.granules import DELEGATED, RTT
 from topbit.rmm.s2tt import (
@@ -81,19 +89,18 @@ def rtt_create(rmm: RmmState, rd: int, table: int, ipa: int, level: int) -> tupl
     realm, ipa, level = found
     rtt = realm.rtt
     at, index, entry = rtt.walk(ipa, level - 1)
-    if at < level - 1 or entry & 3 == 3:
+    if at < level - 1 or entry & TYPE == TABLE:
         return (rtt_error(at),)
     words = rtt.table(table)
     if entry & 1:
-        kind = 3 if level == LAST else 1
         words[:] = rtt.address_run(rtt.pa_of(entry), ENTRIES, level)
-        words |= np.uint64(_attributes(rtt, entry) | kind)
+        words |= np.uint64(_attributes(rtt, entry) | LEAF_TYPES[level])
     elif entry & HIPAS_MASK:
         words[:] = rtt.address_run(rtt.pa_of(entry), ENTRIES, level)
         words |= np.uint64(entry & (HIPAS_MASK | entries.RIPAS_MASK))
     else:
         words[:] = entry
-    rtt.write(index, rtt.address(table) | 3)
+    rtt.write(index, rtt.address(table) | TABLE)
     if entry & 1:
         rmm.invalidate(realm, ipa, ENTRIES << SHIFTS[level])
     rmm.granules.set(table, RTT)
@@ -102,7 +109,7 @@ def rtt_create(rmm: RmmState, rd: int, table: int, ipa: int, level: int) -> tupl
 
 def _attributes(rtt: Rtt, entry: int) -> int:
     """Which bits of a valid leaf are neither its address nor its type?"""
-    return entry & ~rtt.address(rtt.pa_of(entry)) & ~3
+    return entry & ~rtt.address(rtt.pa_of(entry)) & ~TYPE
 
 
 def _is_root(rmm: RmmState, table: Pa) -> bool:
@@ -119,7 +126,7 @@ def rtt_destroy(rmm: RmmState, rd: int, ipa: int, level: int) -> tuple[int, ...]
     realm, ipa, level = found
     rtt = realm.rtt
     walk = rtt.walk(ipa, level - 1)
-    if walk.level < level - 1 or walk.entry & 3 != 3:
+    if walk.level < level - 1 or walk.entry & TYPE != TABLE:
         return (rtt_error(walk.level), 0, next_live(rtt, ipa, walk))
     table = rtt.pa_of(walk.entry)
     words = rtt.table(table)
@@ -142,7 +149,7 @@ def rtt_fold(rmm: RmmState, rd: int, ipa: int, level: int) -> tuple[int, ...]:
     realm, ipa, level = found
     rtt = realm.rtt
     at, index, entry = rtt.walk(ipa, level - 1)
-    if at < level - 1 or entry & 3 != 3:
+    if at < level - 1 or entry & TYPE != TABLE:
         return (rtt_error(at), 0)
     table = rtt.pa_of(entry)
     if _is_root(rmm, table):
@@ -156,14 +163,14 @@ def rtt_fold(rmm: RmmState, rd: int, ipa: int, level: int) -> tuple[int, ...]:
         held = first & NS or entries.is_held(words, level).all()
         if held and not first & NS and level <= MIN_BLOCK_LEVEL:
             return (rtt_error(at), 0)
-        if level < LAST and first & 3 == 3:
+        if is_table(first, level):
             return (rtt_error(level), 0)
         run = rtt.address_run(pa, ENTRIES, level)
         if pa & (ENTRIES * step - 1) or (words != (run | np.uint64(rest))).any():
             return (rtt_error(level), 0)
         if level <= MIN_BLOCK_LEVEL:
             return (rtt_error(at), 0)
-        folded = first & ~2 if first & 1 else first
+        folded = first & ~TABLE_OR_PAGE if first & 1 else first
     else:
         if (words != words[0]).any():
             return (rtt_error(level), 0)
@@ -221,7 +228,7 @@ def rtt_unmap_unprotected(rmm: RmmState, rd: int, ipa: int, level: int) -> tuple
         return (ERROR_INPUT, 0)
     rtt = realm.rtt
     walk = rtt.walk(ipa, level)
-    mapped = walk.entry & 3 == (3 if level == LAST else 1) and walk.entry & NS
+    mapped = is_leaf(walk.entry, level) and walk.entry & NS
     if walk.level != level or not mapped:
         return (rtt_error(walk.level), next_live(rtt, ipa, walk))
     rtt.write(walk.word, UNASSIGNED_NS)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import IntEnum
 
+from topbit.arch.esr import ESR_CM, ESR_IL, ESR_WNR
 from topbit.arch.ipa import Ipa, Pa
 from topbit.arch.stage2 import Geometry, Granule
 from topbit.machine.qemu.el2.cpu_model import CpuFeatures
@@ -137,7 +138,7 @@ def inject_abort(mailbox: Mailbox, fsc: int) -> Ops:
     data = exception_class(esr) == ExceptionClass.DATA_ABORT_LOWER
     from_el1 = mailbox.spsr & 0xF != 0
     new = ExceptionClass.DATA_ABORT_LOWER if data else ExceptionClass.INSTRUCTION_ABORT_LOWER
-    kept = esr & (1 << 25 | (1 << 8 | 1 << 6 if data else 0))  # IL; CM and WnR
+    kept = esr & (ESR_IL | (ESR_CM | ESR_WNR if data else 0))
     return _inject(mailbox, (new + from_el1) << 26 | kept | fsc, mailbox.far)
 
 
@@ -145,7 +146,7 @@ def inject_undefined(mailbox: Mailbox) -> Ops:
     """Which operations let the guest take its trapped instruction as undefined, at EL1?"""
     if exception_class(mailbox.esr) == ExceptionClass.HVC64:
         mailbox.elr -= 4  # the return address of an HVC is behind it
-    return _inject(mailbox, 1 << 25, 0)
+    return _inject(mailbox, ESR_IL, 0)
 
 
 def _inject(mailbox: Mailbox, esr: int, far: int) -> Ops:

@@ -10,7 +10,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from topbit.arch import esr as esr_fields
 from topbit.arch import psci
+from topbit.arch.esr import ESR_S1PTW, ESR_WNR, XZR
 from topbit.arch.ipa import Pa
 from topbit.arch.psci import Psci
 from topbit.arch.rmi import ExitReason, Rmi
@@ -19,12 +21,12 @@ from topbit.machine.qemu.el2.cpu_model import CpuFeatures
 from topbit.machine.qemu.el2.mailbox import SMC, TLBI_ALL, Mailbox, Ops, Reason
 from topbit.machine.qemu.el2.registers import ExceptionClass
 from topbit.rmm import Exit, Resume, Rmm, Sea, Translated
+from topbit.rmm.exit import Kind
 from topbit.vmm.vmm import Vmm
 
 SEA = 0x10  # fault status code: synchronous external abort, not on a table walk
 _SPURIOUS_LIMIT = 8
 _OFF_POLLS = 1000
-_SAS_BYTES = (1, 2, 4, 8)
 
 
 class RealmCpus:
@@ -113,11 +115,11 @@ class RealmCpus:
         if registers.exception_class(esr) == ExceptionClass.INSTRUCTION_ABORT_LOWER:
             outcome = self.rmm.access(rec, ipa, "x", 4, esr=esr)
         else:
-            register = esr >> 16 & 31
-            value = mailbox.x[register] if register < 31 else 0
-            size = _SAS_BYTES[esr >> 22 & 3]
-            write = bool(esr & 1 << 6) and not esr & 1 << 7  # a walk (S1PTW) reads
-            outcome = self.rmm.access(rec, ipa, "w" if write else "r", size, value=value, esr=esr)
+            register = esr_fields.register(esr)
+            value = 0 if register == XZR else mailbox.x[register]
+            size = esr_fields.access_bytes(esr)
+            kind: Kind = "w" if esr & ESR_WNR and not esr & ESR_S1PTW else "r"  # a walk reads
+            outcome = self.rmm.access(rec, ipa, kind, size, value=value, esr=esr)
         if isinstance(outcome, Sea):
             mailbox.resume(registers.inject_abort(mailbox, SEA))
         elif isinstance(outcome, Translated):
