@@ -20,7 +20,7 @@ SOURCE = Path(topbit.__file__).parent
 BUILTIN = {
     name
     for name, value in vars(builtins).items()
-    if isinstance(value, type) and issubclass(value, BaseException)
+    if isinstance(value, type) and issubclass(value, Exception)  # an interrupt is none
 }
 
 
