@@ -13,14 +13,12 @@ from topbit.arch.stage2 import (
     VTCR,
     Geometry,
     Granule,
-    Leaf,
     address_array,
     address_bits,
     is_leaf,
     is_table,
     output_address,
     output_array,
-    pages,
     signed_level,
 )
 
@@ -161,9 +159,3 @@ def test_table_block_page_invalid() -> None:
     assert is_leaf(1, 2)
     assert not is_leaf(1, 3)
     assert not is_leaf(2, 2)
-
-
-def test_runs_of_pages() -> None:
-    run = pages(0x4000_0000, 3, 1 << 10).tolist()
-    assert [Leaf.OA.get(d) for d in run] == [0x4000_0000, 0x4000_1000, 0x4000_2000]
-    assert all(d & 0xFFF == 0x403 for d in run)

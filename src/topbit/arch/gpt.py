@@ -12,6 +12,8 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from topbit.arch.ipa import Pa
+
 
 class GPI(IntEnum):
     """In which physical address space (PAS) is a granule? The 4-bit GPI encoding."""
@@ -40,7 +42,7 @@ GPIS_PER_ENTRY = 16
 FSC_GPF = 0x28  # granule protection fault, not on a translation table walk
 
 
-def l0_table(pa: int) -> int:
+def l0_table(pa: Pa) -> int:
     """Which level 0 entry points to the level 1 table at `pa`?"""
     return L0_TABLE | pa
 

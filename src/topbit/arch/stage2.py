@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from topbit.arch.bitfield import Layout, aligned, bit, bits
+from topbit.arch.bitfield import Layout, bit, bits
 from topbit.arch.ipa import Pa
 from topbit.arch.smmuv3 import ADDRESS_BITS, S2TG_SHIFTS, STE, Config
 
@@ -30,26 +30,6 @@ SH_INNER = 3 << 8
 OA_MASK_48 = Pa(0x0000_FFFF_FFFF_F000)
 LAST_LEVEL = 3
 MAX_ROOT_TABLES = 16  # concatenated at the start level
-
-
-class Leaf(Layout):
-    """What does a stage-2 block or page descriptor say? (48-bit output address, DS = 0)
-
-    With FEAT_LPA2 (DS = 1) bits [9:8] hold OA[51:50] and OA runs to bit 49; `Granule` knows the
-    three forms.
-    """
-
-    Valid = bit(0)
-    Type = bit(1)
-    MemAttr = bits(5, 2)
-    S2AP = bits(7, 6)
-    SH = bits(9, 8)
-    AF = bit(10)
-    OA = aligned(47, 12)
-    DBM = bit(51)
-    Contiguous = bit(52)
-    XN = bits(54, 53)
-    NS = bit(55)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +131,7 @@ def output_array(
     return oa
 
 
-def address_bits(oa: int, granule: Granule = G4K) -> int:
+def address_bits(oa: Pa, granule: Granule = G4K) -> int:
     """Which descriptor bits hold the address `oa`? The inverse of `output_address`."""
     return oa & granule.in_place | (oa >> granule.high_from & granule.high) << granule.high_at
 
@@ -173,12 +153,6 @@ def is_table(descriptor: int, level: int) -> bool:
 def is_leaf(descriptor: int, level: int) -> bool:
     """Is a descriptor of `level` a valid block or page (at a level where one may stand)?"""
     return descriptor & TYPE == LEAF_TYPES[level]
-
-
-def pages(oa: int, count: int, attributes: int) -> NDArray[np.uint64]:
-    """Which `count` 4K page descriptors map contiguous output addresses from `oa`?"""
-    run = np.arange(count, dtype=np.uint64) << np.uint64(12)
-    return run + np.uint64(oa | attributes | VALID | TABLE_OR_PAGE)
 
 
 def signed_level(value: int, width: int = 64) -> int:

@@ -258,7 +258,7 @@ class Stage2Table:
     def _split(self, view: Words, index: int, block: int, level: int, iova: Iova) -> int:
         """Replace a block by a table of the next level that maps the same. Returns its entry."""
         pa = output_address(block, self.granule, level)
-        leaf = block & ~address_bits((1 << 52) - 1, self.granule)
+        leaf = block & ~address_bits(Pa((1 << 52) - 1), self.granule)
         child = self._allocate(self.granule.bytes)
         entry = self.granule.level_size(level)
         kind = TABLE_OR_PAGE if level + 1 == LAST_LEVEL else 0
