@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
+from topbit.arch.ipa import IpaSpace
 from topbit.events import Event
 from topbit.recording.schema import DMA_MAPPING_ERROR
 
@@ -51,7 +52,7 @@ def from_dma_addresses(
         if count >= MAJORITY * sum(votes.values()):
             return ipa_bits, (
                 f"ipa_bits {ipa_bits} is inferred: {count} of {len(addresses)} {what} are "
-                f"guest RAM with bit {ipa_bits - 1} set"
+                f"guest RAM with bit {IpaSpace(ipa_bits).bit_number} set"
             )
     return None
 

@@ -10,6 +10,8 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
+from topbit.arch.ipa import IpaSpace
+
 
 @dataclass(slots=True)
 class DeviceFacts:
@@ -100,9 +102,14 @@ class Platform:
     unfinished: str = ""
 
     @property
+    def space(self) -> IpaSpace | None:
+        """Which IPA space has the guest, or None while its width is unknown?"""
+        return None if self.ipa_bits is None else IpaSpace(self.ipa_bits)
+
+    @property
     def shared_bit(self) -> int | None:
-        """What is 1 << (ipa_bits - 1), or None while ipa_bits is unknown?"""
-        return None if self.ipa_bits is None else 1 << (self.ipa_bits - 1)
+        """What is the shared bit as a value, or None while it is unknown?"""
+        return None if self.space is None else self.space.shared_bit
 
     def changed_policies(self) -> dict[str, str]:
         """Which policies are worth a line: the changed ones, or all if it is not known which?"""

@@ -29,8 +29,8 @@ def document(boots: Sequence[BootReport]) -> dict[str, Any]:
     unparsed = [entry for boot in boots for entry in boot.platform.unparsed]
     for key in ("unparsed", "changed", "unfinished"):
         del platform[key]
-    ipa_bits = last.platform.ipa_bits
-    platform["shared_bit"] = None if ipa_bits is None else ipa_bits - 1
+    space = last.platform.space
+    platform["shared_bit"] = None if space is None else space.bit_number
     return {
         "verdict": verdict_of(f for boot in boots for f in boot.checked.findings),
         "boots": len(boots),

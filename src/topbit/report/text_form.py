@@ -10,7 +10,7 @@ from topbit.report.boot import BootReport
 from topbit.report.summary import Summary
 from topbit.report.transfers import lines as transfer_lines
 from topbit.rules import Finding, NotChecked
-from topbit.rules.wording import address
+from topbit.rules.wording import address, shared_bit
 
 AGENT_NAMES = {"vmm": "VMM", "rmm": "RMM", "smmu": "SMMU"}
 LABEL = 9
@@ -66,12 +66,12 @@ def _platform(platform: Platform) -> Iterator[str]:
     if platform.scheme != "arm-cca":
         guest = f"scheme {platform.scheme}"
     yield f"guest    {kernel}, {guest}"
-    if platform.ipa_bits is not None:
+    if platform.space is not None:
         origin = {"option": "--ipa-bits"}.get(platform.ipa_bits_from, platform.ipa_bits_from)
         yield (
             f"IPA      {platform.ipa_bits} bits"
             + (f" ({origin})" if origin else "")
-            + f": bit {platform.ipa_bits - 1} is the shared bit"
+            + f": bit {platform.space.bit_number} is the shared bit"
         )
     elif platform.realm:
         yield "IPA      width unknown (--ipa-bits N tells it)"
@@ -89,7 +89,7 @@ def _summary(platform: Platform, summary: Summary) -> Iterator[str]:
     if summary.dma_addresses:
         text = f"seen     {summary.dma_addresses} DMA addresses"
         if summary.with_shared_bit is not None and platform.realm and platform.ipa_bits:
-            bit = f"bit {platform.ipa_bits - 1}, the shared bit"
+            bit = shared_bit(platform)
             if summary.with_shared_bit == summary.dma_addresses:
                 text += f", all with {bit}, set"
             else:
