@@ -1,12 +1,14 @@
 """Imports go only upwards in the list of rooms, and never in a ring."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
 
 import topbit
 from imports import graph, imports_of, rings
+from paths import ROOT
 
 ROOMS = [
     "errors",
@@ -46,6 +48,21 @@ def test_imports_go_upwards(name: str) -> None:
     own = ROOMS.index(name.split(".")[1])
     for target in ARROWS[name] - {"topbit"}:
         assert ROOMS.index(target.split(".")[1]) <= own, f"imports {target}"
+
+
+def test_the_rooms_are_drawn_as_they_are() -> None:
+    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
+    drawn = [room for cell in rows for room in re.findall(r"`(\w+)(?:/|\.py)`", cell)]
+    assert drawn == ROOMS
+    assert sorted(p.stem for p in SOURCE.iterdir() if _is_room(p)) == sorted(ROOMS)
+    files = set(re.findall(r"`(\w+/[\w/]+\.py)`", text))
+    assert len(files) > 20
+    assert [f for f in files if not (SOURCE / f).is_file() and not (ROOT / f).is_file()] == []
+
+
+def _is_room(path: Path) -> bool:
+    return not path.name.startswith("_") and (path.is_dir() or path.suffix == ".py")
 
 
 def test_no_ring_of_imports() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import polars
 import pytest
 
+from topbit.arch.ipa import IpaSpace
 from topbit.errors import InputError
 from topbit.events import Event
 from topbit.recording import DeviceFacts, Platform, Recording, Unparsed
@@ -143,8 +144,8 @@ def test_every_kind_uses_columns_of_the_table() -> None:
 
 
 def test_shared_bit() -> None:
-    assert PLATFORM.shared_bit == 1 << 40
-    assert Platform().shared_bit is None
+    assert PLATFORM.space == IpaSpace(41)
+    assert Platform().space is None
     assert PLATFORM.device_of_sid(0x10) == "0000:00:02.0"
     assert PLATFORM.device_of_sid(0x11) is None
 

@@ -8,7 +8,9 @@ import pytest
 from topbit.cli import main
 from topbit.errors import InputError, ScenarioError
 from topbit.scenario import builtin, builtin_names, change, find, loads, override
+from topbit.scenario.settings import settings, unusual
 from topbit.scenario.toml import Settings, dumps
+from topbit.vmm.policy import Masking, VmmPolicy
 
 
 @pytest.mark.parametrize("name", builtin_names())
@@ -63,6 +65,9 @@ def test_a_small_file_takes_defaults() -> None:
         ("[[device]]\nname='a'\nkind='emulated'\ntrusted=true", ["cannot be trusted"]),
         ("[device]\nname='a'", ["[[device]]"]),
         ("vmm = 3", ["is not a table"]),
+        ("[vmm]\nshared_bit='up'", ["mine.toml: vmm.shared_bit", "mask, keep, require"]),
+        ("[vmm]\nsmmu_map=1", ["vmm.smmu_map", "not of type str"]),
+        ("[vmm]\nmasking='keep'", ["unknown key 'masking'"]),
         ("[vmm", ["not TOML"]),
     ],
 )
@@ -95,13 +100,32 @@ def test_set_changes_one_key() -> None:
     assert all(d.address_bits == 40 for d in override(seed, "device.address_bits=40").device)
 
 
+def test_what_emulated_devices_do_with_the_shared_bit_has_its_key() -> None:
+    for keeps in (
+        override(builtin("seed"), "vmm.shared_bit=keep"),
+        change(builtin("seed"), {"vmm.shared_bit": "keep"}),
+        change(builtin("seed"), {"vmm.shared_bit": Masking.KEEP}),
+        loads("[vmm]\nshared_bit = 'keep'", "mine.toml"),
+    ):
+        assert keeps.vmm == VmmPolicy(masking=Masking.KEEP)
+        assert keeps.vmm.masking is Masking.KEEP
+        assert 'shared_bit = "keep"' in dumps(keeps).splitlines()
+        assert loads(dumps(keeps), "mine.toml") == keeps
+        assert settings(keeps)["vmm.shared_bit"] == "keep"
+    assert unusual(settings(keeps)) == ["vmm.shared_bit"]
+
+
 @pytest.mark.parametrize(
     ("setting", "words"),
     [
         ("vmm", "TABLE.KEY=VALUE"),
         ("vmn.smmu_map=both", "did you mean 'vmm'"),
         ("vmm.smmu=both", "did you mean 'smmu_map'"),
-        ("vmm.smmu_map=up", "not one of"),
+        (
+            "vmm.smmu_map=up",
+            "--set vmm.smmu_map=up: 'up' is not one of alias, protected, both, none",
+        ),
+        ("vmm.masking=keep", "unknown key 'masking'"),
         ("vmm.fail_closed=maybe", "true or false"),
         ("realm.ipa_bits=many", "whole number"),
         ("realm.ipa_bits=99", "32 to 52"),
