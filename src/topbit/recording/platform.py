@@ -7,10 +7,13 @@ need and say "not checked" where it is missing.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from dataclasses import dataclass, field
 from typing import Any
 
 from topbit.arch.ipa import IpaSpace
+
+_space = functools.cache(IpaSpace)  # a rule may ask for each event
 
 
 @dataclass(slots=True)
@@ -104,12 +107,25 @@ class Platform:
     @property
     def space(self) -> IpaSpace | None:
         """Which IPA space has the guest, or None while its width is unknown?"""
-        return None if self.ipa_bits is None else IpaSpace(self.ipa_bits)
+        return None if self.ipa_bits is None else _space(self.ipa_bits)
 
-    @property
-    def shared_bit(self) -> int | None:
-        """What is the shared bit as a value, or None while it is unknown?"""
-        return None if self.space is None else self.space.shared_bit
+    # What `IpaSpace` answers; while the width is unknown, no bit of an address is the shared bit.
+
+    def has_shared_bit(self, address: int) -> bool:
+        """Does an address carry the shared bit?"""
+        return self.space is not None and self.space.has_shared_bit(address)
+
+    def protected(self, address: int) -> int:
+        """Which address is it with the shared bit clear?"""
+        return address if self.space is None else self.space.protected(address)
+
+    def unprotected(self, address: int) -> int:
+        """Which address is it with the shared bit set?"""
+        return address if self.space is None else self.space.unprotected(address)
+
+    def alias(self, address: int) -> int:
+        """Which address has the same page in the other half?"""
+        return address if self.space is None else self.space.alias(address)
 
     def changed_policies(self) -> dict[str, str]:
         """Which policies are worth a line: the changed ones, or all if it is not known which?"""

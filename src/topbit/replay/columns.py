@@ -61,6 +61,16 @@ def shared_mappings(recording: Recording, *kinds: str) -> pl.DataFrame:
     )
 
 
+def other_bits(platform: Platform) -> pl.Expr:
+    """Expression: the mask of all bits but the shared bit; of all bits while that is unknown."""
+    return pl.lit(platform.protected(DMA_MAPPING_ERROR), dtype=pl.UInt64)
+
+
+def with_shared_bit(platform: Platform, column: str = "address") -> pl.Expr:
+    """Expression: does an address carry the shared bit?"""
+    return (pl.col(column) & other_bits(platform)) != pl.col(column)
+
+
 def canonical(platform: Platform, column: str = "address") -> pl.Expr:
     """Expression: which guest address (IPA) does a DMA address mean?
 
@@ -68,8 +78,7 @@ def canonical(platform: Platform, column: str = "address") -> pl.Expr:
     Linux include/linux/dma-direct.h:dma_to_phys does since c380931712d1. An address that no
     region holds stays as it is.
     """
-    bit = platform.shared_bit or 0
-    bus = pl.col(column) & pl.lit(~bit & DMA_MAPPING_ERROR, dtype=pl.UInt64)
+    bus = pl.col(column) & other_bits(platform)
     phys = bus
     for cpu, dma, size in platform.dma_ranges:
         inside = (bus >= dma) & (bus < dma + size)
@@ -79,7 +88,7 @@ def canonical(platform: Platform, column: str = "address") -> pl.Expr:
 
 def canonical_of(platform: Platform, address: int) -> int:
     """Which guest address (IPA) does one DMA address mean? As `canonical`."""
-    bus = address & ~(platform.shared_bit or 0)
+    bus = platform.protected(address)
     for cpu, dma, size in platform.dma_ranges:
         if dma <= bus < dma + size:
             return bus - dma + cpu
@@ -88,7 +97,8 @@ def canonical_of(platform: Platform, address: int) -> int:
 
 def input_address(platform: Platform, address: int) -> int:
     """At which address does a DMA address arrive at the SMMU, once the bus undid `dma-ranges`?"""
-    return canonical_of(platform, address) | (address & (platform.shared_bit or 0))
+    cpu = canonical_of(platform, address)
+    return platform.unprotected(cpu) if platform.has_shared_bit(address) else cpu
 
 
 def at_doorbell(platform: Platform, address: int | None) -> bool:

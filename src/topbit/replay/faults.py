@@ -131,12 +131,11 @@ def _faults(recording: Recording) -> list[Fault]:
     rows = fault_rows(recording)
     if rows.is_empty():
         return []
-    bit = recording.platform.shared_bit or 0
-    mapped = Mapped(recording)
-    if not recording.platform.one_clock:
+    platform, mapped = recording.platform, Mapped(recording)
+    if not platform.one_clock:
         return [
-            Fault(row, mapped.at(row["address"]), mapped.at(row["address"] | bit), False, mapped)
-            if row["address"] is not None
+            Fault(row, mapped.at(value), mapped.at(platform.unprotected(value)), False, mapped)
+            if (value := row["address"]) is not None
             else Fault(row, None, None, False, mapped)
             for row in rows.iter_rows(named=True)
         ]
@@ -147,7 +146,7 @@ def _faults(recording: Recording) -> list[Fault]:
         if first is not None:
             value = first["address"]
             live = None if value is None else state.mapping_at(value)
-            alias = None if value is None else state.mapping_at(value | bit)
+            alias = None if value is None else state.mapping_at(platform.unprotected(value))
             found.append(Fault(first, live, alias, True, mapped))
         if not waiting:
             break

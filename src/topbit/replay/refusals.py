@@ -121,7 +121,7 @@ def _entry(platform: Platform, row: Row, mapping: Row | None, entries: Entries) 
     if facts.trusted:
         # Which permissions the Realm's table gives, no event tells.
         return None if permission else entries.of_realm(address, size)
-    if mapping is not None and not address & (platform.shared_bit or 0):
+    if mapping is not None and not platform.has_shared_bit(address):
         return None  # the guest should not have given it (F2)
     if permission and (row["direction"] is None or against(row, mapping)):
         return None

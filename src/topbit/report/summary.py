@@ -8,7 +8,7 @@ import polars as pl
 
 from topbit.recording import Recording
 from topbit.recording.schema import DMA_MAPPING_ERROR
-from topbit.replay.columns import ADDRESSES, canonical, in_ranges, succeeded
+from topbit.replay.columns import ADDRESSES, canonical, in_ranges, succeeded, with_shared_bit
 from topbit.report.transfers import Transfers, transfers
 
 
@@ -51,12 +51,12 @@ def summarise(recording: Recording) -> Summary:
     bounced = good.filter(
         (canonical(platform) != pl.col("phys")) | in_ranges(canonical(platform), platform.pools)
     )
-    bit = platform.shared_bit
+    known = platform.space is not None
     accesses = recording.of_kind("access")
     return Summary(
         events=len(recording.frame),
         dma_addresses=len(given),
-        with_shared_bit=None if bit is None else len(given.filter((pl.col("address") & bit) != 0)),
+        with_shared_bit=len(given.filter(with_shared_bit(platform))) if known else None,
         streaming_maps=len(good),
         bounced=len(bounced),
         failed_maps=len(maps.filter(pl.col("address") == DMA_MAPPING_ERROR)),

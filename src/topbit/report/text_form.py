@@ -10,7 +10,7 @@ from topbit.report.boot import BootReport
 from topbit.report.summary import Summary
 from topbit.report.transfers import lines as transfer_lines
 from topbit.rules import Finding, NotChecked
-from topbit.rules.wording import address, shared_bit
+from topbit.rules.wording import address, shared_bit_name
 
 AGENT_NAMES = {"vmm": "VMM", "rmm": "RMM", "smmu": "SMMU"}
 LABEL = 9
@@ -89,7 +89,7 @@ def _summary(platform: Platform, summary: Summary) -> Iterator[str]:
     if summary.dma_addresses:
         text = f"seen     {summary.dma_addresses} DMA addresses"
         if summary.with_shared_bit is not None and platform.realm and platform.ipa_bits:
-            bit = shared_bit(platform)
+            bit = shared_bit_name(platform)
             if summary.with_shared_bit == summary.dma_addresses:
                 text += f", all with {bit}, set"
             else:

@@ -11,10 +11,10 @@ import polars as pl
 
 from topbit.recording import Recording
 from topbit.recording.schema import DMA_MAPPING_ERROR
-from topbit.replay.columns import MAPS, shared_mappings
+from topbit.replay.columns import MAPS, other_bits, shared_mappings, with_shared_bit
 from topbit.rules.finding import Evidence, Finding
 from topbit.rules.rule import a_realm, any_event, rule, the_shared_bit
-from topbit.rules.wording import address, bits_of, by_device, describe, evidence, shared_bit
+from topbit.rules.wording import address, bits_of, by_device, describe, evidence, shared_bit_name
 
 HELPERS = "Linux include/linux/dma-direct.h, mem_encrypt.h; arch/arm64/include/asm/mem_encrypt.h"
 ORDER_MEND = "Linux 6.15, 6.14.2 or 6.13.11 canonicalise first (commit c380931712d1)"
@@ -78,12 +78,11 @@ def round_trip(recording: Recording) -> Iterator[Finding]:
 )
 def canonical_before_lookup(recording: Recording) -> Iterator[Finding]:
     """Which lookups were made with the shared bit still set?"""
-    bit = recording.platform.shared_bit or 0
-    rows = _calls(recording, "translate_dma_to_phys").filter((pl.col("address") & bit) != 0)
+    rows = _calls(recording, "translate_dma_to_phys").filter(with_shared_bit(recording.platform))
     yield from _findings(
         rows,
         "H2",
-        f"was asked with {shared_bit(recording.platform)}, still set: no region of dma-ranges "
+        f"was asked with {shared_bit_name(recording.platform)}, still set: no region of dma-ranges "
         "holds such an address",
         "the canonical address, the bit clear",
         ORDER_MEND,
@@ -98,15 +97,14 @@ def canonical_before_lookup(recording: Recording) -> Iterator[Finding]:
 )
 def realm_polarity(recording: Recording) -> Iterator[Finding]:
     """Which helper set the bit the wrong way round?"""
-    bit = recording.platform.shared_bit or 0
     ok = pl.col("address") != DMA_MAPPING_ERROR
     shared = _calls(recording, "dma_addr_unencrypted", "phys_to_dma_unencrypted").filter(
-        ok & ((pl.col("address") & bit) == 0)
+        ok & ~with_shared_bit(recording.platform)
     )
     private = _calls(recording, "dma_addr_encrypted", "phys_to_dma_encrypted").filter(
-        ok & ((pl.col("address") & bit) != 0)
+        ok & with_shared_bit(recording.platform)
     )
-    name = shared_bit(recording.platform)
+    name = shared_bit_name(recording.platform)
     mend = "Linux 6.15, 6.14.2 or 6.13.11 set it for shared memory (commit 7d953a062416)"
     yield from _findings(shared, "H3", f"left {name}, clear", "the bit set: shared memory", mend)
     yield from _findings(private, "H3", f"set {name}", "the bit clear: private memory")
@@ -172,8 +170,7 @@ def identity_elsewhere(recording: Recording) -> Iterator[Finding]:
 )
 def one_bit_changes(recording: Recording) -> Iterator[Finding]:
     """Which helper changed another bit?"""
-    bit = recording.platform.shared_bit or 0
-    others = pl.lit(DMA_MAPPING_ERROR & ~bit, dtype=pl.UInt64)
+    others = other_bits(recording.platform)
     rows = _calls(
         recording, "dma_addr_encrypted", "dma_addr_unencrypted", "dma_addr_canonical"
     ).filter(((pl.col("address") ^ pl.col("phys")) & others) != 0)
@@ -182,7 +179,7 @@ def one_bit_changes(recording: Recording) -> Iterator[Finding]:
         rows,
         "H6",
         "changed a bit that is no attribute",
-        f"only {shared_bit(recording.platform)}, may change",
+        f"only {shared_bit_name(recording.platform)}, may change",
         "set and clear this one bit, and let every other bit fault",
     )
 
@@ -197,17 +194,17 @@ def wide_ipa_rows(recording: Recording) -> pl.DataFrame:
 
     platform = recording.platform
     rows = shared_mappings(recording, *MAPS).with_columns(wrong=pl.lit(0, dtype=pl.UInt64))
-    if platform.ipa_bits is None or not platform.realm:
+    space = platform.space
+    if space is None or not platform.realm:
         return rows.clear()
-    bit = 1 << (platform.ipa_bits - 1)
     allocations = pl.col("event") == "dma_alloc"
     for page_shift in (12, 16):
-        wrong = prot_ns_shared_pte(platform.ipa_bits, page_shift)
-        if wrong == bit:
+        wrong = prot_ns_shared_pte(space.bits, page_shift)
+        if wrong == space.shared_bit:
             continue
         carries = (pl.col("address") & wrong) == wrong
-        if not wrong & bit:
-            carries = carries & ((pl.col("address") & bit) == 0)
+        if not space.has_shared_bit(wrong):
+            carries = carries & ~with_shared_bit(platform)
         # Allocations are page-aligned, so there a low bit cannot be part of the address; with 64K
         # pages one alone could still be a 4K page by chance.
         in_page = (1 << page_shift) - 1
@@ -228,16 +225,16 @@ def wide_ipa_rows(recording: Recording) -> pl.DataFrame:
 )
 def shared_bit_is_no_pte_value(recording: Recording) -> Iterator[Finding]:
     """Which addresses carry the page-table form of a wide IPA's top bit?"""
-    platform = recording.platform
+    space = recording.platform.space
     rows = wide_ipa_rows(recording)
-    if rows.is_empty():
+    if space is None or rows.is_empty():
         return
+    bit = bits_of(space.shared_bit)
     failed = recording.of_kind("dma_map").filter(pl.col("address") == DMA_MAPPING_ERROR)
     full = recording.of_kind("swiotlb_full")
     for device, group in by_device(rows):
         first = group.row(0, named=True)
         wrong = int(first["wrong"])
-        bit = 1 << ((platform.ipa_bits or 0) - 1)
         shown = evidence(group)
         lost = failed.filter(pl.col("device").eq_missing(pl.lit(device)))
         if not lost.is_empty():
@@ -255,13 +252,12 @@ def shared_bit_is_no_pte_value(recording: Recording) -> Iterator[Finding]:
             "H7",
             "violation",
             "guest",
-            f"the guest kernel set {bits_of(wrong)} (0x{wrong:x}) instead of "
-            f"{bits_of(bit)}, the shared bit",
+            f"the guest kernel set {bits_of(wrong)} (0x{wrong:x}) instead of {bit}, the shared bit",
             device=device,
             count=len(group),
             seen=f"dma_addr={address(first['address'])}: {bits_of(wrong)} set, "
-            + ("" if wrong & bit else f"{bits_of(bit)} clear"),
-            expected=f"dma_addr={address((first['address'] & ~wrong) | bit)}: {bits_of(bit)} set",
+            + ("" if space.has_shared_bit(wrong) else f"{bit} clear"),
+            expected=f"dma_addr={address(space.unprotected(first['address'] & ~wrong))}: {bit} set",
             evidence=shown,
             mend="keep the Realm's IPA space at 50 bits or fewer (48 with 64K pages), or build "
             "the guest without CONFIG_ARM64_PA_BITS_52; Linux 7.2 and 7.3.4 still do this",

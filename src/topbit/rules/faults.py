@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from topbit.recording import Recording
+from topbit.recording import Platform, Recording
 from topbit.replay.columns import at_doorbell, devices_where, lies_in
 from topbit.replay.faults import CONFIGURATION, Fault, fault_rows, faults
 from topbit.replay.refusals import against, was_translated
@@ -22,12 +22,18 @@ from topbit.rules.wording import (
     evidence_of,
     refused_access,
     release_mend,
-    shared_bit,
+    shared_bit_name,
 )
 
 ALIAS_MEND = "map each shared page at IPA | shared bit (VFIO: iova = gpa | shared bit)"
 COVER_LETTER = 'cover letter of "arm64: realm: Fix DMA address for devices"'
 TRANSLATION, PERMISSION = "F_TRANSLATION", "F_PERMISSION"
+
+
+def _alias_mend(platform: Platform) -> str:
+    if platform.space is None:
+        return ALIAS_MEND
+    return ALIAS_MEND.replace("shared bit (VFIO", f"1<<{platform.space.bit_number} (VFIO")
 
 
 def _trusted(recording: Recording, row: Row) -> bool:
@@ -83,14 +89,15 @@ def _known_device(recording: Recording, fault: Fault) -> bool:
 def alias_faults(recording: Recording) -> Iterator[Finding]:
     """Which devices faulted at the address that the guest rightly chose?"""
     platform = recording.platform
-    bit = platform.shared_bit or 0
     for fault in faults(recording):
         row, value = fault.row, fault.row["address"]
-        if row["status"] != TRANSLATION or not value & bit or value >> (platform.ipa_bits or 64):
+        if row["status"] != TRANSLATION or value >> (platform.ipa_bits or 64):
+            continue
+        if not platform.has_shared_bit(value):
             continue
         if _trusted(recording, row) or was_translated(recording, fault):  # F7
             continue
-        ipa = value & ~bit
+        ipa = platform.protected(value)
         live = fault.live
         if live is None:
             if _known_device(recording, fault):
@@ -112,7 +119,7 @@ def alias_faults(recording: Recording) -> Iterator[Finding]:
             "vmm",
             "the VMM did not map the unprotected alias",
             expected=expected,
-            mend=ALIAS_MEND.replace("shared bit (VFIO", f"1<<{bit.bit_length() - 1} (VFIO"),
+            mend=_alias_mend(platform),
             mapping=live,
         )
 
@@ -126,14 +133,15 @@ def alias_faults(recording: Recording) -> Iterator[Finding]:
 def plain_address_faults(recording: Recording) -> Iterator[Finding]:
     """Which devices faulted at a plain address, and who took the shared bit off?"""
     platform = recording.platform
-    bit = platform.shared_bit or 0
     for fault in faults(recording):
         row, value = fault.row, fault.row["address"]
-        if row["status"] != TRANSLATION or value & bit or value >> (platform.ipa_bits or 64):
+        if row["status"] != TRANSLATION or value >> (platform.ipa_bits or 64):
+            continue
+        if platform.has_shared_bit(value):
             continue
         if _trusted(recording, row):
             continue
-        expected = f"{address(value | bit)} ({shared_bit(platform)}, set)"
+        expected = f"{address(platform.unprotected(value))} ({shared_bit_name(platform)}, set)"
         plain, alias = fault.live, fault.alias
         if plain is not None:
             yield _finding(
@@ -189,7 +197,6 @@ def plain_address_faults(recording: Recording) -> Iterator[Finding]:
 def unmapped_address_faults(recording: Recording) -> Iterator[Finding]:
     """Which devices used an address after it was unmapped, or one that they never got?"""
     platform = recording.platform
-    bit = platform.shared_bit or 0
     for fault in faults(recording):
         row, value = fault.row, fault.row["address"]
         if row["status"] != TRANSLATION or value >> (platform.ipa_bits or 64):
@@ -199,13 +206,13 @@ def unmapped_address_faults(recording: Recording) -> Iterator[Finding]:
         mapped = fault.mapped
         if not fault.ordered and mapped.buffer_at(value):
             continue
-        in_ram = lies_in(value & ~bit, platform.ram)
+        in_ram = lies_in(platform.protected(value), platform.ram)
         known = _known_device(recording, fault)
         if in_ram and not known:
             continue  # F1 or F2
         if not in_ram and not platform.ram and not known:
             continue
-        before = mapped.at(value) or mapped.at(value | bit)
+        before = mapped.at(value) or mapped.at(platform.unprotected(value))
         if fault.ordered and before is None and mapped.buffer_at(value):
             continue  # F2
         certain = fault.ordered and known
@@ -257,7 +264,7 @@ def beyond_ipa_space(recording: Recording) -> Iterator[Finding]:
             "the device used an address beyond the IPA space that nobody gave it"
             if mapping is None
             else "the guest gave the device an address beyond its IPA space",
-            expected=f"no bit above {shared_bit(platform)}",
+            expected=f"no bit above {shared_bit_name(platform)}",
             mend="look for a corrupted descriptor, or check that --ipa-bits is right",
             mapping=mapping,
         )

@@ -8,7 +8,15 @@ import polars as pl
 
 from topbit.recording import Recording
 from topbit.recording.schema import DMA_MAPPING_ERROR
-from topbit.replay.columns import MAPS, canonical, has_attr, in_ranges, shared_mappings, succeeded
+from topbit.replay.columns import (
+    MAPS,
+    canonical,
+    has_attr,
+    in_ranges,
+    shared_mappings,
+    succeeded,
+    with_shared_bit,
+)
 from topbit.rules.dma_helpers import wide_ipa_rows
 from topbit.rules.finding import Evidence, Finding
 from topbit.rules.rule import a_realm, any_event, rule, told_the_truth
@@ -18,7 +26,7 @@ from topbit.rules.wording import (
     by_device,
     evidence,
     release_mend,
-    shared_bit,
+    shared_bit_name,
 )
 
 COVER_LETTER = 'cover letter of "arm64: realm: Fix DMA address for devices"'
@@ -51,15 +59,15 @@ def shared_bit_is_set(recording: Recording) -> Iterator[Finding]:
     wide = wide_ipa_rows(recording)
     if not wide.is_empty():
         rows = rows.join(wide.select("address").unique(), on="address", how="anti")
-    if platform.ipa_bits is None:
+    space = platform.space
+    if space is None:
         plain = in_ranges(pl.col("address"), platform.ram)
         beyond = pl.lit(False)
     else:
-        plain = (pl.col("address") & (1 << (platform.ipa_bits - 1))) == 0
-        beyond = pl.col("address") >= pl.lit(1 << platform.ipa_bits, dtype=pl.UInt64)
+        plain = ~with_shared_bit(platform)
+        beyond = pl.col("address") >= pl.lit(space.size, dtype=pl.UInt64)
     for device, group in by_device(rows.filter(plain & ~beyond)):
         first = group.row(0, named=True)
-        bit = platform.shared_bit
         yield Finding(
             "M1",
             "violation",
@@ -67,10 +75,10 @@ def shared_bit_is_set(recording: Recording) -> Iterator[Finding]:
             "the guest gave the device plain (protected) addresses for shared memory",
             device=device,
             count=len(group),
-            seen=f"dma_addr={address(first['address'])}: {shared_bit(platform)}, clear",
-            expected=f"dma_addr={address(first['address'] | bit)}"
-            if bit
-            else f"{shared_bit(platform)}, set",
+            seen=f"dma_addr={address(first['address'])}: {shared_bit_name(platform)}, clear",
+            expected=f"dma_addr={address(space.unprotected(first['address']))}"
+            if space
+            else f"{shared_bit_name(platform)}, set",
             evidence=evidence(group),
             mend=release_mend(platform),
         )
@@ -86,7 +94,7 @@ def shared_bit_is_set(recording: Recording) -> Iterator[Finding]:
             seen=f"dma_addr={address(first['address'])}: "
             f"{bits_of(first['address'] >> (platform.ipa_bits or 0) << (platform.ipa_bits or 0))}"
             " set",
-            expected=f"no bit above {shared_bit(platform)}",
+            expected=f"no bit above {shared_bit_name(platform)}",
             evidence=evidence(group),
             mend="look for a wrong dma-ranges, or check that --ipa-bits is right",
         )
@@ -293,6 +301,7 @@ def maps_succeed(recording: Recording) -> Iterator[Finding]:
     failed = recording.of_kind(*MAPS).filter(
         (pl.col("address") == DMA_MAPPING_ERROR) | (pl.col("status") == "error")
     )
+    space = platform.space
     wide = set(wide_ipa_rows(recording)["device"].to_list())
     full = recording.of_kind("swiotlb_full")
     masks = recording.of_kind("swiotlb_bounced", *MAPS).filter(pl.col("mask").is_not_null())
@@ -303,8 +312,8 @@ def maps_succeed(recording: Recording) -> Iterator[Finding]:
         shown = evidence(group, 2)
         if device in wide:
             why, mend = "because of the wrong bit in their addresses (H7)", "see H7"
-        elif mask is not None and platform.realm and mask < (platform.shared_bit or 0):
-            why = f"because the device's mask 0x{mask:x} cannot carry {shared_bit(platform)}"
+        elif mask is not None and platform.realm and space and space.in_par(mask):
+            why = f"because the device's mask 0x{mask:x} cannot carry {shared_bit_name(platform)}"
             mend = "give the Realm an IPA space that fits the device's mask, or do not assign it"
         elif not (lines := full.filter(pl.col("device").eq_missing(pl.lit(device)))).is_empty():
             why, mend = "because the swiotlb pool was full", "see S1"

@@ -30,7 +30,6 @@ from topbit.rules.wording import address, device_name, evidence_of
 def shared_while_mapped(recording: Recording) -> Iterator[Finding]:
     """Which pages did the guest make private under a live mapping, or map while private?"""
     platform = recording.platform
-    bit = platform.shared_bit or 0
     other = set(devices_where(platform, trusted=True)) | set(
         devices_where(platform, behind_iommu=True)
     )
@@ -42,7 +41,8 @@ def shared_while_mapped(recording: Recording) -> Iterator[Finding]:
         if row["event"] == "set_memory":
             if row["status"] != "private":
                 continue
-            for _, _, number in state.live.overlapping(row["phys"] | bit, row["size"] or 1):
+            alias = platform.unprotected(row["phys"])
+            for _, _, number in state.live.overlapping(alias, row["size"] or 1):
                 mapping = state.rows[number]
                 if mapping["device"] in other:
                     continue
@@ -58,7 +58,7 @@ def shared_while_mapped(recording: Recording) -> Iterator[Finding]:
                     evidence=[evidence_of(mapping), evidence_of(row)],
                     mend="unmap or free the device's buffer before set_memory_encrypted()",
                 )
-        elif (row["address"] or 0) & bit and row["status"] != "error":
+        elif platform.has_shared_bit(row["address"] or 0) and row["status"] != "error":
             if row["device"] in other or row["address"] == (1 << 64) - 1:
                 continue
             ipa = canonical_of(platform, row["address"])

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from topbit.recording import Recording
 from topbit.rules.finding import Finding
 from topbit.rules.rule import a_realm, any_event, rule
-from topbit.rules.wording import bits_of, evidence_of, shared_bit
+from topbit.rules.wording import bits_of, evidence_of, shared_bit_name
 
 
 def _the_width(recording: Recording) -> str:
@@ -30,7 +30,7 @@ def the_width_is_true(recording: Recording) -> Iterator[Finding]:
     platform = recording.platform
     for row in recording.of_kind("realm_config").iter_rows(named=True):
         told = row["address"]
-        if told is None or told == platform.shared_bit:
+        if told is None or (platform.space and told == platform.space.shared_bit):
             continue
         yield Finding(
             "R1",
@@ -38,7 +38,7 @@ def the_width_is_true(recording: Recording) -> Iterator[Finding]:
             "rmm",
             "the RMM told the Realm a wrong IPA width: the Realm takes a wrong shared bit from it",
             seen=f"ipa_width={told.bit_length()}: {bits_of(told)} as the shared bit",
-            expected=f"ipa_width={platform.ipa_bits}: {shared_bit(platform)}",
+            expected=f"ipa_width={platform.ipa_bits}: {shared_bit_name(platform)}",
             evidence=[evidence_of(row)],
             mend="look at the RMM, and at the Realm parameters (s2sz) that the host gave it; what "
             "the Realm did with that bit follows from it",

@@ -104,8 +104,8 @@ def the_shared_bit(recording: Recording) -> str:
 
 def told_the_truth(recording: Recording) -> str:
     """Could the guest know its shared bit? What follows from a lie of the RMM is nobody else's."""
-    told = set(recording.of_kind("realm_config")["address"])
-    if told - {recording.platform.shared_bit}:
+    space, told = recording.platform.space, set(recording.of_kind("realm_config")["address"])
+    if told - {space and space.shared_bit}:
         return "the RMM told the Realm another shared bit than its own (R1)"
     return ""
 

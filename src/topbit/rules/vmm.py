@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import polars as pl
 
-from topbit.recording import Recording
+from topbit.recording import Platform, Recording
 from topbit.replay.columns import MAPS, devices_where, input_address
 from topbit.replay.replay import TABLE_KINDS, Row, replay
 from topbit.rules.finding import Finding
 from topbit.rules.rule import a_realm, any_event, one_clock, rule, the_shared_bit
-from topbit.rules.wording import address, device_name, evidence_of, shared_bit
+from topbit.rules.wording import address, device_name, evidence_of, shared_bit_name
 
 COVER_LETTER = (
     'cover letter of "arm64: realm: Fix DMA address for devices": create the S2-SMMU mappings '
@@ -43,7 +43,6 @@ def live_addresses_are_mapped(recording: Recording) -> Iterator[Finding]:
     Counts different addresses, not how often each was mapped.
     """
     platform = recording.platform
-    bit = platform.shared_bit or 0
     other = set(devices_where(platform, trusted=True)) | set(devices_where(platform, emulated=True))
     # A slot is mapped over and over; between two changes of the tables, once tells all.
     maps = pl.col("event").is_in(MAPS)
@@ -53,16 +52,17 @@ def live_addresses_are_mapped(recording: Recording) -> Iterator[Finding]:
     distinct = Recording(platform, rows.filter(once).drop("epoch"))
     for row, state in replay(distinct, *MAPS, state_kinds=TABLE_KINDS):
         value = row["address"]
-        if row["device"] in other or value is None or not value & bit or row["status"] == "error":
+        if row["device"] in other or value is None or row["status"] == "error":
             continue
-        if value >> (platform.ipa_bits or 64):
+        if not platform.has_shared_bit(value) or value >> (platform.ipa_bits or 64):
             continue
         value = input_address(platform, value)
         facts = platform.devices.get(row["device"] or "")
         walked = state.tables(facts.sid if facts else None)
         if any(table.covers(value, row["size"] or 1) for _, table in walked):
             continue
-        plain = any(table.covers(value & ~bit, row["size"] or 1) for _, table in walked)
+        protected = platform.protected(value)
+        plain = any(table.covers(protected, row["size"] or 1) for _, table in walked)
         yield Finding(
             "V1",
             "violation",
@@ -71,7 +71,7 @@ def live_addresses_are_mapped(recording: Recording) -> Iterator[Finding]:
             + (", only the protected address" if plain else ""),
             device=row["device"],
             seen=f"no stage-2 mapping at {address(value)} when the guest gave it to the device",
-            expected=f"a mapping at {address(value)} ({shared_bit(platform)}, set)",
+            expected=f"a mapping at {address(value)} ({shared_bit_name(platform)}, set)",
             evidence=[evidence_of(row)],
             mend=ALIAS_MEND,
         )
@@ -86,11 +86,11 @@ def live_addresses_are_mapped(recording: Recording) -> Iterator[Finding]:
 def alias_leads_to_the_shared_page(recording: Recording) -> Iterator[Finding]:
     """Which alias mappings lead to another page than the CPU's unprotected mapping?"""
     platform = recording.platform
-    bit = platform.shared_bit or 0
     for row, state in replay(recording, "iommu_map", state_kinds=("convert",)):
-        if row["status"] == "error" or not (row["address"] or 0) & bit or row["pa"] is None:
+        value = row["address"] or 0
+        if row["status"] == "error" or not platform.has_shared_bit(value) or row["pa"] is None:
             continue
-        ipa = row["address"] & ~bit
+        ipa = platform.protected(value)
         for start, end, offset in state.backing.overlapping(ipa, row["size"] or 1):
             if row["pa"] - ipa != offset:
                 first = max(start, ipa)
@@ -119,7 +119,6 @@ def alias_leads_to_the_shared_page(recording: Recording) -> Iterator[Finding]:
 def private_pages_are_unmapped(recording: Recording) -> Iterator[Finding]:
     """Which pages became private while an untrusted device's mapping of them stayed?"""
     platform = recording.platform
-    bit = platform.shared_bit or 0
     trusted = _sids(recording, trusted=True)
     stale: dict[tuple[int | None, int], Row] = {}
     # A mapping may be removed just after the conversion; stale is what is there at the end.
@@ -129,14 +128,14 @@ def private_pages_are_unmapped(recording: Recording) -> Iterator[Finding]:
             for sid, table in state.stage2.items():
                 if sid in trusted:
                     continue
-                for iova in (row["phys"], row["phys"] | bit):
+                for iova in (row["phys"], platform.unprotected(row["phys"])):
                     for start, _, _ in table.overlapping(iova, row["size"] or 1):
                         stale[(sid, max(start, iova))] = row
         elif row["event"] == "convert":
             stale = {
                 key: was
                 for key, was in stale.items()
-                if not row["phys"] <= key[1] & ~bit < row["phys"] + (row["size"] or 1)
+                if not 0 <= platform.protected(key[1]) - row["phys"] < (row["size"] or 1)
             }
         elif row["event"] == "iommu_unmap" and row["status"] != "error":
             for key in [
@@ -147,7 +146,7 @@ def private_pages_are_unmapped(recording: Recording) -> Iterator[Finding]:
             ]:
                 del stale[key]
         elif row["event"] == "iommu_map" and row["status"] != "error" and row["sid"] not in trusted:
-            ipa = row["address"] & ~bit
+            ipa = platform.protected(row["address"])
             for start, _, page in state.shared.overlapping(ipa, row["size"] or 1):
                 if page == "private":  # a VMM may map it just before it becomes shared
                     stale[(row["sid"], row["address"] + max(start - ipa, 0))] = row
@@ -158,7 +157,8 @@ def private_pages_are_unmapped(recording: Recording) -> Iterator[Finding]:
             "vmm",
             "the VMM left a private page mapped for an untrusted device",
             device=device_name(recording, row["device"], sid),
-            seen=f"IPA {address(iova & ~bit)} is private, and mapped at {address(iova)}",
+            seen=f"IPA {address(platform.protected(iova))} is private, and mapped at "
+            f"{address(iova)}",
             expected="the device mapping gone before the page becomes private",
             evidence=[evidence_of(row)],
             mend="unmap first, check that everything was unmapped, and refuse the conversion "
@@ -175,11 +175,11 @@ def private_pages_are_unmapped(recording: Recording) -> Iterator[Finding]:
 )
 def both_aliases_agree(recording: Recording) -> Iterator[Finding]:
     """Which page has two device addresses that lead to different places?"""
-    bit = recording.platform.shared_bit or 0
+    platform = recording.platform
     for row, state in replay(recording, "iommu_map", state_kinds=TABLE_KINDS):
         if row["status"] == "error" or row["address"] is None or row["pa"] is None:
             continue
-        twin = row["address"] ^ bit
+        twin = platform.alias(row["address"])
         table = state.stage2.get(row["sid"])
         if table is None:
             continue
@@ -194,7 +194,7 @@ def both_aliases_agree(recording: Recording) -> Iterator[Finding]:
                     "the VMM mapped the two addresses of one page to different places",
                     device=device_name(recording, row["device"], row["sid"]),
                     seen=f"{address(max(start, twin))} leads to {address(there)}, "
-                    f"{address(max(start, twin) ^ bit)} to {address(here)}",
+                    f"{address(platform.alias(max(start, twin)))} to {address(here)}",
                     expected="the same physical page at both, or a mapping at the alias only",
                     evidence=[evidence_of(row)],
                     mend=ALIAS_MEND,
@@ -210,17 +210,17 @@ def both_aliases_agree(recording: Recording) -> Iterator[Finding]:
 )
 def conversion_fails_closed(recording: Recording) -> Iterator[Finding]:
     """Which pages were converted although the device mapping could not follow?"""
-    bit = recording.platform.shared_bit or 0
+    platform = recording.platform
     failed: list[Row] = []
     last: dict[int, Row] = {}
     for row in recording.of_kind(*TABLE_KINDS, "convert").iter_rows(named=True):
         if row["event"] == "convert":
             last[row["phys"]] = row
-            again = [f for f in failed if _same_page(f, row, bit)]
+            again = [f for f in failed if _same_page(platform, f, row)]
             failed = [f for f in failed if f not in again]
             pairs = [(f, row) for f in again if row["status"] == _target(f)]
         elif row["status"] == "error":
-            before = last.get(row["address"] & ~bit)
+            before = last.get(platform.protected(row["address"]))
             if before is not None and before["status"] == _target(row):
                 # The conversion was already reported as done when the mapping failed.
                 pairs = [(row, before)]
@@ -250,8 +250,8 @@ def _target(row: Row) -> str:
     return "shared" if row["event"] == "iommu_map" else "private"
 
 
-def _same_page(mapping: Row, conversion: Row, bit: int) -> bool:
-    start = mapping["address"] & ~bit
+def _same_page(platform: Platform, mapping: Row, conversion: Row) -> bool:
+    start = platform.protected(mapping["address"])
     return bool(
         start < conversion["phys"] + (conversion["size"] or 1)
         and conversion["phys"] < start + (mapping["size"] or 1)
@@ -268,15 +268,14 @@ def _same_page(mapping: Row, conversion: Row, bit: int) -> bool:
 def emulated_devices_mask(recording: Recording) -> Iterator[Finding]:
     """Which addresses did the VMM use with the shared bit still on, or reach private memory by?"""
     platform = recording.platform
-    bit = platform.shared_bit or 0
     for row in recording.of_kind("vmm_dma").iter_rows(named=True):
         if row["address"] is None:
             continue
         used = row["phys"] if row["phys"] is not None else row["address"]
-        if row["address"] & bit and used & bit:
+        if platform.has_shared_bit(row["address"]) and platform.has_shared_bit(used):
             message = "the VMM did not mask the shared bit off an emulated device's address"
-            expected = f"guest address {address(row['address'] & ~bit)}"
-            mend = f"clear {shared_bit(platform)}, before the lookup of the memory slot"
+            expected = f"guest address {address(platform.protected(row['address']))}"
+            mend = f"clear {shared_bit_name(platform)}, before the lookup of the memory slot"
         elif row["status"] == "ok" and row["attrs"] == "private":
             message = "the VMM served an emulated device from private memory"
             expected = "a check that every page is shared"

@@ -27,11 +27,11 @@ def bits_of(mask: int) -> str:
     return f"bits {', '.join(numbers[:-1])} and {numbers[-1]}"
 
 
-def shared_bit(platform: Platform) -> str:
+def shared_bit_name(platform: Platform) -> str:
     """How is the shared bit named: "bit 40, the shared bit"?"""
-    if platform.ipa_bits is None:
+    if platform.space is None:
         return "the shared bit"
-    return f"bit {platform.ipa_bits - 1}, the shared bit"
+    return f"bit {platform.space.bit_number}, the shared bit"
 
 
 def device_name(recording: Recording, device: str | None, sid: int | None) -> str | None:
@@ -87,11 +87,11 @@ def refused_access(recording: Recording, row: dict[str, Any]) -> str:
     stream = "" if device.startswith("StreamID") else stream
     if row["address"] is None:  # a configuration fault has none
         return f"{device}{stream}: {row['status']}"
-    state = "set" if row["address"] & (platform.shared_bit or 0) else "clear"
+    state = "set" if platform.has_shared_bit(row["address"]) else "clear"
     stage = ", stage 2" if "s2" in (row["attrs"] or "") else ""
     return (
         f"{device}{stream} {verb} {address(row['address'])} "
-        f"({shared_bit(platform)}, {state}): {row['status']}{stage}"
+        f"({shared_bit_name(platform)}, {state}): {row['status']}{stage}"
     )
 
 
