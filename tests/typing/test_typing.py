@@ -1,4 +1,4 @@
-"""Type checkers understand `import topbit`: what is right passes, what is wrong does not."""
+"""Type checkers understand `import topbit`, and addresses: right passes, wrong does not."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import needs
 from paths import ROOT
 
 HERE = Path(__file__).parent
-USES, MISUSES = HERE / "uses.py", HERE / "misuses.py"
+FILES = [HERE / name for name in ("uses.py", "misuses.py", "addresses.py")]
 PYRIGHT = "pyright@1.1.414"
 
 Errors = dict[str, set[int]]
@@ -24,13 +24,17 @@ Errors = dict[str, set[int]]
 
 
 def wrong() -> Errors:
-    lines = MISUSES.read_text(encoding="utf-8").splitlines()
-    return {MISUSES.name: {n for n, line in enumerate(lines, 1) if line.endswith("# wrong")}}
+    found: Errors = {}
+    for path in FILES:
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            if line.endswith("# wrong"):
+                found.setdefault(path.name, set()).add(number)
+    return found
 
 
 def by_mypy() -> Errors:
     done = subprocess.run(
-        [sys.executable, "-m", "mypy", "--strict", str(USES), str(MISUSES)],
+        [sys.executable, "-m", "mypy", "--strict", *map(str, FILES)],
         cwd=ROOT,
         capture_output=True,
         text=True,

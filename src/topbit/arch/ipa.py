@@ -5,11 +5,11 @@ the unprotected half, shared memory: its addresses carry the *shared bit*, the t
 space. A page has an address in each, its *aliases*. `IpaSpace` is asked which half, which alias,
 which bit; nobody else writes it out.
 
-A number that names memory is one of four kinds, and each is a type: a function that takes a `Pa`
-refuses an `Ipa`. At run time all of them are plain ints. For the type checker an address and an
-offset make an address of the same kind, two addresses make a distance; only `Pa(number)` and its
-like, or a predicate of the hardware (`IpaSpace.in_par`, `Granules.has`), make an address of a
-number.
+A number that names memory is one of four kinds, and each is a type: what takes a `Pa` takes no
+`Ipa` and no bare number. A number becomes an address where somebody says so, `Pa(number)`, or where
+it is found to be one (`IpaSpace.in_par`, `Granules.has`). At run time all of them are ints
+(`NewType`). To a type checker an address and an offset are an address of the same kind again, which
+a `NewType` alone would forget, and two addresses are a distance.
 
 Sources: DEN0137 1.0, "Realm IPA space" (protected and unprotected IPA) and RmiFeatureRegister0
 (S2SZ). The questions are those of TF-RMM (addr_in_par), the types those of rust-vmm
