@@ -17,7 +17,7 @@ root=$work/root
 
 mirror=$(.venv/bin/python -c 'from topbit.store.apt import debian_mirror; print(debian_mirror())')
 apt-config dump --format '%F "%v";%n' Acquire | grep -v '""' >"$work/apt.conf"
-mmdebstrap --quiet --variant=apt --include=make,python3-venv,cpio,device-tree-compiler,gpg,trace-cmd --aptopt="$work/apt.conf" \
+mmdebstrap --quiet --variant=apt --include=make,python3-venv,cpio,device-tree-compiler,gpg,gpg-agent,trace-cmd --aptopt="$work/apt.conf" \
   trixie "$root" "$mirror"
 
 mkdir "$root/topbit" "$root/wheels"

@@ -11,7 +11,7 @@ from topbit.store.apt import AptRoot, Source
 
 @pytest.fixture(autouse=True)
 def _tools() -> None:
-    for program in ("apt-get", "apt-cache", "dpkg-deb", "gpg"):
+    for program in ("apt-get", "apt-cache", "dpkg-deb", "gpg", "gpg-agent"):
         needs.program(program)
 
 

@@ -78,7 +78,7 @@ def test_unknown_tool_ends_with_usage(capsys: pytest.CaptureFixture[str]) -> Non
 
 @pytest.fixture
 def archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Archive:
-    for name in ("apt-get", "dpkg-deb", "gpg"):
+    for name in ("apt-get", "dpkg-deb", "gpg", "gpg-agent"):
         needs.program(name)
     architecture = subprocess.check_output(["dpkg", "--print-architecture"], text=True).strip()
     made = Archive(tmp_path / "archive", "bookworm", architecture)
