@@ -194,9 +194,9 @@ def test_files_are_read_and_checked_alike() -> None:
     for paths in (LOGS, str(LOGS), every, iter(every)):
         assert rules(topbit.check(paths)) == {"F1"}
     (recording,) = topbit.read(every[0], ipa_bits=41)
-    assert recording.platform.ipa_bits_from == "option"
+    assert recording.platform.origins["ipa_bits"] == "option"
     assert tuple(recording.frame.columns) == COLUMNS
-    assert topbit.check(LOGS, ipa_bits=41).boots[0].platform.ipa_bits_from == "option"
+    assert topbit.check(LOGS, ipa_bits=41).boots[0].platform.origins["ipa_bits"] == "option"
     lines: list[int] = []
     topbit.check(LOGS, progress=lines.append)
     assert sum(lines) > 100

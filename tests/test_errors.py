@@ -14,6 +14,7 @@ from topbit.errors import (
     TopbitError,
     UsageError,
     nearest,
+    printable,
 )
 
 SOURCE = Path(topbit.__file__).parent
@@ -71,3 +72,9 @@ def test_the_trees_are_drawn() -> None:
     drawn = re.findall(r"\+-- (\w+)", errors.__doc__ or "")
     within_readers = {name for path, name, _ in classes() if path.startswith("readers/")}
     assert set(drawn) == (family("TopbitError") | family("PlatformFault")) - within_readers
+
+
+def test_text_of_somebody_else_neither_commands_the_terminal_nor_makes_lines() -> None:
+    assert printable("plain ü") == "plain ü"
+    assert printable("a\x1b[31m\nb\u202e\udcff") == r"a\x1b[31m\nb\u202e\udcff"
+    assert str(InputError("x\n", where="a\x1b]0;x\x07")) == r"a\x1b]0;x\x07: x\n"

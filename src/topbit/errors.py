@@ -57,7 +57,7 @@ class TopbitError(Exception):
     def __str__(self) -> str:
         place = f"{self.where}: " if self.where else ""
         mend = f" ({self.mend})" if self.mend else ""
-        return f"{place}{self.what}{mend}"
+        return printable(f"{place}{self.what}{mend}")
 
 
 class UsageError(TopbitError):
@@ -88,6 +88,18 @@ class GuestDiedError(RunError):
 
 class PlatformFault(Exception):
     """What went wrong between two agents of the platform that is run? Never reaches a user."""
+
+
+def printable(text: str) -> str:
+    """How is text shown that may come from somebody else (names, log lines, other libraries)?
+
+    What a terminal would obey, and what would make a line of its own, is written as an escape.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -42,7 +42,7 @@ def test_good_realms(folder: str, kernel: str, addresses: int, maps: int) -> Non
     assert told.checked.findings == []
     platform = told.platform
     assert (platform.realm, platform.kernel) == (True, kernel)
-    assert (platform.ipa_bits, platform.ipa_bits_from) == (41, "inferred")
+    assert (platform.ipa_bits, platform.inferred("ipa_bits")) == (41, True)
     assert platform.ram == [(0x40000000, 1 << 30)]
     assert platform.pools == [(0x76B00000, 64 << 20)]
     assert {facts.sid: name for name, facts in platform.devices.items()}[0x10] == DEVICES[0x10]

@@ -1,24 +1,37 @@
 from __future__ import annotations
 
+import io
+import lzma
 import stat
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import polars
 import pytest
 
+from paths import DATA
 from topbit.arch.ipa import IpaSpace
 from topbit.errors import InputError
 from topbit.events import Event
-from topbit.recording import DeviceFacts, Platform, Recording, Unparsed
+from topbit.recording import (
+    DeviceFacts,
+    FileFacts,
+    Platform,
+    Reading,
+    Recording,
+    Unparsed,
+)
 from topbit.recording.recording import require_place
 from topbit.recording.schema import COLUMNS, KINDS
 
 PLATFORM = Platform(
     realm=True,
     ipa_bits=41,
-    ipa_bits_from="option",
+    origins={"ipa_bits": "option", "realm": "dmesg.txt:12"},
+    readings=[Reading("ipa_bits", "41", "maps", "--ipa-bits")],
+    files=[FileFacts("dmesg.txt", role="guest", role_from="its RSI line", damage=["cut"])],
     kernel="6.18.15",
     pools=[(0x76B00000, 64 << 20)],
     ram=[(0x40000000, 1 << 30)],
@@ -34,6 +47,15 @@ EVENTS = [
     Event("guest", "dma_map", device="0000:00:02.0", address=(1 << 64) - 1, phys=0x41E35000),
     Event("smmu", "smmu_event", sid=0x10, address=0x100433CE000, status="F_TRANSLATION", line=0),
 ]
+
+
+def malformed() -> dict[str, bytes]:
+    with tarfile.open(fileobj=io.BytesIO(lzma.decompress(MALFORMED_TAR.read_bytes()))) as tar:
+        return {name: file.read() for name in tar.getnames() if (file := tar.extractfile(name))}
+
+
+MALFORMED_TAR = DATA / "hostile" / "parquet.tar.xz"
+MALFORMED = malformed()
 
 
 def test_a_recording_survives_its_file(tmp_path: Path) -> None:
@@ -161,3 +183,56 @@ def test_a_run_emits_only_documented_kinds_and_columns(scenario: str) -> None:
         used = {name for name in COLUMNS if rows[name].null_count() < len(rows)}
         common = {"agent", "event", "time", "source", "line", "detail"}
         assert used <= set(KINDS[str(kind)].columns) | common, kind
+
+
+def test_files_of_somebody_else_are_refused_in_one_line(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for data in MALFORMED.values():
+        path = tmp_path / "run.parquet"
+        path.write_bytes(data)
+        with pytest.raises(InputError) as caught:
+            Recording.read(path)
+        assert str(caught.value).isprintable()
+    # Not even where the library underneath panics.
+    assert capfd.readouterr().err == ""
+
+
+def rewritten(events: list[Event], **metadata: str) -> bytes:
+    stored = io.BytesIO()
+    frame = Recording.of_events(PLATFORM, events).frame
+    told = {"topbit.format": "2", "topbit.platform": "{}"} | {
+        key.replace("_", "."): value for key, value in metadata.items()
+    }
+    frame.write_parquet(stored, metadata=told)
+    return stored.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (rewritten([], topbit_format="9"), "of format '9'; read are 1, 2"),
+        (rewritten([], topbit_platform='{"ipa_bits": 99}'), "ipa_bits is 99"),
+        (rewritten([Event("judge", "dma_map")]), "events of the agent 'judge'"),  # type: ignore[arg-type]
+        (rewritten([Event("guest", None)]), "an event without a kind"),  # type: ignore[arg-type]
+        (rewritten([Event("guest", "x")] * ((1 << 20) + 100_000)), "more than a file of its size"),
+    ],
+    ids=["format", "platform", "agent", "kind", "rows"],
+)
+def test_what_no_recording_holds(tmp_path: Path, data: bytes, message: str) -> None:
+    path = tmp_path / "run.parquet"
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=message):
+        Recording.read(path)
+
+
+def test_recordings_of_the_first_format_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "run.parquet"
+    path.write_bytes(rewritten(EVENTS, topbit_format="1", topbit_platform='{"ipa_bits": 41}'))
+    assert Recording.read(path).platform.origins == {"ipa_bits": "recording"}
+
+
+def test_a_time_that_is_no_number_is_no_time(tmp_path: Path) -> None:
+    path = tmp_path / "run.parquet"
+    path.write_bytes(rewritten([Event("guest", "trouble", time=float("nan"))]))
+    assert Recording.read(path).frame["time"].to_list() == [None]

@@ -18,7 +18,7 @@ S = 1 << 40
 REALM = Platform(
     realm=True,
     ipa_bits=41,
-    ipa_bits_from="option",
+    origins={"ipa_bits": "option"},
     kernel="6.14.0",
     ram=[(0x40000000, 1 << 30)],
     pools=[(0x76B00000, 64 << 20)],
@@ -64,7 +64,7 @@ def test_nothing_in_the_text_speaks_to_the_terminal_or_makes_its_own_line() -> N
     assert [line for line in text.split("\n") if line.startswith("verdict")] == [
         "verdict: VIOLATION of M1; at fault: guest"
     ]
-    assert "note     1m6.18 verdict: no violation" in text
+    assert r"note     \x1b[2J\x1b]0;x\x07\x9b1m6.18\r\nverdict: no violation" in text
 
 
 def test_text_names_everything_a_finding_has() -> None:

@@ -63,7 +63,7 @@ class BlockDriver:
         """Can the disk be used?"""
         if not self.transport.probe():
             self.status = "probe failed"
-            self.kernel.log(f"{self.device.name}: probe failed with error -12")
+            self.kernel.warn("device_given_up", self.device.name, "probe failed with error -12")
             return False
         return True
 
@@ -102,5 +102,5 @@ class BlockDriver:
         dma.dma_unmap_phys(self.device, dma_addr, size, direction)
         self.status = "ok" if done else "io error"
         if not done:
-            self.kernel.log(f"{self.device.name}: I/O error, sector {sector}")
+            self.kernel.warn("io_failed", self.device.name, f"I/O error, sector {sector}")
         return done

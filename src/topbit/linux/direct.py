@@ -19,11 +19,11 @@ from topbit.addressing.dma_direct import (
     translate_dma_to_phys,
 )
 from topbit.arch.ipa import DmaAddr, Ipa
+from topbit.events import Emit, Event
 from topbit.linux.device import Device
 from topbit.linux.pageattr import PAGE_SHIFT, PAGE_SIZE, LinearMap
 from topbit.linux.swiotlb import IoTlbPool
 
-Log = Callable[[str], None]
 HelperTrace = Callable[[str, Device, Ipa, DmaAddr], None]
 
 
@@ -35,7 +35,7 @@ class DmaDirect:
         pool: the default swiotlb pool.
         alloc_pages: gives the phys_addr_t of N fresh contiguous pages, or None.
         free_pages: takes them back.
-        log: takes kernel log lines.
+        emit: takes what it prints when it cannot, as events.
         trace: takes every use of an address helper: (name, device, phys, dma_addr).
     """
 
@@ -45,14 +45,14 @@ class DmaDirect:
         pool: IoTlbPool,
         alloc_pages: Callable[[int], Ipa | None],
         free_pages: Callable[[Ipa, int], None],
-        log: Log,
+        emit: Emit,
         trace: HelperTrace,
     ) -> None:
         self.memory = memory
         self.pool = pool
         self.alloc_pages = alloc_pages
         self.free_pages = free_pages
-        self.log = log
+        self.emit = emit
         self.trace = trace
 
     def phys_to_dma_direct(self, dev: Device, phys: Ipa) -> DmaAddr:
@@ -73,29 +73,53 @@ class DmaDirect:
         dma_addr = DmaAddr(phys_to_dma(dev.dma, phys))
         if dma_capable(dev.dma, dma_addr, size):
             return dma_addr
-        self.log(
-            f"{dev.name}: DMA addr 0x{dma_addr:016x}+{size} overflow "
-            f"(mask {dev.dma.dma_mask:x}, bus limit {dev.dma.bus_dma_limit:x})."
-        )
+        self._overflow("dma_overflow", "DMA addr", dev, dma_addr, size)
         return DMA_MAPPING_ERROR
+
+    def _overflow(self, trouble: str, what: str, dev: Device, dma_addr: DmaAddr, size: int) -> None:
+        """Print that an address does not fit the device's mask or bus."""
+        mask, limit = dev.dma.dma_mask, dev.dma.bus_dma_limit
+        self.emit(
+            Event(
+                "guest",
+                "trouble",
+                device=dev.name,
+                address=dma_addr,
+                size=size,
+                mask=mask,
+                status=trouble,
+                attrs=f"bus_limit=0x{limit:x}",
+                detail=f"{dev.name}: {what} 0x{dma_addr:016x}+{size} overflow "
+                f"(mask {mask:x}, bus limit {limit:x}).",
+            )
+        )
+
+    def _warn(self, trouble: str, line: str) -> None:
+        self.emit(Event("guest", "trouble", status=trouble, detail=line))
 
     def _swiotlb_map(self, dev: Device, phys: Ipa, size: int) -> DmaAddr:
         tbl_dma_addr = DmaAddr(phys_to_dma_unencrypted(dev.dma, self.pool.start))
         tlb_addr = self.pool.map(phys, size, tbl_dma_addr, dev.min_align_mask)
         if tlb_addr is None:
-            self.log(
-                f"{dev.name}: swiotlb buffer is full (sz: {size} bytes), total "
-                f"{self.pool.nslabs} (slots), used {self.pool.slots_used()} (slots)"
+            total, used = self.pool.nslabs, self.pool.slots_used()
+            self.emit(
+                Event(
+                    "guest",
+                    "swiotlb_full",
+                    device=dev.name,
+                    size=size,
+                    status="error",
+                    attrs=f"total={total}|used={used}",
+                    detail=f"{dev.name}: swiotlb buffer is full (sz: {size} bytes), total "
+                    f"{total} (slots), used {used} (slots)",
+                )
             )
             return DMA_MAPPING_ERROR
         dma_addr = self._phys_to_dma_unencrypted(dev, tlb_addr)
         if dma_capable(dev.dma, dma_addr, size):
             return dma_addr
         self.pool.unmap(tlb_addr, "TO_DEVICE", sync=False)
-        self.log(
-            f"{dev.name}: swiotlb addr 0x{dma_addr:016x}+{size} overflow "
-            f"(mask {dev.dma.dma_mask:x}, bus limit {dev.dma.bus_dma_limit:x})."
-        )
+        self._overflow("bounce_overflow", "swiotlb addr", dev, dma_addr, size)
         return DMA_MAPPING_ERROR
 
     def unmap_phys(self, dev: Device, dma_addr: DmaAddr, direction: str) -> Ipa:
@@ -137,7 +161,7 @@ class DmaDirect:
             self.free_pages(phys, count)
             return None
         if dev.force_unencrypted and self.memory.set_memory_decrypted(phys, count):
-            self.log(f"Failed to decrypt memory, {count} pages will be leaked")
+            self._warn("share_failed", f"Failed to decrypt memory, {count} pages will be leaked")
             return None
         self.memory.write(phys, bytes(count << PAGE_SHIFT))
         return phys, dma_addr
@@ -146,6 +170,6 @@ class DmaDirect:
         """Give coherent memory back; makes it private again first."""
         count = -(-size // PAGE_SIZE)
         if dev.force_unencrypted and self.memory.set_memory_encrypted(phys, count):
-            self.log("leaking DMA memory that can't be re-encrypted")
+            self._warn("leaked", "leaking DMA memory that can't be re-encrypted")
             return
         self.free_pages(phys, count)

@@ -63,7 +63,7 @@ class EngineRing:
         done = int.from_bytes(status, "little") == dma_engine.DONE
         if done and self.msi and self.interrupts == before:
             # As nvme_timeout() does: the request is found done when its time is up.
-            self.kernel.log(f"{self.device.name}: I/O timeout, completion polled")
+            self.kernel.warn("timeout", self.device.name, "I/O timeout, completion polled")
         return done
 
     def interrupt(self) -> None:

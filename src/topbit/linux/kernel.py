@@ -65,9 +65,10 @@ class Kernel:
         self._next_page = config.ram_base + PAGE_SIZE
         self._free: dict[int, list[Ipa]] = {}
 
-    def log(self, line: str) -> None:
-        """Print a line to the kernel log."""
-        self.emit(Event("guest", "log", detail=line))
+    def warn(self, trouble: str, device: str | None, line: str) -> None:
+        """Print a line that tells of trouble (`recording.trouble`) to the kernel log."""
+        detail = f"{device}: {line}" if device else line
+        self.emit(Event("guest", "trouble", device=device, status=trouble, detail=detail))
 
     def trace(self, helper: str, dev: Device, phys: Ipa, dma_addr: DmaAddr) -> None:
         """Record one use of an address helper."""
@@ -83,11 +84,9 @@ class Kernel:
             SynchronousExternalAbort: an access hit nothing; the kernel would oops.
         """
         config = self.config
-        self.log(f"Linux version {config.policy} (modelled)")
         version = rsi_version_matches(self.cpu)
         space: IpaSpace | None = None
         if version and config.policy.realm_guest:
-            self.log(f"RME: Using RSI version {version[0]}.{version[1]}")
             arm64_rsi_setup_memory(self.cpu, config.ram_base, config.ram_size)
             ipa_bits = rsi_get_realm_config(self.cpu, config.ram_base)
             self.scheme = config.policy.realm_scheme(ipa_bits, pa_bits_52=config.pa_bits_52)
@@ -96,14 +95,10 @@ class Kernel:
         self.memory = LinearMap(self.cpu, config.ram_base, config.ram_size, space, self.emit)
         pool_base = config.ram_base + (config.ram_size - config.swiotlb_size)
         self.pool = IoTlbPool(self.memory, pool_base, config.swiotlb_size)
-        self.log(
-            f"software IO TLB: mapped [mem 0x{pool_base:016x}-"
-            f"0x{pool_base + config.swiotlb_size:016x}] ({config.swiotlb_size >> 20}MB)"
-        )
         if self.pool.update_mem_attributes():
-            self.log("Failed to decrypt default memory pool")
+            self.warn("pool_disabled", None, "Failed to decrypt default memory pool")
         direct = DmaDirect(
-            self.memory, self.pool, self.alloc_pages, self.free_pages, self.log, self.trace
+            self.memory, self.pool, self.alloc_pages, self.free_pages, self.emit, self.trace
         )
         self.dma = DmaApi(direct, self.emit, swiotlb_force=config.policy.swiotlb_force)
 
@@ -141,7 +136,7 @@ class Kernel:
             return
         page = self.alloc_pages(1)
         if page is None or cca_device_accept(self.cpu, vdev_id, page):
-            self.log(f"{dev.name}: failed to accept the device")
+            self.warn("device_given_up", dev.name, "failed to accept the device")
         if page is not None:
             self.free_pages(page, 1)
 

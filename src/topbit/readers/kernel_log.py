@@ -42,11 +42,17 @@ FULL = re.compile(
 )
 SUPPRESSED = re.compile(r"swiotlb_tbl_map_single: (\d+) callbacks suppressed")
 # Lines that a report shows as they stand.
-NOTABLE = re.compile(
-    r"overflow \(mask |Failed to (?:de|en)crypt (?:memory|default memory pool)|"
-    r"leaking DMA memory|RMM doesn't support RSI|unexpected global error|"
-    r"Failed to set memory range to protected|Can not allocate SWIOTLB buffer"
-)
+NOTABLE = {
+    "overflow (mask ": "dma_overflow",
+    "Failed to decrypt memory": "share_failed",
+    "Failed to encrypt memory": "share_failed",
+    "Failed to decrypt default memory pool": "pool_disabled",
+    "leaking DMA memory": "leaked",
+    "RMM doesn't support RSI": "rsi_version",
+    "unexpected global error": "smmu_error",
+    "Failed to set memory range to protected": "ripas",
+    "Can not allocate SWIOTLB buffer": "pool_missing",
+}
 
 
 @dataclass(slots=True)
@@ -99,8 +105,11 @@ class LogFacts:
                 detail=text.strip(),
                 time=line.time,
             )
-        if NOTABLE.search(text):
-            return Event("guest", "log", detail=text.strip(), time=line.time)
+        for mark, trouble in NOTABLE.items():
+            if mark in text:
+                return Event(
+                    "guest", "trouble", status=trouble, detail=text.strip(), time=line.time
+                )
         return None
 
     def _fact(self, text: str) -> bool:

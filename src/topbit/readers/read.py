@@ -111,7 +111,7 @@ def _recorded(path: Path, ipa_bits: int | None) -> Recording:
                 f"{ipa_bits} contradicts the recording, which has {platform.ipa_bits}",
                 where="--ipa-bits",
             )
-        platform.ipa_bits, platform.ipa_bits_from = ipa_bits, "option"
+        platform.ipa_bits, platform.origins["ipa_bits"] = ipa_bits, "option"
     if platform.changed is None:  # topbit 0.1 stored the settings alone
         platform.changed = unusual(platform.policies)
     return recording
@@ -154,7 +154,7 @@ def _without_repeated_logs(events: list[Event]) -> list[Event]:
     seen: dict[tuple[str, float, str], str | None] = {}
     kept: list[Event] = []
     for event in events:
-        if event.event in ("log", "swiotlb_full") and event.time is not None:
+        if event.event in ("trouble", "swiotlb_full") and event.time is not None:
             key = (event.event, event.time, event.detail or "")
             if seen.setdefault(key, event.source) != event.source:
                 continue
@@ -229,11 +229,11 @@ def _set_width(
             facts.earlycon, facts.uarts
         )
     if ipa_bits is not None:
-        platform.ipa_bits, platform.ipa_bits_from = ipa_bits, "option"
+        platform.ipa_bits, platform.origins["ipa_bits"] = ipa_bits, "option"
         if inferred is not None and inferred[0] != ipa_bits:
             platform.notes.append(f"--ipa-bits {ipa_bits} was given, but {inferred[1]}")
     elif inferred is not None:
-        platform.ipa_bits, platform.ipa_bits_from = inferred[0], "inferred"
+        platform.ipa_bits, platform.origins["ipa_bits"] = inferred[0], f"inferred: {inferred[1]}"
         platform.notes.append(f"{inferred[1]}; --ipa-bits N tells it for certain")
 
 

@@ -7,7 +7,7 @@ writing both as one Parquet file. Does not belong here: parsing logs (`readers/`
 
 from __future__ import annotations
 
-from topbit.recording.platform import DeviceFacts, Platform, Unparsed
+from topbit.recording.platform import DeviceFacts, FileFacts, Platform, Reading, Unparsed
 from topbit.recording.recording import Recording
 
-__all__ = ["DeviceFacts", "Platform", "Recording", "Unparsed"]
+__all__ = ["DeviceFacts", "FileFacts", "Platform", "Reading", "Recording", "Unparsed"]

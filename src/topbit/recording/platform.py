@@ -1,7 +1,8 @@
 """What is known about the platform that a recording comes from, and how is it known?
 
 Everything is optional: a log tells some facts, a scenario tells all. Rules ask for what they
-need and say "not checked" where it is missing.
+need and say "not checked" where it is missing. Every fact carries where it came from, and a fact
+that was inferred carries the readings that fit as well: it is certain only if no other fits.
 """
 
 from __future__ import annotations
@@ -57,14 +58,65 @@ class Unparsed:
 
 
 @dataclass(slots=True)
+class FileFacts:
+    """What is one of the files that a recording was read from, and how much of it was read?
+
+    Attributes:
+        name: the file, as the user wrote it.
+        kind: "text", "trace.dat" or "event queue".
+        role: whose it is: one of `ROLES`.
+        role_from: "option", or what it was seen by.
+        kernel: release of the kernel whose log it holds, if any.
+        boots: how many boots it tells of.
+        lines: how many lines (text) or records were read.
+        encoding: of text: "utf-8", "utf-16" ...; empty for binary files.
+        replaced: how many bytes were no text in that encoding.
+        damage: what is wrong with it, so that not all of it could be read.
+    """
+
+    name: str
+    kind: str = "text"
+    role: str = "unknown"
+    role_from: str = ""
+    kernel: str | None = None
+    boots: int = 1
+    lines: int = 0
+    encoding: str = ""
+    replaced: int = 0
+    damage: list[str] = field(default_factory=list)
+
+
+ROLES = ("guest", "host", "vmm", "firmware", "smmu", "unknown")
+"""Whose file can it be? "guest": the machine whose DMA addresses are checked; "smmu": a dump of
+an SMMU's event queue; "unknown": it tells of nothing that needs an owner."""
+
+
+@dataclass(slots=True)
+class Reading:
+    """Which is one of the readings that fit what was seen, where nothing decides between them?
+
+    Attributes:
+        fact: the fact that it is about ("ipa_bits", "realm", "scheme").
+        value: what the fact would be.
+        why: what speaks for it.
+        decides: what would tell.
+    """
+
+    fact: str
+    value: str
+    why: str
+    decides: str
+
+
+@dataclass(slots=True)
 class Platform:
     """What is the platform: scheme, address width, kernel, memory, devices, policies?
 
     Attributes:
-        scheme: "arm-cca", "amd-sme", "amd-sev", ... or "none", as `addressing` names them.
+        scheme: "arm-cca", "amd-sme", "amd-sev", ... or "none", as `addressing.scheme` names them.
+        c_bit: number of the C bit (AMD), where known.
         realm: the guest is a Realm; None if nothing tells.
         ipa_bits: width of the IPA space; the shared bit is bit ipa_bits - 1.
-        ipa_bits_from: "option", "log", "inferred" or "scenario"; "" while unknown.
         kernel: release of the guest kernel, as `uname -r` prints it.
         pools: swiotlb pools as (base, size) in guest addresses, shared bit clear.
         ram: guest RAM as (base, size).
@@ -79,6 +131,10 @@ class Platform:
         notes: what a reader of the report must know about how facts were found.
         unparsed: lines that looked like events and could not be read.
         lost_events: trace events that the kernel's ring buffer overwrote or dropped.
+        origins: fact -> where it comes from: "dmesg.txt:12", "option", "scenario",
+            "recording", or "inferred: WHY".
+        readings: for a fact that nothing decides, each reading that fits.
+        files: the files that it was read from.
         one_clock: events of all agents stand in the order in which they happened; False when
             the recording was put together from files that do not share a clock.
         unfinished: why the guest of a run did not come to the end of its work, or what of it did
@@ -86,9 +142,9 @@ class Platform:
     """
 
     scheme: str = "arm-cca"
+    c_bit: int | None = None
     realm: bool | None = None
     ipa_bits: int | None = None
-    ipa_bits_from: str = ""
     kernel: str | None = None
     pools: list[tuple[int, int]] = field(default_factory=list)
     ram: list[tuple[int, int]] = field(default_factory=list)
@@ -101,6 +157,9 @@ class Platform:
     notes: list[str] = field(default_factory=list)
     unparsed: list[Unparsed] = field(default_factory=list)
     lost_events: int = 0
+    origins: dict[str, str] = field(default_factory=dict)
+    readings: list[Reading] = field(default_factory=list)
+    files: list[FileFacts] = field(default_factory=list)
     one_clock: bool = True
     unfinished: str = ""
 
@@ -133,6 +192,21 @@ class Platform:
             return self.policies
         return {key: self.policies[key] for key in self.changed if key in self.policies}
 
+    def certain(self, fact: str) -> bool:
+        """Is this fact known, so that a verdict may rest on it?
+
+        It is if it comes from somewhere and no second reading of what was seen is left.
+        """
+        return fact in self.origins and not any(r.fact == fact for r in self.readings)
+
+    def inferred(self, fact: str) -> bool:
+        """Was the fact concluded from addresses, and told by nobody?"""
+        return self.origins.get(fact, "").startswith("inferred")
+
+    def role_of(self, source: str | None) -> str:
+        """Whose is the file that an event was read from? "unknown" for a machine's own events."""
+        return next((file.role for file in self.files if file.name == source), "unknown")
+
     def device_of_sid(self, sid: int) -> str | None:
         """Which device has this StreamID?"""
         for name, facts in self.devices.items():
@@ -143,23 +217,3 @@ class Platform:
     def to_dict(self) -> dict[str, Any]:
         """What is the JSON form?"""
         return dataclasses.asdict(self)
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Platform:
-        """Which platform does the JSON form describe? Unknown keys of later versions are left.
-
-        Raises:
-            TypeError, ValueError: not such a form.
-        """
-        known = {f.name for f in dataclasses.fields(cls)}
-        platform = cls(**{key: value for key, value in data.items() if key in known})
-        device_keys = {f.name for f in dataclasses.fields(DeviceFacts)}
-        platform.devices = {
-            name: DeviceFacts(**{k: v for k, v in facts.items() if k in device_keys})
-            for name, facts in data.get("devices", {}).items()
-        }
-        platform.unparsed = [Unparsed(**entry) for entry in data.get("unparsed", [])]
-        platform.pools = [(base, size) for base, size in data.get("pools", [])]
-        platform.ram = [(base, size) for base, size in data.get("ram", [])]
-        platform.dma_ranges = [(cpu, dma, size) for cpu, dma, size in data.get("dma_ranges", [])]
-        return platform

@@ -6,18 +6,20 @@ the file's metadata. Any tool that reads Parquet reads the table.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from topbit.errors import InputError
-from topbit.events import Event
+from topbit.events import AGENTS, Event
+from topbit.recording.metadata import platform_of
 from topbit.recording.platform import Platform
 from topbit.recording.schema import COLUMNS, polars_schema
 
@@ -26,12 +28,43 @@ if TYPE_CHECKING:
 
 PLATFORM_KEY = "topbit.platform"
 FORMAT_KEY = "topbit.format"
-FORMAT = "1"
+FORMAT = "2"
+FORMATS = ("1", FORMAT)
+"""What is written, and what can be read: 1 has no origins, and plain lines of kind `log`."""
 PARQUET_MAGIC = b"PAR1"
 SMALLEST = 12
 """Bytes of the two magics and the footer's length, without which no Parquet file is whole."""
 
+ROWS_ANY_FILE, ROWS_A_BYTE = 1 << 20, 1
+"""How many rows a file may have: so many, and so many more for each of its bytes."""
+
 _row = attrgetter(*COLUMNS)
+
+
+@contextlib.contextmanager
+def _quiet_stderr() -> Iterator[None]:
+    """Who hears what polars' Rust side prints when it panics? Nobody: it comes as an error too."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def _check_agents(frame: polars.DataFrame) -> None:
+    """Refuse events without a kind or of nobody.
+
+    Raises:
+        ValueError: there is such an event.
+    """
+    if frame["event"].null_count():
+        raise ValueError("an event without a kind")
+    strange = set(frame["agent"].unique()) - set(AGENTS)
+    if strange:
+        raise ValueError(f"events of the agent {min(map(str, strange))[:40]!r}")
 
 
 def require_place(path: Path) -> None:
@@ -120,6 +153,9 @@ class Recording:
     def read(cls, path: str | Path) -> Recording:
         """Which recording does the file hold?
 
+        Whoever wrote it is not trusted: how many rows it may have depends on its size, and what
+        stands in its metadata and columns is checked.
+
         Raises:
             InputError: missing, truncated, not Parquet, or not a recording.
         """
@@ -139,8 +175,14 @@ class Recording:
         if end != PARQUET_MAGIC or length < SMALLEST:
             raise InputError("is a truncated recording", where=where)
         try:
-            metadata = polars.read_parquet_metadata(where)
-            frame = polars.read_parquet(where)
+            with _quiet_stderr():
+                metadata = polars.read_parquet_metadata(where)
+                lazy = polars.scan_parquet(where)
+                columns = lazy.collect_schema().names()
+                rows = int(lazy.select(polars.len()).collect().item())
+                there = [name for name in COLUMNS if name in columns]
+                small = rows <= ROWS_ANY_FILE + length * ROWS_A_BYTE
+                frame = lazy.select(there).collect() if small else polars.DataFrame()
         # A flipped bit in a page can make the Rust side panic, which is no PolarsError.
         except (polars.exceptions.PolarsError, polars.exceptions.PanicException, OSError) as error:
             why = str(error).partition("\n")[0]
@@ -151,13 +193,22 @@ class Recording:
                 where=where,
                 mend="topbit run -o FILE.parquet writes recordings",
             )
-        schema = polars_schema()
-        missing = [name for name in COLUMNS if name not in frame.columns]
+        if (form := metadata.get(FORMAT_KEY, FORMAT)) not in FORMATS:
+            raise InputError(
+                f"is a recording of format {form!r}; read are {', '.join(FORMATS)}",
+                where=where,
+                mend="read it with the topbit that wrote it, or a later one",
+            )
+        missing = [name for name in COLUMNS if name not in columns]
         if missing:
             raise InputError(f"lacks the columns {', '.join(missing)}", where=where)
+        if not small:
+            raise InputError(f"has {rows} rows, more than a file of its size can hold", where=where)
         try:
-            platform = Platform.from_dict(json.loads(metadata[PLATFORM_KEY]))
-            frame = frame.select(COLUMNS).cast(polars.Schema(schema))
+            platform = platform_of(metadata[PLATFORM_KEY])
+            frame = frame.select(COLUMNS).cast(polars.Schema(polars_schema()))
+            frame = frame.with_columns(polars.col("time").fill_nan(None))
+            _check_agents(frame)
         except (TypeError, ValueError, polars.exceptions.PolarsError) as error:
             why = str(error).partition("\n")[0]
             raise InputError(f"is a damaged recording: {why}", where=where) from error

@@ -80,7 +80,8 @@ KINDS: dict[str, Kind] = {
             "device": "DMA device",
             "size": "bytes that were asked for",
             "status": "error",
-            "attrs": "total=SLOTS|used=SLOTS (slots of 2 KiB)",
+            "attrs": "total=SLOTS|used=SLOTS (slots of 2 KiB); kernels before 5.1 tell neither",
+            "detail": "the line as it stands",
         },
     ),
     "set_memory": Kind(
@@ -103,7 +104,23 @@ KINDS: dict[str, Kind] = {
             "device": "device whose dma_range_map applies, if any",
         },
     ),
-    "log": Kind("guest", {"detail": "the kernel log line", "time": "its printk time"}),
+    # Any agent's log.
+    "trouble": Kind(
+        "guest",
+        {
+            "status": "a name of `recording.trouble.TROUBLES`; the agent is whose log tells it",
+            "device": "device that it is about, where told",
+            "sid": "its StreamID, where told",
+            "address": "address that the device used, where told",
+            "phys": "guest address or IPA, where told",
+            "pa": "physical address, where told",
+            "size": "bytes, where told",
+            "direction": "r | w of a refused access, TO_DEVICE ... of a mapping",
+            "mask": "the device's DMA mask, where told",
+            "attrs": "further key=value joined by |",
+            "detail": "the line as it stands",
+        },
+    ),
     # Firmware and host.
     "ripas": Kind(
         "rmm",

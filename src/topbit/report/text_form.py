@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from topbit.readers.lines import plain
+from topbit.errors import printable
 from topbit.recording import Platform
 from topbit.report.boot import BootReport
 from topbit.report.summary import Summary
@@ -23,7 +23,7 @@ def render(boots: Sequence[BootReport]) -> str:
     Names and log lines in it may come from a hostile guest or a file of somebody else: none of
     them speaks to the terminal or makes a line of its own.
     """
-    return "".join(plain(line).replace("\n", " ") + "\n" for line in _lines(boots))
+    return "".join(printable(line) + "\n" for line in _lines(boots))
 
 
 def _lines(boots: Sequence[BootReport]) -> Iterator[str]:
@@ -67,7 +67,8 @@ def _platform(platform: Platform) -> Iterator[str]:
         guest = f"scheme {platform.scheme}"
     yield f"guest    {kernel}, {guest}"
     if platform.space is not None:
-        origin = {"option": "--ipa-bits"}.get(platform.ipa_bits_from, platform.ipa_bits_from)
+        origin = platform.origins.get("ipa_bits", "").partition(":")[0]
+        origin = {"option": "--ipa-bits"}.get(origin, origin)
         yield (
             f"IPA      {platform.ipa_bits} bits"
             + (f" ({origin})" if origin else "")

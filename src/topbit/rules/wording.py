@@ -52,7 +52,7 @@ _SHOWN_AS = {
 def describe(row: dict[str, Any]) -> str:
     """What does one event say, in one line?"""
     words = [row["event"]]
-    if row["event"] == "log":
+    if row["event"] in ("trouble", "log"):
         return str(row["detail"])
     if row["event"] == "helper":
         words[0] = f"{row['attrs']}()"

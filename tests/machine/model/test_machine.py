@@ -241,7 +241,7 @@ def test_an_interrupt_reaches_the_doorbell_and_nothing_else() -> None:
     writes = ModelMachine(builtin("vmm-maps-both")).run().of_kind("access").filter(size=4)
     assert set(writes["status"]) == {"ok"}
     assert set(writes["pa"]) == {ITS_DOORBELL}
-    log = ModelMachine(builtin("doorbell-unmapped")).run().of_kind("log")["detail"].to_list()
+    log = ModelMachine(builtin("doorbell-unmapped")).run().of_kind("trouble")["detail"].to_list()
     assert sum("completion polled" in line for line in log) == 8
 
 

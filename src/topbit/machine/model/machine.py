@@ -173,7 +173,9 @@ class ModelMachine:
             scheme="arm-cca",
             realm=True,
             ipa_bits=scenario.realm.ipa_bits,
-            ipa_bits_from="scenario",
+            origins=dict.fromkeys(
+                ("scheme", "realm", "ipa_bits", "kernel", "ram", "pools"), "scenario"
+            ),
             kernel=str(scenario.guest.policy()),
             pools=[(pool.start, pool.size)] if pool else [],
             ram=[(RAM_BASE, scenario.realm.ram_mib * MIB)],

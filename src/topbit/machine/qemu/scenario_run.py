@@ -277,7 +277,8 @@ class ScenarioRun:
         return Platform(
             realm=True,
             ipa_bits=self.shape.ipa_bits,
-            ipa_bits_from="scenario",
+            origins=dict.fromkeys(("scheme", "realm", "ipa_bits", "kernel", "ram"), "scenario")
+            | {"pools": "the guest's kernel log"},
             kernel=report.release or self.kernel.release,
             pools=found.facts.pools,
             ram=[(RAM_BASE, self.shape.ram)],
