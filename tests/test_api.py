@@ -216,7 +216,7 @@ def test_what_cannot_be_checked_is_refused() -> None:
     for nothing in ([], [recording, str(LOGS)]):
         with pytest.raises(topbit.UsageError, match="give recordings or files"):
             topbit.check(nothing)  # type: ignore[call-overload]
-    with pytest.raises(topbit.UsageError, match="ipa_bits: a recording has its own width"):
+    with pytest.raises(topbit.UsageError, match="ipa_bits: a recording has its own facts"):
         topbit.check(recording, ipa_bits=41)  # type: ignore[call-overload]
     with pytest.raises(topbit.InputError, match="No such file"):
         topbit.check("/nonexistent")

@@ -15,7 +15,6 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, Unpack, overload
 
 from topbit.errors import UsageError, nearest
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from topbit.addressing.explain import Meaning
     from topbit.machine.qemu.machine import QemuMachine
     from topbit.machine.qemu.options import QemuOptions
+    from topbit.readers.options import ReadOptions
     from topbit.recording import Recording
     from topbit.report.matrix import Matrix
     from topbit.report.report import Report
@@ -118,22 +118,24 @@ def _load_the_reporting(machine: QemuMachine) -> None:
 
 
 def read(
-    paths: StrPath | Iterable[StrPath],
+    paths: StrPath | Iterable[StrPath] = (),
     *,
-    ipa_bits: int | None = None,
     progress: Callable[[int], None] = _nobody,
+    **options: Unpack[ReadOptions],
 ) -> list[Recording]:
     """Which recordings do the files of one run make: one for each boot, the last boot last?
 
     Args:
         paths: a file, a folder, or several: ftrace text, trace.dat, kernel and console logs, SMMU
             event queues (also .xz, .gz, .zst); or one stored recording (.parquet).
-        ipa_bits: width of the Realm's IPA space, 32 to 52, if it is known; else it is inferred.
         progress: is told how many more lines were read, now and then.
+        options: what is known besides, see `topbit.readers.options.ReadOptions`: `ipa_bits`,
+            `c_bit`, `trusted`, `viommu`, `streams`, and files whose owner is known: `guest`,
+            `host`, `vmm`, `firmware`.
 
     Raises:
         InputError: a file is missing, damaged, or tells nothing.
-        UsageError: `ipa_bits` is out of range or contradicts a recording.
+        UsageError: an option is out of its range or contradicts a recording.
 
     >>> import topbit
     >>> [recording] = topbit.read("tests/data/recordings/realm-6.18-ok")
@@ -144,29 +146,29 @@ def read(
 
     if isinstance(paths, str | os.PathLike):
         paths = [paths]
-    return read_files([Path(path) for path in paths], ipa_bits=ipa_bits, progress=progress)
+    return read_files(paths, progress=progress, **options)
 
 
 @overload
 def check(checked: Recording | Iterable[Recording]) -> Report: ...
 @overload
 def check(
-    checked: StrPath | Iterable[StrPath],
+    checked: StrPath | Iterable[StrPath] = (),
     *,
-    ipa_bits: int | None = None,
     progress: Callable[[int], None] = _nobody,
+    **options: Unpack[ReadOptions],
 ) -> Report: ...
 def check(
-    checked: Recording | StrPath | Iterable[Recording | StrPath],
+    checked: Recording | StrPath | Iterable[Recording | StrPath] = (),
     *,
-    ipa_bits: int | None = None,
     progress: Callable[[int], None] = _nobody,
+    **options: Unpack[ReadOptions],
 ) -> Report:
     """Did every agent keep the convention, and if not, who broke which rule?
 
     Args:
         checked: a recording, recordings of the boots of one run, or files as for `read`.
-        ipa_bits, progress: as for `read`; of files only.
+        progress, options: as for `read`; of files only.
 
     Raises:
         InputError, UsageError: see `read`; also if there is nothing to check.
@@ -185,12 +187,12 @@ def check(
     given = [checked] if isinstance(checked, str | os.PathLike | Recording) else list(checked)
     recordings = [one for one in given if isinstance(one, Recording)]
     paths = [one for one in given if not isinstance(one, Recording)]
-    if (paths and recordings) or not given:
+    if (paths and recordings) or not (given or options):
         raise UsageError("give recordings or files", where="check")
-    if recordings and ipa_bits is not None:
-        raise UsageError("a recording has its own width", where="ipa_bits")
-    if paths:
-        recordings = read(paths, ipa_bits=ipa_bits, progress=progress)
+    if recordings and options:
+        raise UsageError("a recording has its own facts", where=next(iter(options)))
+    if not recordings:
+        recordings = read(paths, progress=progress, **options)
     return Report.of(*recordings)
 
 

@@ -83,7 +83,8 @@ def test_a_recording_is_checked_and_reported(
         ("none.log", None, [], "cannot read: No such file"),
         ("empty.log", b"", [], "is empty"),
         ("q.bin", bytes(33), [], "33 bytes are no multiple of 32-byte records"),
-        ("console.log", b"a\n\xe9t\xe9\n", [], "is not UTF-8 text: byte 0xe9 in line 2"),
+        ("console.log", b"a\n\xe9t\xe9\n", [], "holds no DMA trace event"),
+        ("perf.data", b"PERFILE2" + bytes(100), [], "is a perf.data of perf, which is not read"),
         ("console.log", b"hello\n", [], "holds no DMA trace event"),
         ("console.log", b"hello\n", ["--ipa-bits", "53"], "53 is no width"),
         ("run.parquet", b"PAR1", [], "truncated recording"),
@@ -108,7 +109,12 @@ def test_bad_input_is_one_clear_line(
 
 
 @pytest.mark.parametrize(
-    "arguments", [["check"], ["check", "x", "--ipa-bits", "wide"], ["check", "x", "--format", "x"]]
+    "arguments",
+    [
+        ["check", "x", "--c-bit", "wide"],
+        ["check", "x", "--ipa-bits", "wide"],
+        ["check", "x", "--format", "x"],
+    ],
 )
 def test_bad_usage(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
@@ -126,3 +132,9 @@ def test_a_pipe_gets_no_progress_and_no_colour() -> None:
     )
     assert (run.returncode, run.stderr) == (1, "")
     assert "\x1b" not in run.stdout
+
+
+def test_no_file_at_all(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, err = topbit(capsys, "check")
+    assert (status, out) == (2, "")
+    assert "no file was given" in err

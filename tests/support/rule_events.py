@@ -35,7 +35,7 @@ DOORBELL = 0x8090040
 INTERRUPTS = dataclasses.replace(REALM, msi_doorbells=[DOORBELL])
 WIDE = dataclasses.replace(REALM, ipa_bits=52)
 UNKNOWN_WIDTH = dataclasses.replace(REALM, ipa_bits=None)
-SME = Platform(scheme="amd-sme", realm=False, policies={"c_bit": "47"})
+SME = Platform(scheme="amd-sme", realm=False, c_bit=47)
 PLAIN = Platform(scheme="none", realm=False)
 
 

@@ -30,7 +30,7 @@ class Scheme:
     """How does one kind of confidential VM mark shared and private memory in addresses?
 
     Attributes:
-        name: "arm-cca", "amd-sme", "amd-sev" or "none".
+        name: one of `SCHEMES`.
         encrypted_mask: bits that a private (encrypted) page's device address carries.
         unencrypted_mask: bits that a shared (unencrypted, decrypted) page's carries.
         ipa_bits: width of the guest's address space (arm-cca), else None.
@@ -48,6 +48,24 @@ class Scheme:
 
 
 NONE = Scheme("none")
+
+SCHEMES = {
+    "arm-cca": "An Arm CCA Realm: the top bit of an IPA set means shared, in DMA addresses too.",
+    "arm-pkvm": "A guest of Android's pKVM: pages are shared by call, no bit says so.",
+    "amd-sme": "An AMD host with SME: the C bit set means encrypted, in DMA addresses too.",
+    "amd-sev": "An AMD SEV guest: all DMA is to shared memory, without the C bit.",
+    "amd-sev-es": "As SEV, with encrypted registers.",
+    "amd-sev-snp": "As SEV-ES, with the RMP, which says whose each page is.",
+    "snp-vtom": "An SEV-SNP guest with a boundary: what lies above vTOM is shared; not in DMA.",
+    "intel-tdx": "An Intel TDX guest: the shared bit of a GPA is not in its DMA addresses.",
+    "hyperv": "An isolated guest of Hyper-V: a boundary, as vTOM; not in DMA addresses.",
+    "s390-pv": "An s390 guest under Secure Execution: pages are shared by call, no bit says so.",
+    "power-svm": "A POWER secure VM: pages are shared by call, no bit says so.",
+    "none": "No confidential computing: bare metal, or a plain guest.",
+}
+"""Every scheme's name, and which bit means what (Linux 7.2, the files named above, and
+arch/arm64/kernel/rsi.c, arch/x86/coco/, arch/x86/hyperv/ivm.c, arch/s390/mm/init.c,
+arch/powerpc/platforms/pseries/svm.c)."""
 
 
 def arm_cca(ipa_bits: int, *, prot_ns_shared: int | None = None) -> Scheme:

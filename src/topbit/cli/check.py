@@ -12,6 +12,12 @@ from topbit.cli.ending import add_exit_for
 from topbit.cli.output import add_format, show
 
 HELP = "check traces, kernel logs and SMMU event queues of one run"
+ROLES = {
+    "guest": "the guest's",
+    "host": "the host's",
+    "vmm": "the VMM's",
+    "firmware": "the firmware's",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,16 +25,49 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "files",
         metavar="FILE",
-        nargs="+",
+        nargs="*",
         type=Path,
         help="ftrace text, trace.dat of trace-cmd, kernel log, console log, SMMU event queue dump "
-        "(also .xz, .gz), a folder with the files of one run, or a recording (.parquet)",
+        "(also .xz, .gz, .zst), a folder with the files of one run, or a recording (.parquet)",
     )
+    for role, what in ROLES.items():
+        parser.add_argument(
+            f"--{role}",
+            metavar="FILE",
+            action="append",
+            default=[],
+            type=Path,
+            help=f"a file of the run that is {what}, where it cannot be seen (repeatable)",
+        )
     parser.add_argument(
         "--ipa-bits",
         metavar="N",
         type=int,
         help="width of the Realm's IPA space, 32 to 52; else it is inferred from the addresses",
+    )
+    parser.add_argument(
+        "--c-bit", metavar="N", type=int, help="number of the C bit of an AMD guest or host"
+    )
+    parser.add_argument(
+        "--trusted",
+        metavar="DEVICE",
+        action="append",
+        default=[],
+        help="a device that the guest has accepted (T=1), so that it may use private memory",
+    )
+    parser.add_argument(
+        "--viommu",
+        metavar="DEVICE",
+        action="append",
+        default=[],
+        help="a device behind an IOMMU of the guest's own, so that its addresses are IOVAs",
+    )
+    parser.add_argument(
+        "--stream",
+        metavar="SID=DEVICE",
+        action="append",
+        default=[],
+        help="which device has a StreamID: --stream 0x8=0000:00:01.0",
     )
     add_format(parser)
     add_exit_for(parser)
@@ -37,9 +76,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Check the files; the report's exit status."""
     from topbit import api
+    from topbit.readers.options import stream_option
 
     with _progress() as advance:
-        report = api.check(args.files, ipa_bits=args.ipa_bits, progress=advance)
+        report = api.check(
+            args.files,
+            ipa_bits=args.ipa_bits,
+            c_bit=args.c_bit,
+            trusted=args.trusted,
+            viommu=args.viommu,
+            streams=dict(map(stream_option, args.stream)),
+            guest=args.guest,
+            host=args.host,
+            vmm=args.vmm,
+            firmware=args.firmware,
+            progress=advance,
+        )
     show(report, args.format)
     return report.exit_status
 

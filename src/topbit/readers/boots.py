@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import re
 
-from topbit.readers.kernel_log import BOOTING, VERSION
-from topbit.readers.lines import STAMP, LogLine, log_line
+from topbit.readers.kernel_log.facts import BOOTING, VERSION
+from topbit.readers.wrapping import LogLine, log_line
 
 LOOK_AHEAD = 8
 """How many time-stamped lines after a version line tell whether it begins a boot?"""
+MARKS = ("Linux version", "Booting Linux on physical CPU")
+NAMES = re.compile(
+    r"\b(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun|Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)\b"
+)
 
 
 def boot_starts(lines: list[tuple[int, str]]) -> list[int]:
@@ -22,6 +26,8 @@ def boot_starts(lines: list[tuple[int, str]]) -> list[int]:
     Args:
         lines: (number, line) of one file, as `lines.clean` gives them.
     """
+    if all(sum(mark in line for _, line in lines) < 2 for mark in MARKS):
+        return [0]
     starts = [0]
     has_version = False
     prefix: str | None = None
@@ -32,16 +38,17 @@ def boot_starts(lines: list[tuple[int, str]]) -> list[int]:
         if ": dma_" in line or ": swiotlb_bounced: " in line:
             continue
         entry = log_line(number, line)
-        marks = BOOTING.match(entry.text) or VERSION.match(entry.text)
+        version = VERSION.search(entry.text)
+        marks = version or BOOTING.search(entry.text)
         # A log prefixes the lines of every boot alike; other prefixes are a program's own.
-        alike = prefix is None or (marks and _prefix(line) == prefix)
+        alike = prefix is None or (marks and _shape(entry) == prefix)
         if marks and alike and has_version and _begins(entry, lines, index, latest, seen):
             starts.append(index)
             has_version, latest = False, 0.0
             seen.clear()
         if marks and prefix is None:
-            prefix = _prefix(line)
-        if VERSION.match(entry.text):
+            prefix = _shape(entry)
+        if version:
             has_version = True
         if entry.time:
             latest = max(latest, entry.time)
@@ -49,10 +56,9 @@ def boot_starts(lines: list[tuple[int, str]]) -> list[int]:
     return starts
 
 
-def _prefix(line: str) -> str:
-    """What stands before the time stamp, whatever its numbers are?"""
-    stamp = STAMP.search(line)
-    return re.sub(r"\d+", "#", line[: stamp.start()]) if stamp else ""
+def _shape(entry: LogLine) -> str:
+    """What stands before the message, whatever its numbers and days are?"""
+    return re.sub(r"\d+", "#", NAMES.sub("#", entry.prefix))
 
 
 def _begins(

@@ -1,25 +1,32 @@
 """What kind of file is this, and what stands in it once it is unpacked?
 
 The content decides, never the name: text (logs and traces), a trace.dat of trace-cmd, an SMMU
-event queue (binary), or a recording (Parquet). All but a recording may be compressed with xz, gzip
-or Zstandard.
+event queue (binary), or a recording (Parquet). All but a recording may be compressed with gzip,
+xz, Zstandard or bzip2.
 """
 
 from __future__ import annotations
 
-import gzip
-import lzma
-import zlib
-from dataclasses import dataclass
+import stat
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from topbit.errors import InputError
+from topbit.readers import encoding
 from topbit.readers.trace_dat.file import MAGIC as TRACE_DAT_MAGIC
-from topbit.readers.unpack import unzstd
+from topbit.readers.unpack import BombError, is_packed, unpack
 
-BINARY_SHARE = 0.02
-"""A larger share of NUL bytes than a serial console can put into a log means binary data."""
+LARGEST = 8 << 30
+"""Bytes of a file that is read."""
+MOST_FILES = 1000
+"""Files of one folder that are taken for the files of one run."""
+SPECIAL = {
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFSOCK: "a socket",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,19 +38,25 @@ class Source:
         kind: what it is.
         data: its bytes, unpacked (empty for a recording, which is read by its path).
         text: its text (empty unless kind is "text").
+        encoding: of the text.
+        replaced: bytes that were no text.
+        damage: what is wrong with it, so that not all of it could be read.
     """
 
     name: str
     kind: Literal["text", "trace.dat", "event queue", "recording"]
     data: bytes = b""
     text: str = ""
+    encoding: str = ""
+    replaced: int = 0
+    damage: list[str] = field(default_factory=list)
 
 
 def files_of(paths: list[Path]) -> list[Path]:
     """Which files are meant? A folder stands for the files in it.
 
     Raises:
-        InputError: a path does not exist, or a folder holds no file.
+        InputError: a path does not exist, or a folder holds no file, or far too many.
     """
     files: list[Path] = []
     for path in paths:
@@ -51,6 +64,12 @@ def files_of(paths: list[Path]) -> list[Path]:
             inside = sorted(p for p in path.iterdir() if p.is_file() and p.name[0] != ".")
             if not inside:
                 raise InputError("is a folder without files", where=str(path))
+            if len(inside) > MOST_FILES:
+                raise InputError(
+                    f"is a folder with {len(inside)} files",
+                    where=str(path),
+                    mend="give the files of one run",
+                )
             files += inside
         else:
             files.append(path)
@@ -61,53 +80,58 @@ def open_source(path: Path) -> Source:
     """What kind of file is it, and what stands in it?
 
     Raises:
-        InputError: missing, unreadable, damaged, empty, or text that is not UTF-8.
+        InputError: missing, unreadable, no file, empty, damaged from its beginning on, or of a
+            kind that is not read.
     """
     name = str(path)
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"cannot read: {error.strerror}", where=name) from error
+    data = _bytes(path, name)
     if data.startswith(b"PAR1"):
         return Source(name, "recording")
-    data = _unpack(name, data)
+    damage: list[str] = []
+    if is_packed(data):
+        try:
+            unpacked = unpack(data)
+        except BombError as error:
+            raise InputError(
+                f"is no honest log: it {error}, from {len(data)}",
+                where=name,
+                mend="unpack it first if you trust it",
+            ) from error
+        data = unpacked.data
+        if unpacked.damage:
+            damage.append(unpacked.damage)
+            if not data:
+                raise InputError(unpacked.damage, where=name)
+        if unpacked.behind:
+            damage.append(f"has {unpacked.behind} bytes behind its end that are not packed")
     if not data:
         raise InputError("is empty", where=name)
     if data.startswith(TRACE_DAT_MAGIC):
-        return Source(name, "trace.dat", data)
-    if data.count(0) > len(data) * BINARY_SHARE:
-        return Source(name, "event queue", data)
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise InputError(
-            f"is not UTF-8 text: byte 0x{data[error.start]:02x} in line {line}, "
-            f"at byte offset {error.start}",
-            where=name,
-            mend="repair the line, or convert the file with iconv",
-        ) from error
-    return Source(name, "text", text=text)
+        return Source(name, "trace.dat", data, damage=damage)
+    if (other := encoding.other_kind(data)) is not None:
+        what, mend = other
+        raise InputError(f"is {what}, which is not read", where=name, mend=mend)
+    if not encoding.is_text(data):
+        return Source(name, "event queue", data, damage=damage)
+    text = encoding.decoded(data)
+    return Source(name, "text", b"", text.text, text.encoding, text.replaced, damage)
 
 
-def _unpack(name: str, data: bytes) -> bytes:
+def _bytes(path: Path, name: str) -> bytes:
     try:
-        if data.startswith(b"\xfd7zXZ\0"):
-            return lzma.decompress(data)
-        if data.startswith(b"\x1f\x8b"):
-            return gzip.decompress(data)
-        if data.startswith(b"\x28\xb5\x2f\xfd"):
-            return _unzstd(name, data)
-    except (lzma.LZMAError, EOFError, OSError, zlib.error) as error:
-        raise InputError(f"is damaged or truncated: {error}", where=name) from error
+        mode = path.stat().st_mode
+        for kind, what in SPECIAL.items():
+            if stat.S_IFMT(mode) == kind:
+                raise InputError(
+                    f"is {what}, no file", where=name, mend="write what comes from it into a file"
+                )
+        with path.open("rb") as file:
+            data = file.read(LARGEST + 1)
+    except MemoryError as error:
+        raise InputError("does not fit into memory", where=name) from error
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        raise InputError(f"cannot read: {why}", where=name) from error
+    if len(data) > LARGEST:
+        raise InputError(f"is larger than {LARGEST >> 30} GiB", where=name)
     return data
-
-
-def _unzstd(name: str, data: bytes) -> bytes:
-    try:
-        return unzstd(data)
-    except ValueError as error:
-        raise InputError(f"is damaged or truncated: {error}", where=name) from error
-    except InputError as error:
-        mend = f"unpack it with `zstd -d`, or `{error.mend}`"
-        raise InputError(error.what, where=name, mend=mend) from error

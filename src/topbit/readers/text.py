@@ -1,4 +1,4 @@
-"""What does one text file tell, boot by boot? Traces and kernel logs, mixed in any way."""
+"""What does one text file tell, boot by boot? Traces and logs of any kind, mixed in any way."""
 
 from __future__ import annotations
 
@@ -6,16 +6,24 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from topbit.events import Event
-from topbit.readers import ftrace
 from topbit.readers.boots import boot_starts
-from topbit.readers.kernel_log import LogFacts
-from topbit.readers.lines import clean, log_line
-from topbit.readers.smmu_log import MARK, SmmuLog
+from topbit.readers.ftrace.line import Unparsable, lost_events, may_be_trace, parse
+from topbit.readers.joined import read_joined
+from topbit.readers.kernel_log.facts import LogFacts
+from topbit.readers.kernel_log.log import KernelLog
+from topbit.readers.kernel_log.message import Unreadable
+from topbit.readers.lines import clean
+from topbit.readers.roles import KERNEL_TASKS, VMM_TASKS, Signs
 from topbit.readers.source import Source
+from topbit.readers.vmm_log import kvmtool
+from topbit.readers.vmm_log import log as vmm_log
+from topbit.readers.wrapping import LogLine, log_line
 from topbit.recording import Unparsed
 
 SHOWN = 160
 """How many characters of an unparsed line are shown."""
+EXACT = 6
+"""Digits of a fraction from which on a trace event's time is nearly unique."""
 
 
 @dataclass(slots=True)
@@ -25,28 +33,42 @@ class Boot:
     Attributes:
         source: the file.
         facts: what its kernel log told.
+        signs: what it shows of whose it is.
         events: trace events, log events and SMMU events, in the order of the lines.
+        tasks: line of an IOMMU event of a trace -> whose task made it: "vmm" or "kernel".
         keys: (number that copies of a trace event share, its first event, the one after its
             last), to find copies of one trace in two files.
         unparsed: lines that looked like events, if any.
         lost_events: trace events that were lost.
         clock: what the times of its trace are taken from; empty if it does not say.
+        vmm_ipa_bits: width of the IPA space and the line, where a VMM says it.
+        lines: how many lines or records were read.
         notes: what a reader of the report must know about it.
     """
 
     source: str
     facts: LogFacts = field(default_factory=LogFacts)
+    signs: Signs = field(default_factory=Signs)
     events: list[Event] = field(default_factory=list)
+    tasks: dict[int, str] = field(default_factory=dict)
     keys: list[tuple[int, int, int]] = field(default_factory=list)
     unparsed: Unparsed | None = None
     lost_events: int = 0
     clock: str = ""
+    vmm_ipa_bits: tuple[int, int] | None = None
+    lines: int = 0
     notes: list[str] = field(default_factory=list)
 
     @property
     def empty(self) -> bool:
         """Did the file tell nothing at all about this boot?"""
-        return not (self.events or self.facts.seen_lines or self.unparsed)
+        return not (self.events or self.facts.seen_lines or self.unparsed or self.vmm_ipa_bits)
+
+    def add_unparsed(self, number: int, line: str) -> None:
+        """Count a line that looks like an event and cannot be read."""
+        if self.unparsed is None:
+            self.unparsed = Unparsed(self.source, 0, number, line.strip()[:SHOWN])
+        self.unparsed.count += 1
 
 
 def read_text(source: Source, progress: Callable[[int], None]) -> list[Boot]:
@@ -60,66 +82,131 @@ def read_text(source: Source, progress: Callable[[int], None]) -> list[Boot]:
     starts = boot_starts(lines)
     boots: list[Boot] = []
     for start, end in zip(starts, [*starts[1:], len(lines)], strict=True):
-        boot = Boot(source.name)
-        _read_boot(boot, lines[start:end], progress)
-        boots.append(boot)
+        boots.append(_BootReader(source.name, lines[start:end], progress).read())
     return boots
 
 
-def _read_boot(boot: Boot, lines: list[tuple[int, str]], progress: Callable[[int], None]) -> None:
-    smmu = SmmuLog()
-    seen: set[tuple[float | None, str]] = set()
-    for count, (number, line) in enumerate(lines):
-        if count % 4096 == 0:
-            progress(4096)
-        if "EVENTS" in line or "entries-written" in line:
-            boot.lost_events += ftrace.lost_events(line)
-        if _may_be_trace(line):
-            try:
-                parsed = ftrace.parse(line)
-            except ftrace.Unparsable:
-                # A kernel message may have cut the line in two, and is still worth reading.
-                _count_unparsed(boot, number, line)
-                parsed = None
-            if parsed is not None:
-                events, key, line = parsed
-                first = len(boot.events)
-                shared = copy_key(events[0]) if events else None
-                shared = hash(key) if shared is None else shared
-                boot.keys.append((shared, first, first + len(events)))
-                for traced in events:
-                    traced.source, traced.line = boot.source, number
-                boot.events += events
-                if not line:
-                    continue
-        entry = log_line(number, line)
-        event = boot.facts.take(entry)
-        if event is None and MARK in line:
-            event = smmu.take(entry)
-        if event is None:
-            continue
-        # A log repeats itself where `dmesg` was printed into it; a printk time is nearly unique.
-        if entry.time is not None:
-            if (entry.time, entry.text) in seen:
+class _BootReader:
+    """Who reads the lines of one boot, one after the other?"""
+
+    def __init__(
+        self, name: str, lines: list[tuple[int, str]], progress: Callable[[int], None]
+    ) -> None:
+        self.boot = Boot(name, lines=len(lines))
+        self._lines = lines
+        self._progress = progress
+        self._log = KernelLog()
+        self._seen: set[tuple[float | None, str]] = set()
+        self._skip = 0
+
+    def read(self) -> Boot:
+        for index, (number, line) in enumerate(self._lines):
+            if index % 4096 == 0:
+                self._progress(4096)
+            if index < self._skip:
                 continue
-            seen.add((entry.time, entry.text))
-        event.source, event.line = boot.source, number
-        boot.events.append(event)
+            if "EVENTS" in line or "entries-written" in line:
+                self.boot.lost_events += lost_events(line)
+            if may_be_trace(line):
+                rest = self._trace(index, number, line)
+                if rest is None:
+                    continue
+                line = rest
+            if line and not line.isspace():
+                self._message(index, log_line(number, line))
+        self._log.smmu.end()
+        for number, text in self._log.smmu.damaged:
+            self.boot.add_unparsed(number, text)
+        self.boot.facts = self._log.facts
+        return self.boot
 
+    # Trace events.
 
-def _may_be_trace(line: str) -> bool:
-    """Is the line worth a closer look? A cheap test that most log lines fail."""
-    if ": dma_" in line or ": swiotlb_" in line:
-        return True
-    return "=" in line and any(
-        part in line for part in ("dma_addr", "dma_mask", "dev_addr", "phys_addr", "IOMMU:")
-    )
+    def _trace(self, index: int, number: int, line: str) -> str | None:
+        """Read a line as a trace's; returns what is left of it for the log, None for nothing."""
+        try:
+            parsed = parse(line)
+        except Unparsable:
+            parsed = self._unwrapped(index, number, line)
+            if parsed is None:
+                # A kernel message may have cut the line in two, and is still worth reading.
+                self.boot.add_unparsed(number, line)
+                return line
+        if parsed is None:
+            return line
+        events, key, rest = parsed
+        first = len(self.boot.events)
+        written = key.partition(":")[0]
+        if not written and events and events[0].time is None:
+            # tp_printk: the time is the message's.
+            stamp = log_line(number, line)
+            for event in events:
+                event.time = stamp.time
+        elif len(written.partition(".")[2]) >= EXACT:
+            shared = copy_key(events[0]) if events else None
+            shared = hash(key) if shared is None else shared
+            self.boot.keys.append((shared, first, first + len(events)))
+        for event in events:
+            event.source, event.line = self.boot.source, number
+        if events and events[0].agent == "vmm":
+            if VMM_TASKS.search(line):
+                self.boot.tasks[number] = "vmm"
+            elif KERNEL_TASKS.search(line):
+                self.boot.tasks[number] = "kernel"
+        self.boot.events += events
+        return rest or None
 
+    def _unwrapped(self, index: int, number: int, line: str) -> tuple[list[Event], str, str] | None:
+        """What does a line say once its container is opened, or with the lines behind it?"""
+        inner = log_line(number, line).text
+        if inner != line:
+            try:
+                if (parsed := parse(inner)) is not None:
+                    return parsed
+            except Unparsable:
+                pass
+        found = read_joined(self._lines, index, parse, Unparsable)
+        if found is None or not found[0][0]:
+            return None
+        parsed, count = found
+        self._skip = index + count + 1
+        return parsed
 
-def _count_unparsed(boot: Boot, number: int, line: str) -> None:
-    if boot.unparsed is None:
-        boot.unparsed = Unparsed(boot.source, 0, number, line.strip()[:SHOWN])
-    boot.unparsed.count += 1
+    # Messages of logs.
+
+    def _message(self, index: int, entry: LogLine) -> None:
+        self.boot.signs.take(entry.text)
+        try:
+            event = self._log.take(entry)
+        except Unreadable:
+            event = self._joined_message(index, entry)
+            if event is None:
+                return
+        if event is None:
+            event = vmm_log.read(entry.text)
+            if event is None:
+                if (bits := kvmtool.ipa_bits_of(entry.text)) is not None:
+                    self.boot.vmm_ipa_bits = (bits, entry.number)
+                return
+        # A log repeats itself where `dmesg` was printed into it; a printk time is nearly unique.
+        if entry.exact:
+            if (entry.time, entry.text) in self._seen:
+                return
+            self._seen.add((entry.time, entry.text))
+        event.source, event.line = self.boot.source, entry.number
+        self.boot.events.append(event)
+
+    def _joined_message(self, index: int, entry: LogLine) -> Event | None:
+        def read(line: str) -> Event | None:
+            return self._log.take(log_line(entry.number, line))
+
+        found = read_joined(self._lines, index, read, Unreadable)
+        if found is None:
+            self.boot.add_unparsed(entry.number, entry.text)
+            return None
+        event, count = found
+        self._skip = index + count + 1
+        return event
 
 
 def copy_key(event: Event) -> int | None:

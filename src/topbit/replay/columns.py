@@ -10,8 +10,11 @@ from topbit.recording.schema import DMA_MAPPING_ERROR
 MAPS = ("dma_map", "dma_alloc")
 ADDRESSES = ("dma_map", "dma_alloc", "dma_unmap", "dma_free", "dma_sync")
 
+OTHERS = ("host", "guest")
+"""Whose IOMMU mappings are none of the VMM's for the guest's devices."""
 NEEDED = {
-    **dict.fromkeys(("iommu_map", "iommu_unmap", "access", "vmm_dma"), ("address",)),
+    **dict.fromkeys(("iommu_unmap", "access", "vmm_dma"), ("address",)),
+    "iommu_map": ("address", "pa"),
     **dict.fromkeys(("convert", "set_memory"), ("phys",)),
     "helper": ("address", "phys"),
 }
@@ -19,8 +22,14 @@ NEEDED = {
 
 
 def usable(recording: Recording) -> Recording:
-    """Which events have the columns that their kind needs? The others are left out."""
-    whole = pl.lit(True)
+    """Which events can rules look at? Others are left out.
+
+    Those that lack a column that their kind needs, and what concerns a host's own devices, or a
+    guest's own IOMMU.
+    """
+    own = pl.col("event").str.starts_with("dma_") | pl.col("event").str.starts_with("swiotlb_")
+    mapped = pl.col("event").is_in(["iommu_map", "iommu_unmap"])
+    whole = ~(own & (pl.col("agent") == "host")) & ~(mapped & pl.col("agent").is_in(OTHERS))
     for kind, columns in NEEDED.items():
         for column in columns:
             whole = whole & ((pl.col("event") != kind) | pl.col(column).is_not_null())

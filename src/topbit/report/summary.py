@@ -8,7 +8,14 @@ import polars as pl
 
 from topbit.recording import Recording
 from topbit.recording.schema import DMA_MAPPING_ERROR
-from topbit.replay.columns import ADDRESSES, canonical, in_ranges, succeeded, with_shared_bit
+from topbit.replay.columns import (
+    ADDRESSES,
+    canonical,
+    in_ranges,
+    succeeded,
+    usable,
+    with_shared_bit,
+)
 from topbit.report.transfers import Transfers, transfers
 
 
@@ -44,6 +51,7 @@ class Summary:
 def summarise(recording: Recording) -> Summary:
     """What does the recording hold, in numbers?"""
     platform = recording.platform
+    recording = usable(recording)
     # A driver may free what it never got: dma_free of address 0.
     given = recording.of_kind(*ADDRESSES).filter((pl.col("address") != 0) & succeeded)
     maps = recording.of_kind("dma_map")

@@ -111,9 +111,9 @@ def realm_polarity(recording: Recording) -> Iterator[Finding]:
 
 
 def _sme_bit(recording: Recording) -> str:
-    if recording.platform.scheme not in ("amd-sme", "amd-sev"):
+    if not recording.platform.scheme.startswith("amd-"):
         return f"the scheme is {recording.platform.scheme}, not AMD SME or SEV"
-    if "c_bit" not in recording.platform.policies:
+    if recording.platform.c_bit is None:
         return "the position of the C bit is not known"
     return ""
 
@@ -126,7 +126,7 @@ def _sme_bit(recording: Recording) -> str:
 )
 def sme_polarity(recording: Recording) -> Iterator[Finding]:
     """Which helper set the C bit the wrong way round?"""
-    number = int(recording.platform.policies["c_bit"])
+    number = recording.platform.c_bit or 0
     bit = 1 << number
     ok = pl.col("address") != DMA_MAPPING_ERROR
     private = _calls(recording, "dma_addr_encrypted", "phys_to_dma_encrypted").filter(

@@ -7,16 +7,13 @@ a boot loader would put into memory.
 
 from __future__ import annotations
 
-import lzma
 import re
 import struct
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from topbit.errors import InputError
-from topbit.readers.unpack import MAGIC as ZSTD_MAGIC
-from topbit.readers.unpack import unzstd
+from topbit.readers import unpack as packed_data
 
 ARM64_MAGIC = b"ARM\x64"
 MAX_IMAGE = 1 << 30  # bytes; what claims to unpack to more is not a kernel
@@ -107,12 +104,10 @@ def unpack(data: bytes, where: str) -> bytes:
             raise InputError(f"EFI zboot image: compression {kind!r} is not known", where=where)
         return inner
     try:
-        if data[:2] == b"\x1f\x8b":
-            return zlib.decompressobj(wbits=31).decompress(data, MAX_IMAGE)
-        if data[:6] == b"\xfd7zXZ\0":
-            return lzma.LZMADecompressor().decompress(data, MAX_IMAGE)
-        if data[:4] == ZSTD_MAGIC:
-            return unzstd(data)
-    except (zlib.error, lzma.LZMAError, EOFError, ValueError) as error:
-        raise InputError(f"is damaged: {error}", where=where) from error
-    return data
+        unpacked = packed_data.unpack(data, MAX_IMAGE)
+    except packed_data.BombError as error:
+        raise InputError(f"is no kernel: it {error}", where=where) from error
+    # A signature may stand behind the kernel.
+    if unpacked.damage:
+        raise InputError(unpacked.damage, where=where)
+    return unpacked.data

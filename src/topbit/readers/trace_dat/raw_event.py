@@ -18,7 +18,7 @@ from typing import TypeAlias
 
 from topbit.errors import InputError
 from topbit.events import Event
-from topbit.readers.ftrace_events import DIRECTIONS, HANDLERS
+from topbit.readers.ftrace.events import DIRECTIONS, HANDLERS
 from topbit.readers.trace_dat.event_format import Field, Format
 from topbit.recording.schema import DMA_MAPPING_ERROR
 

@@ -51,7 +51,7 @@ def read_trace_dat(source: Source, progress: Callable[[int], None]) -> Boot:
 def _read(file: File, name: str, progress: Callable[[int], None]) -> Boot:
     if file.told.has_text and not file.told.buffers:
         raise UnreadableError("is a trace.dat with no more than a latency tracer's text")
-    boot = Boot(name)
+    boot = Boot(name, lines=0)
     decoders = decoders_of(file.told.formats)
     damage = [(1, what) for what in file.told.damage]
     # Times of different clocks cannot be compared: such buffers stand one behind the other.
@@ -118,6 +118,7 @@ def _tell_facts(boot: Boot, file: File, clocks: list[str]) -> None:
     """Which facts about the machine and its clocks does the file tell?"""
     words = file.told.uname.split()
     # sysname nodename release machine; a host's trace is known by its IOMMU events.
+    boot.lines = len(boot.events)
     if len(words) == 4 and not any(event.agent == "vmm" for event in boot.events):
         boot.facts.kernel = words[2]
         boot.facts.architecture = ARCHITECTURES.get(words[3], "")

@@ -13,7 +13,7 @@ from operator import itemgetter
 
 from topbit.events import Event
 from topbit.machine.qemu.guest.report import GuestReport
-from topbit.readers.kernel_log import LogFacts
+from topbit.readers.kernel_log.facts import LogFacts
 from topbit.readers.source import Source
 from topbit.readers.text import read_text
 from topbit.readers.trace_dat.event_format import read_formats

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from topbit.events import Event
-from topbit.readers.ftrace import Unparsable, lost_events, parse
+from topbit.readers.ftrace.line import Unparsable, lost_events, parse
 from topbit.recording.schema import DMA_MAPPING_ERROR
 
 PREFIX = "          insmod-146     [000] d..2.     5.086159: "

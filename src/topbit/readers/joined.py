@@ -1,0 +1,59 @@
+"""Which line was it before a mail program or a terminal broke it?
+
+Mail is wrapped at 72 to 80 columns, between words; a terminal's copy is cut wherever its width
+ends. Lines are only put together where the result is certain: together they can be read, the first
+one alone cannot, and those that follow it do not begin as lines of a log or trace do.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+from topbit.readers.containers import QUOTED
+
+Read = TypeVar("Read")
+
+MOST_LINES = 24
+"""Lines that one line can have become (a scatterlist of 128 entries has 4 KB)."""
+LONGEST = 1 << 16
+# How a line of a log or a trace begins, whatever wraps it.
+BEGINS = re.compile(
+    r"\s*(?:\[[ \w:+.<>-]{1,40}\]|<\d{1,3}>|\w{3} [ \d]\d \d\d:\d\d:\d\d|\d{4}-\d\d-\d\d[T ]"
+    r"|\S{1,32}-\d{1,7} +[\[(]|\S{1,32} +\d{1,7} +\[\d)"
+)
+
+
+def joinings(lines: list[tuple[int, str]], index: int) -> Iterator[tuple[str, int]]:
+    """Which longer lines may the one at `index` have been, and how many lines does each take?"""
+    for between in (" ", ""):
+        whole = lines[index][1]
+        whole = whole.rstrip() if between else whole
+        for count in range(1, min(MOST_LINES, len(lines) - index)):
+            following = lines[index + count][1]
+            if quoted := QUOTED.match(following):
+                following = following[quoted.end() :]
+            if not following.strip() or BEGINS.match(following):
+                break
+            whole += between + (following.strip() if between else following)
+            if len(whole) > LONGEST:
+                break
+            yield whole, count
+
+
+def read_joined(
+    lines: list[tuple[int, str]],
+    index: int,
+    read: Callable[[str], Read | None],
+    errors: type[Exception] | tuple[type[Exception], ...],
+) -> tuple[Read, int] | None:
+    """What does `read` make of the line at `index` with those behind it, and how many are they?"""
+    for whole, count in joinings(lines, index):
+        try:
+            found = read(whole)
+        except errors:
+            continue
+        if found is not None:
+            return found, count
+    return None

@@ -1,0 +1,246 @@
+"""Which platform do the files of a run tell together?
+
+The guest's files alone tell the guest's facts; where there is no guest, the only machine's do.
+Every fact keeps where it came from, and what is concluded from addresses says so.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+from topbit.events import Event
+from topbit.readers import infer, owners, schemes
+from topbit.readers.infer import Width
+from topbit.readers.kernel_log.facts import LogFacts
+from topbit.readers.options import Options
+from topbit.readers.text import Boot
+from topbit.readers.trace_dat.reader import PRINTK_CLOCKS
+from topbit.recording import DeviceFacts, Platform, Reading
+
+GIVE_DEVICES = ("dma_map", "dma_alloc", "swiotlb_bounced")
+"""The events of a guest that name its devices."""
+
+
+@dataclass(slots=True)
+class Told:
+    """What do the kernel logs of one machine tell together?
+
+    Attributes:
+        facts: all of them.
+        sources: fact -> "file:line".
+    """
+
+    facts: LogFacts
+    sources: dict[str, str]
+
+
+def told_by(boots: list[Boot]) -> Told:
+    """What do these logs of one machine tell? The fullest first; others add what it lacks."""
+    facts, sources = LogFacts(), {}
+    for boot in sorted(
+        boots, key=lambda boot: (boot.facts.realm, boot.facts.seen_lines), reverse=True
+    ):
+        other = boot.facts
+        if facts.kernel and other.kernel and facts.kernel != other.kernel:
+            continue  # another boot, of which this run tells nothing
+        for name in (field.name for field in dataclasses.fields(LogFacts)):
+            mine, theirs = getattr(facts, name), getattr(other, name)
+            if name == "devices":
+                facts.devices = {**theirs, **mine}
+            elif not mine and theirs:
+                setattr(facts, name, theirs)
+                if name in other.told_at:
+                    sources[name] = f"{boot.source}:{other.told_at[name]}"
+    return Told(facts, sources)
+
+
+def platform_of(
+    guests: list[Boot],
+    hosts: list[Boot],
+    others: list[Boot],
+    events: list[Event],
+    options: Options,
+    behind: set[str],
+) -> Platform:
+    """Which platform do the files tell?
+
+    Args:
+        guests, hosts, others: what they tell, by whose they are.
+        events: of all of them, in which the guest's are of the agent "guest".
+        options: what the user says.
+        behind: devices behind an IOMMU of the guest's own, going by its trace.
+    """
+    told = told_by(guests)
+    of_host = told_by(hosts)
+    checked = told if guests or options.ipa_bits is not None else of_host
+    facts = checked.facts
+    platform = Platform(
+        kernel=facts.kernel,
+        pools=list(facts.pools),
+        ram=list(facts.ram or facts.whole_ram),
+        devices={name: dataclasses.replace(device) for name, device in facts.devices.items()},
+        msi_doorbells=list(facts.doorbells),
+        machine="log",
+        one_clock=False,
+    )
+    for fact in ("kernel", "pools"):
+        if fact in checked.sources:
+            platform.origins[fact] = checked.sources[fact]
+    if platform.ram:
+        name = "ram" if facts.ram else "whole_ram"
+        platform.origins["ram"] = checked.sources.get(name, "kernel log")
+    _set_devices(platform, events, options)
+    owners.mark_viommu(platform, behind)
+    _set_scheme(platform, checked, of_host, events, options)
+    _set_width(platform, facts, [*guests, *others, *hosts], events, options)
+    _set_c_bit(platform, checked, options)
+    _tell_losses(platform, [*guests, *hosts, *others], events)
+    return platform
+
+
+def _set_devices(platform: Platform, events: list[Event], options: Options) -> None:
+    for event in events:
+        of_guest = event.agent == "guest" and event.event in GIVE_DEVICES
+        if of_guest and event.device and event.device not in platform.devices:
+            platform.devices[event.device] = DeviceFacts()
+    for name in options.trusted:
+        platform.devices.setdefault(name, DeviceFacts()).trusted = True
+        platform.origins[f"trusted {name}"] = "option"
+    for name in options.viommu:
+        platform.devices.setdefault(name, DeviceFacts()).behind_iommu = True
+        platform.origins[f"viommu {name}"] = "option"
+    for sid, name in options.streams.items():
+        for facts in platform.devices.values():
+            if facts.sid == sid:
+                facts.sid = None
+        platform.devices.setdefault(name, DeviceFacts()).sid = sid
+        platform.origins[f"stream {name}"] = "option"
+
+
+def _guests_own(platform: Platform, events: list[Event]) -> list[Event]:
+    """Which of the guest's DMA events have addresses of its own kind, and no IOVAs?"""
+    left_out = {
+        name for name, facts in platform.devices.items() if facts.behind_iommu or facts.trusted
+    }
+    return [e for e in events if e.agent == "guest" and e.device not in left_out]
+
+
+def _set_scheme(
+    platform: Platform, told: Told, host: Told, events: list[Event], options: Options
+) -> None:
+    """Which scheme is it, is it a Realm, and how is that known?"""
+    known = schemes.scheme_of(told.facts)
+    own = _guests_own(platform, events)
+    pattern = infer.from_pattern(own)
+    if known is not None and known[0] == "arm-cca":
+        platform.realm = True
+        platform.origins["realm"] = told.sources.get("realm", "kernel log")
+    elif options.ipa_bits is not None and known is not None and known[0] not in ("none", ""):
+        platform.realm = False
+        platform.origins["realm"] = source = told.sources.get(known[1], "kernel log")
+        platform.notes.append(f"--ipa-bits was given, but {source} tells of {known[0]}: no Realm")
+    elif options.ipa_bits is not None:
+        platform.realm, platform.origins["realm"] = True, "option"
+        known = ("arm-cca", "")
+        platform.notes.append("taken for a Realm because --ipa-bits was given; no log says so")
+    elif known is None and pattern is not None:
+        platform.realm = True
+        platform.origins["realm"] = f"inferred: {pattern.why}"
+        platform.notes.append(
+            f"taken for a Realm because of its DMA addresses: {pattern.why}; no log says so"
+        )
+    elif known is not None:
+        platform.realm = False
+        platform.origins["realm"] = told.sources.get(known[1], "kernel log")
+    else:
+        platform.readings += schemes.readings_of(told.facts) or infer.readings_of(own)
+    if known is not None:
+        platform.scheme = known[0]
+        source = told.sources.get(known[1], "")
+        platform.origins["scheme"] = source or platform.origins["realm"]
+    elif platform.realm:
+        platform.origins["scheme"] = platform.origins["realm"]
+
+
+def _set_width(
+    platform: Platform, facts: LogFacts, boots: list[Boot], events: list[Event], options: Options
+) -> None:
+    if not platform.realm:
+        return
+    own = _guests_own(platform, events)
+    sids = {device.sid for device in facts.devices.values() if device.sid is not None}
+    inferred = (
+        infer.from_pattern(own)
+        or infer.from_maps(own, platform.ram)
+        or infer.from_early_console(facts.earlycon, facts.uarts)
+        or (infer.from_faults(events, platform.ram, sids) if platform.certain("realm") else None)
+    )
+    said = next(((boot.source, boot.vmm_ipa_bits) for boot in boots if boot.vmm_ipa_bits), None)
+    if options.ipa_bits is not None:
+        platform.ipa_bits, platform.origins["ipa_bits"] = options.ipa_bits, "option"
+        _contradict(platform, options.ipa_bits, inferred, said)
+    elif said is not None:
+        (bits, line) = said[1]
+        platform.ipa_bits, platform.origins["ipa_bits"] = bits, f"{said[0]}:{line}"
+    elif inferred is not None:
+        platform.ipa_bits = inferred.ipa_bits
+        platform.origins["ipa_bits"] = f"inferred: {inferred.why}"
+        platform.readings += inferred.readings
+        platform.notes.append(
+            f"ipa_bits {inferred.ipa_bits} is inferred: {inferred.why}; --ipa-bits N tells it for "
+            "certain"
+        )
+
+
+def _contradict(
+    platform: Platform, given: int, inferred: Width | None, said: tuple[str, tuple[int, int]] | None
+) -> None:
+    """Say where the files contradict what the user says."""
+    if inferred is not None and inferred.ipa_bits != given:
+        why = f"ipa_bits {inferred.ipa_bits} is inferred: {inferred.why}"
+    elif said is not None and said[1][0] != given:
+        why = f"{said[0]}:{said[1][1]} says {said[1][0]}"
+    else:
+        return
+    platform.notes.append(f"--ipa-bits {given} was given, but {why}")
+    platform.readings += [
+        Reading("ipa_bits", str(given), "--ipa-bits says it", "the VMM's log or command line"),
+        Reading("ipa_bits", "another", why, "the VMM's log or command line"),
+    ]
+
+
+def _set_c_bit(platform: Platform, told: Told, options: Options) -> None:
+    if options.c_bit is not None:
+        platform.c_bit, platform.origins["c_bit"] = options.c_bit, "option"
+    elif told.facts.c_bit is not None:
+        platform.c_bit = told.facts.c_bit
+        platform.origins["c_bit"] = told.sources.get("c_bit", "kernel log")
+
+
+def _tell_losses(platform: Platform, boots: list[Boot], events: list[Event]) -> None:
+    """Say what is not there: lines that could not be read, events and messages that were lost."""
+    platform.unparsed = [boot.unparsed for boot in boots if boot.unparsed]
+    platform.lost_events = sum(boot.lost_events for boot in boots)
+    suppressed = sum(
+        int((event.attrs or "").rpartition("count=")[2] or 0)
+        for event in events
+        if event.status == "suppressed" and "swiotlb" in (event.attrs or "")
+    )
+    if suppressed:
+        platform.notes.append(
+            f'{suppressed} more "swiotlb buffer is full" messages were suppressed by the '
+            "kernel's rate limit"
+        )
+    if platform.lost_events:
+        platform.notes.append(
+            f"{platform.lost_events} trace events were lost before they were read"
+        )
+    platform.notes += [note for boot in boots for note in boot.notes]
+    if any(boot.facts.seen_lines for boot in boots):
+        platform.notes += [
+            f"{boot.source}: its times are of the clock {boot.clock}, the kernel log's are not: "
+            "they cannot be compared"
+            for boot in boots
+            if boot.clock not in ("", *PRINTK_CLOCKS)
+        ]
