@@ -89,7 +89,8 @@ def is_text(data: bytes) -> bool:
 def wide_encoding(data: bytes) -> str:
     """Is it UTF-16 or UTF-32, with a mark at its beginning or without?"""
     for bom, name in BOMS.items():
-        if data.startswith(bom):
+        # Noise of a serial line can look like a mark: letters have NULs beside them.
+        if data.startswith(bom) and data[:512].count(0) * 3 > len(data[:512]):
             return name
     look = data[:512]
     if len(look) >= 16:

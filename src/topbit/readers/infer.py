@@ -18,6 +18,8 @@ from topbit.recording.schema import DMA_MAPPING_ERROR
 
 IPA_BITS = range(32, 53)
 MAPPED = ("dma_map", "dma_alloc")
+REFUSED = ("bounce_overflow",)
+"""Troubles whose address the machine itself made, as it does for a mapping."""
 FEWEST = 4
 """How many bounced maps are enough for a pattern?"""
 LARGEST_POOL = 1 << 30
@@ -82,7 +84,7 @@ def from_maps(events: Iterable[Event], ram: list[tuple[int, int]]) -> Width | No
         events: of devices that the Realm has no IOMMU of its own before.
         ram: where its RAM lies, as far as its log says.
     """
-    events = [event for event in events if event.event in MAPPED]
+    events = [event for event in events if event.event in MAPPED or event.status in REFUSED]
     addresses = [value for event in events if (value := _address(event)) is not None]
     top = max(((e.phys or 0) + (e.size or 1) for e in events if e.phys), default=0)
     votes: Counter[int] = Counter()

@@ -92,8 +92,8 @@ def platform_of(
         platform.origins["ram"] = checked.sources.get(name, "kernel log")
     _set_devices(platform, events, options)
     owners.mark_viommu(platform, behind)
-    _set_scheme(platform, checked, of_host, events, options)
-    _set_width(platform, facts, [*guests, *others, *hosts], events, options)
+    _set_scheme(platform, checked, others, events, options)
+    _set_width(platform, facts, others, events, options)
     _set_c_bit(platform, checked, options)
     _tell_losses(platform, [*guests, *hosts, *others], events)
     return platform
@@ -127,10 +127,11 @@ def _guests_own(platform: Platform, events: list[Event]) -> list[Event]:
 
 
 def _set_scheme(
-    platform: Platform, told: Told, host: Told, events: list[Event], options: Options
+    platform: Platform, told: Told, boots: list[Boot], events: list[Event], options: Options
 ) -> None:
     """Which scheme is it, is it a Realm, and how is that known?"""
     known = schemes.scheme_of(told.facts)
+    vmm = _vmm_said(boots)
     own = _guests_own(platform, events)
     pattern = infer.from_pattern(own)
     if known is not None and known[0] == "arm-cca":
@@ -144,6 +145,8 @@ def _set_scheme(
         platform.realm, platform.origins["realm"] = True, "option"
         known = ("arm-cca", "")
         platform.notes.append("taken for a Realm because --ipa-bits was given; no log says so")
+    elif known is None and vmm is not None:
+        platform.realm, platform.origins["realm"] = True, f"{vmm[0]}:{vmm[2]}"
     elif known is None and pattern is not None:
         platform.realm = True
         platform.origins["realm"] = f"inferred: {pattern.why}"
@@ -176,13 +179,12 @@ def _set_width(
         or infer.from_early_console(facts.earlycon, facts.uarts)
         or (infer.from_faults(events, platform.ram, sids) if platform.certain("realm") else None)
     )
-    said = next(((boot.source, boot.vmm_ipa_bits) for boot in boots if boot.vmm_ipa_bits), None)
+    said = _vmm_said(boots)
     if options.ipa_bits is not None:
         platform.ipa_bits, platform.origins["ipa_bits"] = options.ipa_bits, "option"
         _contradict(platform, options.ipa_bits, inferred, said)
     elif said is not None:
-        (bits, line) = said[1]
-        platform.ipa_bits, platform.origins["ipa_bits"] = bits, f"{said[0]}:{line}"
+        platform.ipa_bits, platform.origins["ipa_bits"] = said[1], f"{said[0]}:{said[2]}"
     elif inferred is not None:
         platform.ipa_bits = inferred.ipa_bits
         platform.origins["ipa_bits"] = f"inferred: {inferred.why}"
@@ -193,14 +195,19 @@ def _set_width(
         )
 
 
+def _vmm_said(boots: list[Boot]) -> tuple[str, int, int] | None:
+    """What does a VMM's log say of a Realm's width: (file, ipa_bits, line)?"""
+    return next(((boot.source, *boot.vmm_ipa_bits) for boot in boots if boot.vmm_ipa_bits), None)
+
+
 def _contradict(
-    platform: Platform, given: int, inferred: Width | None, said: tuple[str, tuple[int, int]] | None
+    platform: Platform, given: int, inferred: Width | None, said: tuple[str, int, int] | None
 ) -> None:
     """Say where the files contradict what the user says."""
     if inferred is not None and inferred.ipa_bits != given:
         why = f"ipa_bits {inferred.ipa_bits} is inferred: {inferred.why}"
-    elif said is not None and said[1][0] != given:
-        why = f"{said[0]}:{said[1][1]} says {said[1][0]}"
+    elif said is not None and said[1] != given:
+        why = f"{said[0]}:{said[2]} says {said[1]}"
     else:
         return
     platform.notes.append(f"--ipa-bits {given} was given, but {why}")

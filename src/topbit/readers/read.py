@@ -187,6 +187,12 @@ def _join(told: list[_Read], options: Options) -> Recording:
     others = [boot for role in ("vmm", "firmware", "unknown") for boot in of[role]]
     platform = platform_facts.platform_of(of["guest"], of["host"], others, events, options, behind)
     platform.files = [_file(read, roles) for read in told]
+    for file in platform.files:
+        platform.notes += [f"{file.name}: {damage}" for damage in file.damage]
+        if file.replaced:
+            platform.notes.append(
+                f"{file.name}: {file.replaced} bytes that are no text were replaced"
+            )
     for event in events:
         if event.device is None and event.sid is not None:
             event.device = platform.device_of_sid(event.sid)

@@ -25,6 +25,9 @@ GUEST_SIGNS: dict[str, str] = {
     "DMI: QEMU": "its machine is QEMU's",
     "Booting paravirtualized kernel on KVM": "it runs under KVM",
     "Secure Execution mode": "it is an s390 guest under Secure Execution",
+    "virtio-pci 0000:": "it drives virtio devices",
+    "virtio_blk virtio": "it drives virtio devices",
+    "virtio_net virtio": "it drives virtio devices",
     "All CPU(s) started at EL1": "its CPUs started at EL1",
 }
 HOST_SIGNS: dict[str, str] = {
@@ -45,7 +48,8 @@ WEAK = {
     "Hypervisor detected:", "hypervisor services detected", "linux,dummy-virt", "DMI: QEMU",
     "Booting paravirtualized kernel on KVM", "All CPU(s) started at EL1",
     "All CPU(s) started at EL2", "kvm_amd: ", "kvm_intel: ", "VHE mode initialized",
-    "Hyp mode initialized", "virt/tdx: ",
+    "Hyp mode initialized", "virt/tdx: ", "virtio-pci 0000:", "virtio_blk virtio",
+    "virtio_net virtio",
 }  # fmt: skip
 """Signs that a guest which runs guests of its own has as well, or that many kernels print."""
 VMM_TASKS = re.compile(

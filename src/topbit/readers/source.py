@@ -119,19 +119,17 @@ def open_source(path: Path) -> Source:
 
 def _bytes(path: Path, name: str) -> bytes:
     try:
-        mode = path.stat().st_mode
-        for kind, what in SPECIAL.items():
-            if stat.S_IFMT(mode) == kind:
-                raise InputError(
-                    f"is {what}, no file", where=name, mend="write what comes from it into a file"
-                )
-        with path.open("rb") as file:
-            data = file.read(LARGEST + 1)
+        about = path.stat()
+        what = SPECIAL.get(stat.S_IFMT(about.st_mode))
+        if what is not None:
+            raise InputError(
+                f"is {what}, no file", where=name, mend="write what comes from it into a file"
+            )
+        if about.st_size > LARGEST:
+            raise InputError(f"is larger than {LARGEST >> 30} GiB", where=name)
+        return path.read_bytes()
     except MemoryError as error:
         raise InputError("does not fit into memory", where=name) from error
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else str(error)
         raise InputError(f"cannot read: {why}", where=name) from error
-    if len(data) > LARGEST:
-        raise InputError(f"is larger than {LARGEST >> 30} GiB", where=name)
-    return data

@@ -106,7 +106,7 @@ class _BootReader:
             if index < self._skip:
                 continue
             if "EVENTS" in line or "entries-written" in line:
-                self.boot.lost_events += lost_events(line)
+                self._lost(number, line)
             if may_be_trace(line):
                 rest = self._trace(index, number, line)
                 if rest is None:
@@ -119,6 +119,12 @@ class _BootReader:
             self.boot.add_unparsed(number, text)
         self.boot.facts = self._log.facts
         return self.boot
+
+    def _lost(self, number: int, line: str) -> None:
+        try:
+            self.boot.lost_events += lost_events(line)
+        except Unparsable:
+            self.boot.add_unparsed(number, line)
 
     # Trace events.
 

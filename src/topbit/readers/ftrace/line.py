@@ -57,8 +57,10 @@ LOOKS_LIKE_OURS = re.compile(
     r"|\bdma_mask=|IOMMU: ?iova="
 )
 CONTEXT = re.compile(r"\{ [^{}]{0,200} \}, \{ (.*) \}\s*$", re.S)
-LOST = re.compile(r"CPU:\d{1,6} \[(?:LOST )?(\d{0,18}) ?EVENTS(?: DROPPED)?\]")
-WRITTEN = re.compile(r"entries-in-buffer/entries-written: (\d{1,18})/(\d{1,18})")
+LOST = re.compile(r"CPU:\d{1,6} \[(?:LOST )?(\d*) ?EVENTS(?: DROPPED)?\]")
+WRITTEN = re.compile(r"entries-in-buffer/entries-written: (\d+)/(\d+)")
+DIGITS = 18
+"""Digits of a count of events at most."""
 
 
 class Unparsable(InputError):
@@ -136,6 +138,8 @@ def _time_before(line: str, match: re.Match[str]) -> tuple[float | None, str]:
 def _event(line: str, match: re.Match[str]) -> tuple[list[Event], str, str]:
     name, body, rest = match[1], line[match.end() :], ""
     seconds, written = _time_before(line, match)
+    if not written and line[: match.start()].rstrip(" \t:")[-1:].isdigit() and match[2]:
+        raise Unparsable
     if interleaved := INTERLEAVED.search(body):
         rest, body = interleaved[1], body[: interleaved.start()]
     body = _plain_body(body.strip(), match)
@@ -215,11 +219,16 @@ def _common_event(match: re.Match[str]) -> Event | None:
 
 
 def lost_events(line: str) -> int:
-    """How many events does this line say were lost?"""
-    written = WRITTEN.search(line)
-    if written:
-        return max(int(written[2]) - int(written[1]), 0)
-    lost = LOST.search(line)
-    if lost:
-        return int(lost[1] or 1)
-    return 0
+    """How many events does this line say were lost?
+
+    Raises:
+        Unparsable: more than there can be.
+    """
+    match = WRITTEN.search(line) or LOST.search(line)
+    if match is None:
+        return 0
+    if any(len(number) > DIGITS for number in match.groups()):
+        raise Unparsable
+    if match.re is WRITTEN:
+        return max(int(match[2]) - int(match[1]), 0)
+    return int(match[1] or 1)

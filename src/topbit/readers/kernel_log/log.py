@@ -16,11 +16,11 @@ from topbit.readers.kernel_log import (
     swiotlb,
 )
 from topbit.readers.kernel_log.facts import LogFacts
-from topbit.readers.kernel_log.message import MESSAGE, Family, attributes, trouble
+from topbit.readers.kernel_log.message import MESSAGE, Family, Unreadable, attributes, trouble
 from topbit.readers.wrapping import LogLine
 
 # lib/ratelimit.c:___ratelimit
-SUPPRESSED = re.compile(r"(\w{1,80}): (\d{1,10}) callbacks suppressed")
+SUPPRESSED = re.compile(r"(\w{1,80}): (\d+) callbacks suppressed")
 OURS = re.compile(r"swiotlb|dma|iommu|smmu|report_addr|rmp", re.I)
 
 
@@ -28,6 +28,8 @@ def _suppressed(text: str) -> Event | None:
     match = SUPPRESSED.search(text)
     if match is None or not OURS.search(match[1]):
         return None
+    if len(match[2]) > 18:
+        raise Unreadable
     return trouble("suppressed", text, attrs=attributes(function=match[1], count=match[2]))
 
 

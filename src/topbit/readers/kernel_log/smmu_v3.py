@@ -59,8 +59,6 @@ class SmmuLog:
         damaged: the first lines of records that never became whole: (line number, text).
     """
 
-    needles = ("event 0x", ": \t0x", ":  ", ": event: ", "priv data", "priv inst")
-
     def __init__(self) -> None:
         self.damaged: list[tuple[int, str]] = []
         self._words: dict[str, list[int]] = {}
@@ -73,7 +71,11 @@ class SmmuLog:
         return bool(self._words)
 
     def take(self, number_: int, text: str) -> Event | None:
-        """Which new event does this line complete?"""
+        """Which new event does this line complete?
+
+        Raises:
+            Unreadable: it is a decoded record, but cut off or mangled.
+        """
         if match := RECEIVED.search(text):
             self._drop(match[1])
             if len(self._words) < MOST_OPEN:
@@ -81,6 +83,8 @@ class SmmuLog:
             return None
         if match := DECODED.search(text):
             return self._decoded(match, text)
+        if ": event: " in text and " client: " in text:
+            raise Unreadable
         if match := HOW.search(text):
             self._how(match)
             return None
@@ -113,7 +117,8 @@ class SmmuLog:
         return event
 
     def _decoded(self, match: re.Match[str], text: str) -> Event | None:
-        self._drop(match[1]) if match[1] in self._words else None
+        if match[1] in self._words:
+            self._drop(match[1])
         sid, iova, ipa = (int(match[n], 16) for n in (4, 5, 6))
         client = None if match[3].startswith("(") else match[3]
         last = self._last.get(match[1])
