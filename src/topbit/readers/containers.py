@@ -14,6 +14,8 @@ import html
 import json
 import re
 
+from topbit.readers.lines import plain
+
 QUOTED = re.compile(r"(?: ?(?:>|&gt;))+ ?")
 FIELD = re.compile(r'\s{0,16}"?MESSAGE"? {0,2}[=:] {0,2}')
 LOGFMT = re.compile(r'\b(vmconsole|msg|message|log)="((?:[^"\\]|\\.)*)"?')
@@ -67,9 +69,10 @@ def _json(line: str) -> tuple[str, float | None]:
         text = bytes(known).decode("utf-8", "replace")
     if not isinstance(text, str):
         return line, None
+    text = plain(text).strip("\n")
     time = next((held[key] for key in MONOTONIC if key in held), None)
     known_time = str(time).isdecimal() and len(str(time)) < 19
-    return text.rstrip("\n"), int(str(time)) / 1e6 if known_time else None
+    return text, int(str(time)) / 1e6 if known_time else None
 
 
 def _string(text: str) -> str:
@@ -80,7 +83,7 @@ def _string(text: str) -> str:
         held = json.loads(text.rstrip().rstrip(","))
     except ValueError:
         return text
-    return held if isinstance(held, str) else text
+    return plain(held) if isinstance(held, str) else text
 
 
 def _logfmt(line: str) -> str | None:

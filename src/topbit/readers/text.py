@@ -185,9 +185,10 @@ class _BootReader:
         try:
             event = self._log.take(entry)
         except Unreadable:
-            event = self._joined_message(index, entry)
-            if event is None:
+            whole = self._joined_message(index, entry)
+            if whole is None:
                 return
+            event = whole[0]
         if event is None:
             event = vmm_log.read(entry.text)
             if event is None:
@@ -202,17 +203,21 @@ class _BootReader:
         event.source, event.line = self.boot.source, entry.number
         self.boot.events.append(event)
 
-    def _joined_message(self, index: int, entry: LogLine) -> Event | None:
-        def read(line: str) -> Event | None:
-            return self._log.take(log_line(entry.number, line))
+    def _joined_message(self, index: int, entry: LogLine) -> tuple[Event | None] | None:
+        """What does a message tell together with the lines behind it: an event, or a fact?"""
+
+        def read(line: str) -> tuple[Event | None] | None:
+            known = self._log.facts.seen_lines
+            event = self._log.take(log_line(entry.number, line))
+            return (event,) if event or self._log.facts.seen_lines > known else None
 
         found = read_joined(self._lines, index, read, Unreadable)
         if found is None:
             self.boot.add_unparsed(entry.number, entry.text)
             return None
-        event, count = found
+        whole, count = found
         self._skip = index + count + 1
-        return event
+        return whole
 
 
 def copy_key(event: Event) -> int | None:

@@ -33,6 +33,7 @@ EVENT = re.compile(
 )
 # The time right before it, with what a latency tracer puts behind it.
 TIME = re.compile(r"(?:^|[ \[(,])(\d{1,15}(?:\.\d{1,9})?)(us)?(?: ?[^\w\s]{0,2})?:[ \t]*$")
+MANGLED_TIME = re.compile(r"\d: {0,40}$")
 TIME_COLUMN = re.compile(r",(\d{1,10}\.\d{1,9}),[^,]{0,20},$")
 TIME_PERF_TRACE = re.compile(r"^ *(\d{1,12}\.\d{1,9})(?: \([^)]{0,20}\):)? ")
 BEFORE = 200
@@ -138,7 +139,7 @@ def _time_before(line: str, match: re.Match[str]) -> tuple[float | None, str]:
 def _event(line: str, match: re.Match[str]) -> tuple[list[Event], str, str]:
     name, body, rest = match[1], line[match.end() :], ""
     seconds, written = _time_before(line, match)
-    if not written and line[: match.start()].rstrip(" \t:")[-1:].isdigit() and match[2]:
+    if not written and MANGLED_TIME.search(line, max(match.start() - BEFORE, 0), match.start()):
         raise Unparsable
     if interleaved := INTERLEAVED.search(body):
         rest, body = interleaved[1], body[: interleaved.start()]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from topbit.readers.kernel_log.message import HEX
+from topbit.readers.kernel_log.message import HEX, Unreadable
 from topbit.readers.wrapping import LogLine
 from topbit.recording import DeviceFacts
 
@@ -26,6 +26,10 @@ BOUNCING = "Memory encryption is active and system is using DMA bounce buffers"
 # mm/mm_init.c, "Early memory node ranges"
 RAM = re.compile(rf"\bnode +\d{{1,5}}: \[mem {HEX}-{HEX}\]")
 FAKE_NODE = re.compile(rf"NUMA: Faking a node at \[mem {HEX}-{HEX}\]")
+CUT_OFF = re.compile(
+    r"software IO TLB: mapped \[mem|\bnode +\d{1,5}: \[mem|Isolation Config: Group"
+)
+"""How lines begin that tell a fact only if they are whole."""
 # drivers/irqchip/irq-gic-v3-its.c: "ITS %pR"; GITS_TRANSLATER in its second 64 KiB frame
 ITS = re.compile(rf"\bITS \[mem {HEX}-{HEX}\]")
 TRANSLATER = 0x1_0040
@@ -112,7 +116,11 @@ class LogFacts:
     uarts: list[int] = field(default_factory=list)
 
     def take(self, line: LogLine) -> bool:
-        """Does this line tell a fact? It is kept."""
+        """Does this line tell a fact? It is kept.
+
+        Raises:
+            Unreadable: it is one that tells a fact, but is cut off or mangled.
+        """
         text = line.text
         if not any(needle in text for needle in NEEDLES):
             return False
@@ -123,6 +131,8 @@ class LogFacts:
                 if fact:
                     self.told_at.setdefault(fact, line.number)
                 return True
+        if CUT_OFF.search(text):
+            raise Unreadable
         return False
 
     def _boot(self, text: str) -> str | None:

@@ -23,8 +23,9 @@ from topbit.readers.kernel_log.message import (
 
 # Kernels before 5.1 print the size alone, those up to 5.2 no "(slots)".
 FULL = re.compile(
-    rf"swiotlb buffer is full \(sz: {DEC} bytes\)"
-    rf"(?:,? total {DEC}(?: \(slots\))?, used {DEC}(?: \(slots\))?)?(?P<rest>,? total)?"
+    rf"swiotlb buffer is full \(sz: (?P<size>{DEC}) bytes\)"
+    rf"(?:,? total (?P<total>{DEC}) \(slots\), used (?P<used>{DEC}) \(slots\)"
+    rf"|,? total (?P<total_>{DEC}), used (?P<used_>{DEC})(?! ?\()|(?!,| total))"
 )
 OUT = re.compile(rf"Out of SW-IOMMU space for {DEC} bytes(?: at device (\S{{1,80}}))?")
 OVERFLOW = re.compile(
@@ -41,14 +42,14 @@ ATOMIC = ("DMA pool exhausted for", "Failed to get suitable pool for")
 
 def _full(text: str) -> Event:
     match = FULL.search(text)
-    if match is None or match["rest"]:
+    if match is None:
         raise Unreadable
-    size, total, used = match[1], match[2], match[3]
+    total, used = match["total"] or match["total_"], match["used"] or match["used_"]
     return Event(
         "guest",
         "swiotlb_full",
         device=device_before(text, "swiotlb buffer"),
-        size=int(size),
+        size=int(match["size"]),
         status="error",
         attrs=attributes(total=total, used=used),
         detail=text,
