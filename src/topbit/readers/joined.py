@@ -15,9 +15,12 @@ from topbit.readers.containers import QUOTED
 
 Read = TypeVar("Read")
 
-MOST_LINES = 24
-"""Lines that one line can have become (a scatterlist of 128 entries has 4 KB)."""
-LONGEST = 1 << 16
+TRACE_LINES, LOG_LINES = 64, 8
+"""Lines that one of a trace (a scatterlist of 128 entries has 4 KB) or of a log can have become."""
+WIDEST = 200
+"""Columns of the widest mail or terminal that breaks lines."""
+NARROWEST = 40
+"""Columns of the narrowest."""
 # How a line of a log or a trace begins, whatever wraps it.
 BEGINS = re.compile(
     r"\s*(?:\[[ \w:+.<>-]{1,40}\]|<\d{1,3}>|\w{3} [ \d]\d \d\d:\d\d:\d\d|\d{4}-\d\d-\d\d[T ]"
@@ -25,20 +28,20 @@ BEGINS = re.compile(
 )
 
 
-def joinings(lines: list[tuple[int, str]], index: int) -> Iterator[tuple[str, int]]:
-    """Which longer lines may the one at `index` have been, and how many lines does each take?"""
+def joinings(lines: list[tuple[int, str]], index: int, most: int) -> Iterator[tuple[str, int]]:
+    """Which longer lines may the one at `index` have been, and how many more does each take?"""
+    if not NARROWEST <= len(lines[index][1]) <= WIDEST:
+        return
     for between in (" ", ""):
         whole = lines[index][1]
         whole = whole.rstrip() if between else whole
-        for count in range(1, min(MOST_LINES, len(lines) - index)):
+        for count in range(1, min(most, len(lines) - index)):
             following = lines[index + count][1]
             if quoted := QUOTED.match(following):
                 following = following[quoted.end() :]
-            if not following.strip() or BEGINS.match(following):
+            if not following.strip() or len(following) > WIDEST or BEGINS.match(following):
                 break
             whole += between + (following.strip() if between else following)
-            if len(whole) > LONGEST:
-                break
             yield whole, count
 
 
@@ -46,10 +49,19 @@ def read_joined(
     lines: list[tuple[int, str]],
     index: int,
     read: Callable[[str], Read | None],
-    errors: type[Exception] | tuple[type[Exception], ...],
+    errors: type[Exception],
+    most: int,
 ) -> tuple[Read, int] | None:
-    """What does `read` make of the line at `index` with those behind it, and how many are they?"""
-    for whole, count in joinings(lines, index):
+    """What does `read` make of the line at `index` with those behind it, and how many are they?
+
+    Args:
+        lines: of the file.
+        index: the line that cannot be read alone.
+        read: gives None, or raises one of `errors`, for what cannot be read.
+        errors: see `read`.
+        most: lines that it can have become.
+    """
+    for whole, count in joinings(lines, index, most):
         try:
             found = read(whole)
         except errors:

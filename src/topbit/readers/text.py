@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from topbit.events import Event
 from topbit.readers.boots import boot_starts
 from topbit.readers.ftrace.line import Unparsable, lost_events, may_be_trace, parse
-from topbit.readers.joined import read_joined
+from topbit.readers.joined import LOG_LINES, TRACE_LINES, read_joined
 from topbit.readers.kernel_log.facts import LogFacts
 from topbit.readers.kernel_log.log import KernelLog
 from topbit.readers.kernel_log.message import Unreadable
@@ -22,6 +22,8 @@ from topbit.recording import Unparsed
 
 SHOWN = 160
 """How many characters of an unparsed line are shown."""
+MOST_JOINS = 50
+"""So many lines one after the other are tried together with those behind them in vain."""
 EXACT = 6
 """Digits of a fraction from which on a trace event's time is nearly unique."""
 
@@ -98,6 +100,7 @@ class _BootReader:
         self._log = KernelLog()
         self._seen: set[tuple[float | None, str]] = set()
         self._skip = 0
+        self._in_vain = 0
 
     def read(self) -> Boot:
         for index, (number, line) in enumerate(self._lines):
@@ -171,9 +174,13 @@ class _BootReader:
                     return parsed
             except Unparsable:
                 pass
-        found = read_joined(self._lines, index, parse, Unparsable)
-        if found is None or not found[0][0]:
+        if self._in_vain >= MOST_JOINS:
             return None
+        found = read_joined(self._lines, index, parse, Unparsable, TRACE_LINES)
+        if found is None or not found[0][0]:
+            self._in_vain += 1
+            return None
+        self._in_vain = 0
         parsed, count = found
         self._skip = index + count + 1
         return parsed
@@ -211,10 +218,14 @@ class _BootReader:
             event = self._log.take(log_line(entry.number, line))
             return (event,) if event or self._log.facts.seen_lines > known else None
 
-        found = read_joined(self._lines, index, read, Unreadable)
+        found = None
+        if self._in_vain < MOST_JOINS:
+            found = read_joined(self._lines, index, read, Unreadable, LOG_LINES)
         if found is None:
+            self._in_vain += 1
             self.boot.add_unparsed(entry.number, entry.text)
             return None
+        self._in_vain = 0
         whole, count = found
         self._skip = index + count + 1
         return whole

@@ -57,6 +57,7 @@ LOOKS_LIKE_OURS = re.compile(
     r"|\bdma_addrs?=|\bdev_addr=|\bphys_addrs?="
     r"|\bdma_mask=|IOMMU: ?iova="
 )
+IOMMU_BODY = re.compile(r"(?:\{ [^{}]{0,200} \}, \{ )?IOMMU:")
 CONTEXT = re.compile(r"\{ [^{}]{0,200} \}, \{ (.*) \}\s*$", re.S)
 LOST = re.compile(r"CPU:\d{1,6} \[(?:LOST )?(\d*) ?EVENTS(?: DROPPED)?\]")
 WRITTEN = re.compile(r"entries-in-buffer/entries-written: (\d+)/(\d+)")
@@ -114,7 +115,7 @@ def _event_in(line: str) -> re.Match[str] | None:
     for match in EVENT.finditer(line):
         name = match[1]
         if name in ("map", "unmap", "io_page_fault"):
-            if line.startswith("IOMMU:", match.end()):
+            if IOMMU_BODY.match(line, match.end()):
                 return match
         elif not name.startswith(OTHERS) and (name in HANDLERS or _time_before(line, match)[1]):
             return match
@@ -143,11 +144,11 @@ def _event(line: str, match: re.Match[str]) -> tuple[list[Event], str, str]:
         raise Unparsable
     if interleaved := INTERLEAVED.search(body):
         rest, body = interleaved[1], body[: interleaved.start()]
-    body = _plain_body(body.strip(), match)
     handler = HANDLERS.get(name)
     if handler is None:
         raise Unparsable
     try:
+        body = _plain_body(body.strip(), match)
         events = handler(name, body)
     except (KeyError, ValueError, IndexError) as error:
         # Somebody's own message may begin with a name of ours.
