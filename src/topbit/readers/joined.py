@@ -37,12 +37,17 @@ def joinings(lines: list[tuple[int, str]], index: int, most: int) -> Iterator[tu
         whole = whole.rstrip() if between else whole
         for count in range(1, min(most, len(lines) - index)):
             following = lines[index + count][1]
-            if quoted := QUOTED.match(following):
-                following = following[quoted.end() :]
+            following = unquoted(following)
             if not following.strip() or len(following) > WIDEST or BEGINS.match(following):
                 break
             whole += between + (following.strip() if between else following)
             yield whole, count
+
+
+def unquoted(line: str) -> str:
+    """What is the line without the marks of quoted mail?"""
+    quoted = QUOTED.match(line)
+    return line[quoted.end() :] if quoted else line
 
 
 def read_joined(

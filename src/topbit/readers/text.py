@@ -8,11 +8,20 @@ from dataclasses import dataclass, field
 from topbit.events import Event
 from topbit.readers.boots import boot_starts
 from topbit.readers.ftrace.line import Unparsable, lost_events, may_be_trace, parse
-from topbit.readers.joined import LOG_LINES, TRACE_LINES, read_joined
+from topbit.readers.joined import (
+    BEGINS,
+    LOG_LINES,
+    NARROWEST,
+    TRACE_LINES,
+    WIDEST,
+    read_joined,
+    unquoted,
+)
 from topbit.readers.kernel_log.facts import LogFacts
 from topbit.readers.kernel_log.log import KernelLog
 from topbit.readers.kernel_log.message import Unreadable
 from topbit.readers.lines import clean
+from topbit.readers.needles import worth_reading
 from topbit.readers.roles import KERNEL_TASKS, VMM_TASKS, Signs
 from topbit.readers.source import Source
 from topbit.readers.vmm_log import kvmtool
@@ -24,6 +33,8 @@ SHOWN = 160
 """How many characters of an unparsed line are shown."""
 MOST_JOINS = 50
 """So many lines one after the other are tried together with those behind them in vain."""
+LONGEST_WORD = 80
+"""Characters on each side of a line's break that can hold what tells its kind."""
 EXACT = 6
 """Digits of a fraction from which on a trace event's time is nearly unique."""
 
@@ -103,6 +114,10 @@ class _BootReader:
         self._in_vain = 0
 
     def read(self) -> Boot:
+        # Of a trace's lines it is known already.
+        worth = worth_reading(
+            ["" if ": dma_" in line or ": swiotlb_b" in line else line for _, line in self._lines]
+        )
         for index, (number, line) in enumerate(self._lines):
             if index % 4096 == 0:
                 self._progress(4096)
@@ -114,14 +129,33 @@ class _BootReader:
                 rest = self._trace(index, number, line)
                 if rest is None:
                     continue
-                line = rest
-            if line and not line.isspace():
+                line, worth[index] = rest, True
+            if worth[index] or self._log.smmu.waiting:
                 self._message(index, log_line(number, line))
+            elif self._is_broken(index, line):
+                self._broken(index, log_line(number, line))
         self._log.smmu.end()
         for number, text in self._log.smmu.damaged:
             self.boot.add_unparsed(number, text)
         self.boot.facts = self._log.facts
         return self.boot
+
+    def _is_broken(self, index: int, line: str) -> bool:
+        """May this line have been broken within the words that tell what it is?"""
+        if index + 1 >= len(self._lines) or not NARROWEST <= len(line) <= WIDEST:
+            return False
+        following = self._lines[index + 1][1]
+        if not following or len(following) > WIDEST or BEGINS.match(following):
+            return False
+        following = unquoted(following)
+        ends = (line[-LONGEST_WORD:].rstrip() + " ", line[-LONGEST_WORD:])
+        both = (end + following[:LONGEST_WORD] for end in ends)
+        return BEGINS.match(line) is not None and any(worth_reading(list(both)))
+
+    def _broken(self, index: int, entry: LogLine) -> None:
+        whole = self._joined_message(index, entry, count=False)
+        if whole is not None and whole[0] is not None:
+            self._keep(whole[0], entry)
 
     def _lost(self, number: int, line: str) -> None:
         try:
@@ -202,6 +236,9 @@ class _BootReader:
                 if (bits := kvmtool.ipa_bits_of(entry.text)) is not None:
                     self.boot.vmm_ipa_bits = (bits, entry.number)
                 return
+        self._keep(event, entry)
+
+    def _keep(self, event: Event, entry: LogLine) -> None:
         # A log repeats itself where `dmesg` was printed into it; a printk time is nearly unique.
         if entry.exact:
             if (entry.time, entry.text) in self._seen:
@@ -210,8 +247,13 @@ class _BootReader:
         event.source, event.line = self.boot.source, entry.number
         self.boot.events.append(event)
 
-    def _joined_message(self, index: int, entry: LogLine) -> tuple[Event | None] | None:
-        """What does a message tell together with the lines behind it: an event, or a fact?"""
+    def _joined_message(
+        self, index: int, entry: LogLine, *, count: bool = True
+    ) -> tuple[Event | None] | None:
+        """What does a message tell together with the lines behind it: an event, or a fact?
+
+        If it tells nothing, `count` it as a line that could not be read.
+        """
 
         def read(line: str) -> tuple[Event | None] | None:
             known = self._log.facts.seen_lines
@@ -223,11 +265,12 @@ class _BootReader:
             found = read_joined(self._lines, index, read, Unreadable, LOG_LINES)
         if found is None:
             self._in_vain += 1
-            self.boot.add_unparsed(entry.number, entry.text)
+            if count:
+                self.boot.add_unparsed(entry.number, entry.text)
             return None
         self._in_vain = 0
-        whole, count = found
-        self._skip = index + count + 1
+        whole, more = found
+        self._skip = index + more + 1
         return whole
 
 

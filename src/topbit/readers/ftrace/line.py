@@ -26,11 +26,13 @@ from topbit.recording.schema import DMA_MAPPING_ERROR
 NEEDLES = ("dma_", "swiotlb_bounced", "IOMMU:")
 """A line without any of these tells no event."""
 
-# An event's name, and how its body begins. The trace system may stand before the name.
+# An event's name, and how its body begins.
 EVENT = re.compile(
-    r"(?<![\w-])(?:\w{1,20}:){0,2}(dma_[a-z_]{1,40}|swiotlb_bounced|map|unmap|io_page_fault)"
+    r"(?<![\w-])(dma_[a-z_]{1,40}|swiotlb_bounced|map|unmap|io_page_fault)"
     r'(?:(:)[ \t]*|(\()|(,)")'
 )
+# perf puts the trace system before the name.
+SYSTEM = re.compile(r"(?:[a-z]\w{1,20}:){1,2}$")
 # The time right before it, with what a latency tracer puts behind it.
 TIME = re.compile(r"(?:^|[ \[(,])(\d{1,15}(?:\.\d{1,9})?)(us)?(?: ?[^\w\s]{0,2})?:[ \t]*$")
 MANGLED_TIME = re.compile(r"\d: {0,40}$")
@@ -124,7 +126,7 @@ def _event_in(line: str) -> re.Match[str] | None:
 
 def _time_before(line: str, match: re.Match[str]) -> tuple[float | None, str]:
     """When did it happen (seconds), and how does the line write that? (None, "") if it does not."""
-    head = line[max(match.start() - BEFORE, 0) : match.start()]
+    head = SYSTEM.sub("", line[max(match.start() - BEFORE, 0) : match.start()])
     found = (TIME_COLUMN if match[4] else TIME).search(head)
     if found is None and match[3]:
         found = TIME_PERF_TRACE.search(head)
