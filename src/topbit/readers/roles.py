@@ -92,13 +92,12 @@ class Signs:
         elif firmware_log.is_sign(text):
             self.counts["firmware"] += 1
 
-    def own(self) -> tuple[str, str]:
-        """Whose is the file going by itself, and why? ("", "") if it does not tell."""
-        for strong in (True, False):
-            for role, found in (("guest", self.guest), ("host", self.host)):
-                for sign, meaning in found.items():
-                    if (sign not in WEAK) is strong:
-                        return role, meaning
+    def own(self, *, weak: bool) -> tuple[str, str]:
+        """Whose is the file going by weak or other signs, and why? ("", "") without one."""
+        for role, found in (("guest", self.guest), ("host", self.host)):
+            for sign, meaning in found.items():
+                if (sign in WEAK) is weak:
+                    return role, meaning
         return "", ""
 
 
@@ -164,7 +163,7 @@ def roles_of(
 
 def _own(file: Seen) -> tuple[str, str]:
     """Whose is a file, going by itself?"""
-    role, why = file.signs.own()
+    role, why = file.signs.own(weak=False)
     if role:
         return role, why
     if file.drives_iommu and file.vmm_task:
@@ -194,8 +193,6 @@ def _by_contrast(
         return "host", "the machine that it traces drives an IOMMU"
     if file.has_log and a_realm and file.not_a_realm:
         return "host", "its log shows no Realm, and the run is one of a Realm"
-    if file.iommu_faults and not file.has_trace:
-        return "host", "it tells of faults of an IOMMU"
     if not file.has_trace or file.has_log or not others:
         return None
     logs = [found.get(other.name, ("", ""))[0] for other in others if other.has_log]
@@ -209,6 +206,11 @@ def _by_contrast(
 
 
 def _rest(file: Seen) -> tuple[str, str]:
+    role, why = file.signs.own(weak=True)
+    if role:
+        return role, why
+    if file.iommu_faults and not file.has_trace:
+        return "host", "it tells of faults of an IOMMU"
     if file.has_log or file.has_trace:
         return "guest", "nothing says otherwise"
     counts = file.signs.counts

@@ -97,7 +97,17 @@ FAMILIES = (
     Family(("DMA-API:",), _debug),
     Family(("device must provide VIRTIO_F_",), _virtio),
     Family(
-        ("DMA m", "dma_m", "dma map", "dma_alloc", "dma_set_", "-bit DMA", "for DMA", " DMA "),
+        (
+            "DMA m",
+            "dma_m",
+            "dma map",
+            "map dma",
+            "dma_alloc",
+            "dma_set_",
+            "-bit DMA",
+            "for DMA",
+            " DMA ",
+        ),
         _driver,
     ),
 )
