@@ -104,13 +104,14 @@ def test_whether_bisect_asks(words: list[str], wanted: bool) -> None:
         (["run", "map-failure"], 125),
         (["run", "sede"], 125),
         (["check", "/nonexistent"], 125),
+        (["check"], 125),
     ],
 )
 def test_run_and_check_for_bisect(words: list[str], status: int) -> None:
     assert main([*words, "--exit-for", "bisect"]) == status
 
 
-@pytest.mark.parametrize("words", [["check"], ["run", "--nonsense"]])
+@pytest.mark.parametrize("words", [["check", "--nonsense"], ["run", "--nonsense"]])
 def test_bad_usage_for_bisect(words: list[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         main([*words, "--exit-for", "bisect"])

@@ -9,7 +9,7 @@ from topbit.cli import main
 from topbit.errors import InputError, ScenarioError
 from topbit.scenario import builtin, builtin_names, change, find, loads, override
 from topbit.scenario.settings import settings, unusual
-from topbit.scenario.toml import Settings, dumps
+from topbit.scenario.toml import Settings, dumps, load
 from topbit.vmm.policy import Masking, VmmPolicy
 
 
@@ -42,6 +42,11 @@ def test_a_small_file_takes_defaults() -> None:
         ("[realm]\nipa_bits = '41'", ["is not of type int"]),
         ("[realm]\nipa_bits = true", ["is not of type int"]),
         ("[realm]\nram_mib = 2048\nipa_bits = 32", ["does not fit the protected half"]),
+        (f"[realm]\nram_mib = {'9' * 5000}", ["not TOML", "digits"]),
+        (f"[realm]\nram_mib = 0x{'f' * 5000}", ["realm.ram_mib", "no number of 64 bits"]),
+        (f"a = {'[' * 5000}", ["not TOML", "nested too deeply"]),
+        (f"[realm]\nram_mib = '{'x' * 5000}'", ["'xxx", "is not of type int"]),
+        ("[realm]\nram_mib = [1]", ["a list is not of type int"]),
         ("[realm]\nram_mib = 8\n[guest]\nswiotlb_mib = 7", ["guest.swiotlb_mib", "1 to 6"]),
         ("[workload]\nsize = 100", ["workload.size", "multiple of 512"]),
         ("[guest]\nkernel = 'latest'", ["no kernel release"]),
@@ -186,3 +191,21 @@ def test_one_setting_may_be_a_text() -> None:
 def test_bad_values_of_settings(setting: str, value: bool | int | str, words: str) -> None:
     with pytest.raises(ScenarioError, match=words):
         change(builtin("seed"), {setting: value})
+
+
+def test_ram_may_end_at_the_shared_bit() -> None:
+    from topbit.machine.model.machine import ModelMachine
+
+    scenario = loads("[realm]\nram_mib = 1024\nipa_bits = 32\n[[device]]\nname = 'n0'", "test")
+    recording = ModelMachine(scenario).run()
+    assert recording.platform.unfinished == ""
+    assert set(recording.of_kind("access")["status"]) == {"ok"}
+
+
+def test_a_scenario_file_has_a_size(tmp_path: Path) -> None:
+    path = tmp_path / "many.toml"
+    path.write_text("[[device]]\n" * 100_000)
+    with pytest.raises(InputError, match="no file of 1024 KiB at most"):
+        load(path)
+    with pytest.raises(InputError, match="no file of 1024 KiB"):
+        load(Path("/dev/null"))

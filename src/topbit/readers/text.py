@@ -21,7 +21,7 @@ from topbit.readers.kernel_log.facts import LogFacts
 from topbit.readers.kernel_log.log import KernelLog
 from topbit.readers.kernel_log.message import Unreadable
 from topbit.readers.lines import clean
-from topbit.readers.needles import worth_reading
+from topbit.readers.needles import NEEDLES, worth_reading
 from topbit.readers.roles import KERNEL_TASKS, VMM_TASKS, Signs
 from topbit.readers.source import Source
 from topbit.readers.vmm_log import kvmtool
@@ -31,7 +31,7 @@ from topbit.recording import Unparsed
 
 SHOWN = 160
 """How many characters of an unparsed line are shown."""
-MOST_JOINS = 50
+MOST_JOINS = 20
 """So many lines one after the other are tried together with those behind them in vain."""
 LONGEST_WORD = 80
 """Characters on each side of a line's break that can hold what tells its kind."""
@@ -144,13 +144,15 @@ class _BootReader:
         """May this line have been broken within the words that tell what it is?"""
         if index + 1 >= len(self._lines) or not NARROWEST <= len(line) <= WIDEST:
             return False
+        if self._in_vain >= MOST_JOINS or not BEGINS.match(line):
+            return False
         following = self._lines[index + 1][1]
         if not following or len(following) > WIDEST or BEGINS.match(following):
             return False
         following = unquoted(following)
         ends = (line[-LONGEST_WORD:].rstrip() + " ", line[-LONGEST_WORD:])
-        both = (end + following[:LONGEST_WORD] for end in ends)
-        return BEGINS.match(line) is not None and any(worth_reading(list(both)))
+        both = [end + following[:LONGEST_WORD] for end in ends]
+        return any(needle in text for text in both for needle in NEEDLES)
 
     def _broken(self, index: int, entry: LogLine) -> None:
         whole = self._joined_message(index, entry, count=False)

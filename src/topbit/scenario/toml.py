@@ -48,6 +48,11 @@ TABLES: dict[str, type[Any]] = {
     "workload": WorkloadSpec,
 }
 
+LARGEST = 1 << 20
+"""Bytes of a scenario's file: it holds a few dozen keys, and 31 devices at most."""
+SHOWN = 60
+"""Characters of a wrong value that are shown."""
+
 
 def loads(text: str, where: str) -> Scenario:
     """Which scenario does the TOML `text` describe? `where` names it in errors.
@@ -58,8 +63,10 @@ def loads(text: str, where: str) -> Scenario:
     """
     try:
         data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ScenarioError(f"not TOML: {error}", where=where) from error
+    except (ValueError, RecursionError) as error:
+        # A number of thousands of digits is a plain ValueError.
+        why = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise ScenarioError(f"not TOML: {why}", where=where) from error
     top = {f.name for f in dataclasses.fields(Scenario)}
     for key in data:
         if key not in top:
@@ -107,8 +114,12 @@ def _types(kind: type[Any]) -> dict[str, type[Any]]:
 def _typed(value: object, kind: type[Any], where: str) -> Any:
     if issubclass(kind, StrEnum):
         return value if isinstance(value, kind) else _chosen(_typed(value, str, where), kind, where)
+    if isinstance(value, int) and abs(value) >> 64:
+        raise ScenarioError("is no number of 64 bits", where=where)
     if type(value) is not kind:
-        raise ScenarioError(f"{value!r} is not of type {kind.__name__}", where=where)
+        plain = isinstance(value, str | int | float)
+        shown = repr(value) if plain else f"a {type(value).__name__}"
+        raise ScenarioError(f"{shown[:SHOWN]} is not of type {kind.__name__}", where=where)
     return value
 
 
@@ -127,6 +138,8 @@ def load(path: Path) -> Scenario:
         ScenarioError: see `loads`.
     """
     try:
+        if path.stat().st_size > LARGEST or not path.is_file():
+            raise InputError(f"is no file of {LARGEST >> 10} KiB at most", where=str(path))
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"

@@ -1,0 +1,91 @@
+"""What kind of file it is, and what text it holds."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from paths import DATA
+from topbit.errors import InputError
+from topbit.readers import read
+from topbit.readers.encoding import MAGIC
+from topbit.readers.source import MOST_FILES, files_of, open_source
+
+LOG = (
+    "[    0.000000] Linux version 6.16.12 (jürgen@host) (aarch64-linux-gnu-gcc) #1 SMP aarch64\n"
+    "[    0.000000] RME: Using RSI version 1.0\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("data", "encoding", "replaced"),
+    [
+        (LOG.encode(), "utf-8", 0),
+        (LOG.encode("utf-8-sig"), "utf-8", 0),
+        (LOG.encode("latin-1"), "utf-8", 1),
+        (LOG.encode("utf-16"), "utf-16", 0),
+        (b"\xfe\xff" + LOG.encode("utf-16-be"), "utf-16", 0),
+        (LOG.replace("ü", "u").encode("utf-16-le"), "utf-16-le", 0),
+        (LOG.replace("ü", "u").encode("utf-16-be"), "utf-16-be", 0),
+        (LOG.encode("utf-32"), "utf-32", 0),
+        (LOG.encode("utf-16") + b"\n", "utf-16", 1),
+        # What a serial line gives at power-up looks like a mark of UTF-16.
+        (b"\xff\xfe\x80\x00" + LOG.encode(), "utf-8", 3),
+        (bytes(100) + LOG.encode() + bytes(100), "utf-8", 0),
+        (LOG.encode() + b"\xc3", "utf-8", 1),
+    ],
+)
+def test_text(tmp_path: Path, data: bytes, encoding: str, replaced: int) -> None:
+    path = tmp_path / "dmesg"
+    path.write_bytes(data)
+    (recording,) = read([path])
+    platform = recording.platform
+    (file,) = platform.files
+    assert (platform.realm, platform.kernel) == (True, "6.16.12")
+    assert (file.kind, file.encoding, file.replaced) == ("text", encoding, replaced)
+    assert any("are no text were replaced" in note for note in platform.notes) == bool(replaced)
+
+
+@pytest.mark.parametrize("magic", MAGIC)
+def test_other_files_are_named(tmp_path: Path, magic: bytes) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(magic + bytes(range(256)) * 4)
+    what, mend = MAGIC[magic]
+    with pytest.raises(InputError, match=f"is {what}, which is not read") as caught:
+        open_source(path)
+    assert caught.value.mend == mend
+
+
+def test_a_tar_archive_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(bytes(257) + b"ustar" + bytes(250))
+    with pytest.raises(InputError, match="a tar archive"):
+        open_source(path)
+
+
+def test_what_is_no_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match="is a pipe, no file"):
+        open_source(tmp_path / "pipe")
+    with pytest.raises(InputError, match="is a device, no file"):
+        open_source(Path("/dev/zero"))
+    with socket.socket(socket.AF_UNIX) as unix:
+        os.chdir(tmp_path)
+        unix.bind("socket")
+        with pytest.raises(InputError, match="is a socket, no file"):
+            open_source(tmp_path / "socket")
+
+
+def test_a_folder_of_far_too_many_files(tmp_path: Path) -> None:
+    for number in range(MOST_FILES + 1):
+        (tmp_path / str(number)).touch()
+    with pytest.raises(InputError, match="1001 files"):
+        files_of([tmp_path])
+
+
+def test_an_event_queue_is_no_text() -> None:
+    queue = DATA / "recordings" / "vmm-maps-protected-half" / "smmu-eventq.bin"
+    assert open_source(queue).kind == "event queue"
