@@ -36,16 +36,26 @@ HELD_BY = {
     "machine/qemu/test_realm_boot.py": "machine/qemu/machine",
     "machine/qemu/test_scenarios.py": "machine/qemu/scenario_run",
     "machine/qemu/process/test_process.py": "machine/qemu/process/qmp",
-    "readers/test_ftrace.py": "readers/ftrace_events",
-    "readers/test_read.py": """
-        readers/boots readers/infer readers/kernel_log readers/lines readers/source readers/text
+    "readers/ftrace/test_line.py": "readers/ftrace/events",
+    "readers/kernel_log/test_iommus.py": """
+        readers/kernel_log/amd_vi readers/kernel_log/dmar readers/kernel_log/smmu_v2
     """,
-    "readers/test_smmu_events.py": "readers/smmu_log readers/smmu_queue",
+    "readers/kernel_log/test_log.py": "readers/kernel_log/message",
+    "readers/kernel_log/test_memory_state.py": "readers/kernel_log/host",
+    "readers/test_read.py": "readers/boots readers/copies readers/lines readers/text",
+    "readers/test_roles.py": """
+        readers/firmware_log readers/infer readers/kernel_log/facts readers/options
+        readers/owners readers/platform_facts readers/schemes
+    """,
+    "readers/test_source.py": "readers/encoding",
+    "readers/test_wrapping.py": "readers/containers readers/joined readers/needles",
+    "readers/vmm_log/test_log.py": """
+        readers/vmm_log/kvmtool readers/vmm_log/qemu readers/vmm_log/rust_vmm
+    """,
     "readers/trace_dat/test_damage.py": "readers/trace_dat/cursor readers/trace_dat/file",
     "readers/trace_dat/test_reader.py": """
         readers/trace_dat/event_format readers/trace_dat/raw_event
     """,
-    "store/test_image.py": "readers/unpack",
     "recording/test_recording.py": "recording/platform recording/schema",
     "rules/test_check.py": "rules/finding rules/rule",
     "rules/test_refused_accesses.py": "replay/refusals rules/smmu",

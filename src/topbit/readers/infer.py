@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from topbit.arch.ipa import IpaSpace
 from topbit.events import Event
 from topbit.recording import Reading
 from topbit.recording.schema import DMA_MAPPING_ERROR
@@ -103,7 +104,7 @@ def from_maps(events: Iterable[Event], ram: list[tuple[int, int]]) -> Width | No
     ipa_bits, count = votes.most_common(1)[0]
     if count < MAJORITY * votes.total():
         return None
-    why = f"{count} of {len(addresses)} DMA addresses are guest RAM with bit {ipa_bits - 1} set"
+    why = f"{count} of {len(addresses)} DMA addresses are guest RAM with bit {IpaSpace(ipa_bits).bit_number} set"
     if count * 2 >= len(addresses):
         return Width(ipa_bits, why)
     others = [
@@ -143,7 +144,7 @@ def from_faults(
         return None
     why = (
         f"{bits[ipa_bits]} of {count} addresses that its devices were refused are guest RAM with "
-        f"bit {ipa_bits - 1} set"
+        f"bit {IpaSpace(ipa_bits).bit_number} set"
     )
     if stage2:
         return Width(ipa_bits, why)

@@ -10,7 +10,7 @@ import pytest
 
 from paths import DATA
 from topbit.readers import read
-from topbit.report import Report
+from topbit.report.boot import BootReport
 from trace_wrappings import DIALECTS, ENTRIES, PERF_TRACE
 
 WHEN = ("time", "source", "line")
@@ -73,7 +73,7 @@ def test_collected_dialects(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "trace.txt"
     path.write_bytes(data)
     (recording,) = read([path], ipa_bits=41)
-    (finding,) = Report.of(recording).checked.findings
+    (finding,) = BootReport.of(recording).checked.findings
     assert (finding.rule, finding.device, finding.agent) == ("M1", "0000:00:01.0", "guest")
     assert len(recording.frame) == 7
     assert recording.platform.unparsed == []

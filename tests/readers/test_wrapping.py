@@ -13,7 +13,7 @@ from log_wrappings import GUEST, HOST, WRAPPINGS, Wrapping
 from paths import DATA
 from topbit.readers import read
 from topbit.recording import Recording
-from topbit.report import Report
+from topbit.report.boot import BootReport
 
 WHEN = ("time", "source", "line")
 
@@ -33,7 +33,9 @@ def told(recording: Recording) -> dict[str, Any]:
         "roles": [file.role for file in platform.files],
         "events": sorted(rows, key=str),
         "unparsed": platform.unparsed,
-        "findings": [(f.rule, f.agent, f.device) for f in Report.of(recording).checked.findings],
+        "findings": [
+            (f.rule, f.agent, f.device) for f in BootReport.of(recording).checked.findings
+        ],
     }
 
 
