@@ -104,7 +104,8 @@ def from_maps(events: Iterable[Event], ram: list[tuple[int, int]]) -> Width | No
     ipa_bits, count = votes.most_common(1)[0]
     if count < MAJORITY * votes.total():
         return None
-    why = f"{count} of {len(addresses)} DMA addresses are guest RAM with bit {IpaSpace(ipa_bits).bit_number} set"
+    bit = IpaSpace(ipa_bits).bit_number
+    why = f"{count} of {len(addresses)} DMA addresses are guest RAM with bit {bit} set"
     if count * 2 >= len(addresses):
         return Width(ipa_bits, why)
     others = [
