@@ -92,10 +92,11 @@ def platform_of(
         platform.origins["ram"] = checked.sources.get(name, "kernel log")
     _set_devices(platform, events, options)
     owners.mark_viommu(platform, behind)
-    _set_scheme(platform, checked, others, events, options)
-    _set_width(platform, facts, others, events, options)
-    _set_c_bit(platform, checked, options)
     _tell_losses(platform, [*guests, *hosts, *others], events)
+    why_a_realm = _set_scheme(platform, checked, others, events, options)
+    _set_width(platform, facts, others, events, options)
+    platform.notes += why_a_realm
+    _set_c_bit(platform, checked, options)
     return platform
 
 
@@ -128,8 +129,9 @@ def _guests_own(platform: Platform, events: list[Event]) -> list[Event]:
 
 def _set_scheme(
     platform: Platform, told: Told, boots: list[Boot], events: list[Event], options: Options
-) -> None:
-    """Which scheme is it, is it a Realm, and how is that known?"""
+) -> list[str]:
+    """Which scheme is it, is it a Realm, and how is that known? Returns what must be noted."""
+    notes: list[str] = []
     known = schemes.scheme_of(told.facts)
     vmm = _vmm_said(boots)
     own = _guests_own(platform, events)
@@ -140,19 +142,17 @@ def _set_scheme(
     elif options.ipa_bits is not None and known is not None and known[0] not in ("none", ""):
         platform.realm = False
         platform.origins["realm"] = source = told.sources.get(known[1], "kernel log")
-        platform.notes.append(f"--ipa-bits was given, but {source} tells of {known[0]}: no Realm")
+        notes.append(f"--ipa-bits was given, but {source} tells of {known[0]}: no Realm")
     elif options.ipa_bits is not None:
         platform.realm, platform.origins["realm"] = True, "option"
         known = ("arm-cca", "")
-        platform.notes.append("taken for a Realm because --ipa-bits was given; no log says so")
+        notes.append("taken for a Realm because --ipa-bits was given; no log says so")
     elif known is None and vmm is not None:
         platform.realm, platform.origins["realm"] = True, f"{vmm[0]}:{vmm[2]}"
     elif known is None and pattern is not None:
         platform.realm = True
         platform.origins["realm"] = f"inferred: {pattern.why}"
-        platform.notes.append(
-            f"taken for a Realm because of its DMA addresses: {pattern.why}; no log says so"
-        )
+        notes.append("taken for a Realm because of its DMA addresses; no log says so")
     elif known is not None:
         platform.realm = False
         platform.origins["realm"] = told.sources.get(known[1], "kernel log")
@@ -164,6 +164,7 @@ def _set_scheme(
         platform.origins["scheme"] = source or platform.origins["realm"]
     elif platform.realm:
         platform.origins["scheme"] = platform.origins["realm"]
+    return notes
 
 
 def _set_width(
@@ -174,8 +175,7 @@ def _set_width(
     own = _guests_own(platform, events)
     sids = {device.sid for device in facts.devices.values() if device.sid is not None}
     inferred = (
-        infer.from_pattern(own)
-        or infer.from_maps(own, platform.ram)
+        infer.from_maps(own, platform.ram)
         or infer.from_early_console(facts.earlycon, facts.uarts)
         or (infer.from_faults(events, platform.ram, sids) if platform.certain("realm") else None)
     )
