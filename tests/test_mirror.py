@@ -36,7 +36,7 @@ HELD_BY = {
     "machine/qemu/test_realm_boot.py": "machine/qemu/machine",
     "machine/qemu/test_scenarios.py": "machine/qemu/scenario_run",
     "machine/qemu/process/test_process.py": "machine/qemu/process/qmp",
-    "readers/ftrace/test_line.py": "readers/ftrace/events",
+    "readers/ftrace/test_line.py": "readers/ftrace/events readers/ftrace/iommu",
     "readers/kernel_log/test_iommus.py": """
         readers/kernel_log/amd_vi readers/kernel_log/dmar readers/kernel_log/smmu_v2
     """,
@@ -44,9 +44,9 @@ HELD_BY = {
     "readers/kernel_log/test_memory_state.py": "readers/kernel_log/host",
     "readers/test_read.py": "readers/boots readers/copies readers/lines readers/text",
     "readers/test_roles.py": """
-        readers/firmware_log readers/infer readers/kernel_log/facts readers/options
-        readers/owners readers/platform_facts readers/schemes
+        readers/firmware_log readers/options readers/owners readers/platform_facts
     """,
+    "readers/test_schemes.py": "readers/kernel_log/facts",
     "readers/test_source.py": "readers/encoding",
     "readers/test_wrapping.py": "readers/containers readers/joined readers/needles",
     "readers/vmm_log/test_log.py": """

@@ -3,74 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from log_wrappings import GUEST, HOST, stamp
+from run_files import (
+    DIRECT,
+    EVENT,
+    HOST_LOG,
+    OWN_MAP,
+    OWN_UNMAP,
+    PLAIN,
+    QEMU,
+    REALM,
+    RMI,
+    TF_A,
+    VFIO,
+    VIRTIO,
+    roles,
+    run,
+    trace,
+)
 from topbit.errors import UsageError
 from topbit.readers import read
 from topbit.readers.options import stream_option
-from topbit.recording import Platform, Recording
-
-REALM = "".join(f"{stamp(time)} {text}\n" for time, _, text in GUEST)
-PLAIN = REALM.replace("RME: Using RSI version 1.0", "percpu: Embedded 34 pages/cpu")
-PLAIN = PLAIN.replace("Memory encryption is active", "all is well")
-EVENT = "".join(f"{stamp(time)} {text}\n" for time, _, text in HOST)
-VIRTIO = PLAIN
-PLAIN = PLAIN.replace("virtio-pci", "nvme")
-HOST_LOG = PLAIN.replace("6.16.12", "6.15.0").replace("0x0000000080000000", "0x0000000040000000")
-RMI = HOST_LOG + "[    0.100000] kvm [1]: RMI ABI version 1.0\n"
-TASK = "         fio-812     [003] .....   101.{:06}: "
-
-
-def trace(bit: int = 1 << 40, device: str = "0000:00:02.0", count: int = 6) -> str:
-    """A trace of a guest that bounces all of its maps."""
-    lines = []
-    for n in range(count):
-        phys, pool = 0x84570000 + n * 0x1000, 0x97200000 + n * 0x1000
-        head = TASK.format(100 + 2 * n)
-        lines.append(
-            f"{head}swiotlb_bounced: dev_name: {device} dma_mask=ffffffffffffffff "
-            f"dev_addr={phys:x} size=4096 FORCE"
-        )
-        head = TASK.format(101 + 2 * n)
-        lines.append(
-            f"{head}dma_map_phys: {device} dir=TO_DEVICE dma_addr={bit | pool:x} size=4096 "
-            f"phys_addr={phys:x} attrs="
-        )
-    return "\n".join(lines) + "\n"
-
-
-DIRECT = "".join(
-    f"{TASK.format(n)}dma_map_phys: 0000:03:00.0 dir=TO_DEVICE dma_addr=ffff{n:x}000 size=4096 "
-    f"phys_addr=1234{n:x}000 attrs=\n"
-    for n in range(1, 7)
-)
-VFIO = (
-    "  CPU 0/KVM-4021     [006] .....   900.000101: map: IOMMU: iova=0x0000010097200000 - "
-    "0x0000010097208000 paddr=0x0000000884570000 size=32768\n"
-)
-OWN_MAP = (
-    "  jbd2/nvme0n1-77    [006] .....   900.000202: map: IOMMU: iova=0x00000000ffff1000 - "
-    "0x00000000ffff2000 paddr=0x0000000012341000 size=4096\n"
-)
-OWN_UNMAP = (
-    "         swapper/0-1 [006] .....   900.000302: unmap: IOMMU: iova=0x00000000ffff1000 - "
-    "0x00000000ffff2000 size=4096 unmapped_size=4096\n"
-)
-QEMU = "qemu-system-aarch64: vfio_dma_map(0x55de, 0xc0000, 0x20000, 0x7f75) = -22 (Invalid)\n"
-TF_A = "NOTICE:  BL31: v2.11.0\nINFO:    BL31: Initializing runtime services\n"
-
-
-def run(tmp_path: Path, files: dict[str, str], **options: Any) -> Recording:
-    for name, text in files.items():
-        (tmp_path / name).write_text(text)
-    return read([tmp_path / name for name in files], **options)[-1]
-
-
-def roles(platform: Platform) -> dict[str, str]:
-    return {Path(file.name).name: file.role for file in platform.files}
 
 
 @pytest.mark.parametrize(
@@ -206,148 +161,3 @@ def test_streams_that_are_none(text: str) -> None:
 def test_options_out_of_range(tmp_path: Path, name: str, value: object) -> None:
     with pytest.raises(UsageError, match="--"):
         run(tmp_path, {"a": REALM}, **{name: value})
-
-
-# Is it a Realm, and how wide is it?
-
-
-@pytest.mark.parametrize(
-    ("text", "bits"),
-    [
-        (trace(1 << 32), 33),
-        (trace(1 << 40), 41),
-        (trace(1 << 51), 52),
-        # too few, no bit, a bit that is no width, one map that was not bounced
-        (trace(count=3), None),
-        (trace(0), None),
-        (trace(1 << 52), None),
-        (trace() + DIRECT, None),
-        # an address without the bit, and one with another
-        (trace() + trace(0, count=1), None),
-        (trace() + trace(1 << 41, count=1), None),
-        # IOVAs from the top of 48, 36 and 32 bits
-        (DIRECT.replace("ffff", "ffffffff"), None),
-        (DIRECT.replace("ffff", "fffa8"), None),
-        (DIRECT, None),
-    ],
-)
-def test_the_one_pattern_that_only_a_realm_makes(
-    tmp_path: Path, text: str, bits: int | None
-) -> None:
-    platform = run(tmp_path, {"t": text}).platform
-    assert (platform.realm, platform.ipa_bits) == ((True, bits) if bits else (None, None))
-    assert platform.certain("realm") == platform.certain("ipa_bits") == bool(bits)
-
-
-def test_addresses_with_a_high_bit_have_readings(tmp_path: Path) -> None:
-    platform = run(tmp_path, {"t": DIRECT.replace("ffff", "ffffffff")}).platform
-    assert [(r.fact, r.value) for r in platform.readings] == [
-        ("realm", "no"),
-        ("realm", "yes"),
-        ("scheme", "amd-sme"),
-    ]
-    assert all(r.why and r.decides for r in platform.readings)
-
-
-def test_one_odd_address_does_not_outvote_the_rest(tmp_path: Path) -> None:
-    odd = trace(1 << 40, count=1) + trace(0, count=6)
-    platform = run(tmp_path, {"a": REALM, "t": odd}).platform
-    assert platform.ipa_bits == 41
-    assert not platform.certain("ipa_bits")
-    assert {r.value for r in platform.readings} == {"41", "unknown"}
-    many = trace(1 << 40) + trace(1 << 44, count=1)
-    platform = run(tmp_path, {"a": REALM, "t": many}).platform
-    assert platform.ipa_bits is None
-
-
-def test_faulting_addresses_alone_tell_no_width(tmp_path: Path) -> None:
-    assert run(tmp_path, {"h": EVENT}).platform.ipa_bits is None
-    assert run(tmp_path, {"h": HOST_LOG + EVENT}).platform.ipa_bits is None
-    # Of a Realm's own device, at its own RAM but for one bit, they do.
-    assert run(tmp_path, {"a": REALM, "h": EVENT}).platform.ipa_bits == 41
-    # Not if the stream is another's, ...
-    other = EVENT.replace("0x0000001000000010", "0x0000088000000010")
-    assert run(tmp_path, {"a": REALM, "h": other}).platform.ipa_bits is None
-    # ... and with less certainty if the fault is one of stage 1.
-    stage1 = EVENT.replace("0x0000028800000000", "0x0000020800000000")
-    platform = run(tmp_path, {"a": REALM, "h": stage1}).platform
-    assert (platform.ipa_bits, platform.certain("ipa_bits")) == (41, False)
-
-
-def test_an_overflow_tells_the_width_as_a_map_does(tmp_path: Path) -> None:
-    line = (
-        "[    2.000000] e1000e 0000:00:03.0: swiotlb addr 0x0000010097000000+4096 overflow "
-        "(mask ffffffff, bus limit 0).\n"
-    )
-    assert run(tmp_path, {"a": REALM + line}).platform.ipa_bits == 41
-
-
-def test_a_vmm_tells_the_width(tmp_path: Path) -> None:
-    lkvm = "  Info: (arm/aarch64/kvm.c) kvm__get_vm_type:194: max_ipa 8fffffff ipa_bits 33 max 48\n"
-    platform = run(tmp_path, {"v": lkvm, "a": REALM}).platform
-    assert (platform.ipa_bits, platform.origins["ipa_bits"]) == (33, f"{tmp_path / 'v'}:1")
-    platform = run(tmp_path, {"v": lkvm, "a": REALM}, ipa_bits=41).platform
-    assert any("--ipa-bits 41 was given, but" in note for note in platform.notes)
-    assert not platform.certain("ipa_bits")
-
-
-@pytest.mark.parametrize(
-    ("lines", "scheme"),
-    [
-        ("Linux version 7.2 (x) (aarch64-linux-gnu-gcc) #1\nRME: Using RSI version 1.0", "arm-cca"),
-        ("Linux version 7.4 (x) (gcc) #1 aarch64\narm_rmm: Using RSI version 2.0", "arm-cca"),
-        ("Memory Encryption Features active: AMD SME", "amd-sme"),
-        ("AMD Memory Encryption Features active: SEV", "amd-sev"),
-        ("Memory Encryption Features active: AMD SEV SEV-ES", "amd-sev-es"),
-        ("Memory Encryption Features active: AMD SEV SEV-ES SEV-SNP", "amd-sev-snp"),
-        ("SEV: Status: SEV SEV-ES SEV-SNP vTom", "snp-vtom"),
-        ("AMD Secure Memory Encryption (SME) active", "amd-sme"),
-        ("Hyper-V: Isolation Config: Group A 0x1, Group B 0xba2", "snp-vtom"),
-        ("Hyper-V: Isolation Config: Group A 0x1, Group B 0xba3", "intel-tdx"),
-        ("Hyper-V: Isolation Config: Group A 0x1, Group B 0x1", "hyperv"),
-        ("Memory Encryption Features active: Intel TDX", "intel-tdx"),
-        ("Linux version 7.2 (x) (gcc) #1 ppc64le\nBOUNCING", "power-svm"),
-        ("Linux version 7.2 (x) (gcc) #1 s390x\nBOUNCING", "s390-pv"),
-        (
-            "Linux version 7.2 (x) (gcc) #1 aarch64\nsmccc: KVM: hypervisor services detected "
-            "(0x00000000 0x00000000 0x00000000 0x0000009d)",
-            "arm-pkvm",
-        ),
-        (
-            "Linux version 7.3 (x) (gcc) #1 aarch64\npercpu: Embedded 34 pages/cpu\nBOUNCING",
-            "arm-pkvm",
-        ),
-        ("Linux version 7.2 (x) (gcc) #1 aarch64\npercpu: Embedded 34 pages/cpu", "none"),
-        ("Linux version 7.2 (x) (x86_64-linux-gnu-gcc) #1", "none"),
-    ],
-)
-def test_schemes(tmp_path: Path, lines: str, scheme: str) -> None:
-    bouncing = "software IO TLB: Memory encryption is active and system is using DMA bounce buffers"
-    text = lines.replace("BOUNCING", bouncing)
-    platform = run(tmp_path, {"a": text}).platform
-    assert (platform.scheme, platform.realm) == (scheme, scheme == "arm-cca")
-    assert platform.origins["scheme"].startswith(str(tmp_path))
-
-
-def test_a_quiet_log_has_two_readings(tmp_path: Path) -> None:
-    text = REALM.replace("RME: Using RSI version 1.0", "")
-    platform = run(tmp_path, {"a": text}).platform
-    assert (platform.realm, platform.certain("scheme")) == (None, False)
-    assert [(r.fact, r.value) for r in platform.readings] == [
-        ("scheme", "arm-cca"),
-        ("scheme", "arm-pkvm"),
-    ]
-
-
-def test_ipa_bits_of_another_scheme(tmp_path: Path) -> None:
-    text = "Memory Encryption Features active: Intel TDX"
-    platform = run(tmp_path, {"a": text}, ipa_bits=48).platform
-    assert (platform.realm, platform.ipa_bits) == (False, None)
-    assert any("tells of intel-tdx: no Realm" in note for note in platform.notes)
-
-
-@pytest.mark.parametrize(("unit", "size"), [("MiB", 4 << 20), ("KiB", 4 << 10)])
-def test_restricted_pools_of_both_releases(tmp_path: Path, unit: str, size: int) -> None:
-    line = f"Reserved memory: created restricted DMA pool at 0x0000000090000000, size 4 {unit}\n"
-    platform = run(tmp_path, {"a": REALM + line}).platform
-    assert (0x90000000, size) in platform.pools

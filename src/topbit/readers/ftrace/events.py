@@ -1,6 +1,6 @@
 """Which events does the body of one trace event tell? One handler for each event's name.
 
-Sources: Linux 7.2 include/trace/events/{dma,swiotlb,iommu}.h; the same of 6.12 for the older
+Sources: Linux 7.2 include/trace/events/{dma,swiotlb}.h; the same of 6.12 for the older
 names dma_map_page, dma_map_resource and their unmaps.
 """
 
@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 
 from topbit.events import Event
+from topbit.readers.ftrace import iommu
 from topbit.recording.schema import DMA_MAPPING_ERROR
 
 DIRECTIONS = {
@@ -254,58 +255,6 @@ def _bounced(name: str, body: str) -> list[Event]:
     ]
 
 
-# Kernels before 4.19 leave the end of the range out; vendors' put a device's name before it.
-IOVA_RANGE = re.compile(
-    r"IOMMU: ?(?:(?:dev(?:ice)?[=: ] ?)?(\S{1,80}) )?"
-    r"iova=0x([0-9a-f]{1,16})(?: - 0x[0-9a-f]{1,17})? "
-    r"(?:paddr=0x([0-9a-f]{1,16}) size=(0x[0-9a-f]{1,16}|\d{1,19})"
-    r"|size=(0x[0-9a-f]{1,16}|\d{1,19}) unmapped_size=(0x[0-9a-f]{1,16}|\d{1,19}))"
-)
-PAGE_FAULT = re.compile(
-    r"IOMMU:(\S{1,80}) (\S{1,80}) iova=0x([0-9a-f]{1,16}) flags=0x([0-9a-f]{1,8})"
-)
-
-
-def _iommu(name: str, body: str) -> list[Event]:
-    match = IOVA_RANGE.fullmatch(body)
-    if match is None or (name == "map") != (match[3] is not None):
-        raise ValueError(body)
-    start = int(match[2], 16)
-    if name == "map":
-        return [
-            Event(
-                "vmm",
-                "iommu_map",
-                device=match[1],
-                address=start,
-                pa=int(match[3], 16),
-                size=int(match[4], 0),
-                status="ok",
-            )
-        ]
-    asked, done = int(match[5], 0), int(match[6], 0)
-    status = "ok" if done >= asked else "error"
-    return [Event("vmm", "iommu_unmap", device=match[1], address=start, size=asked, status=status)]
-
-
-def _page_fault(name: str, body: str) -> list[Event]:
-    match = PAGE_FAULT.fullmatch(body)
-    if match is None:
-        raise ValueError(body)
-    return [
-        Event(
-            "smmu",
-            "smmu_event",
-            device=match[2],
-            address=int(match[3], 16),
-            # IOMMU_FAULT_WRITE of Linux include/linux/iommu.h; the event tells no more.
-            direction="w" if int(match[4], 16) & 1 else "r",
-            status="F_TRANSLATION",
-            detail=f"io_page_fault of {match[1]}",
-        )
-    ]
-
-
 _MAP = _single("dma_map", phys=True)
 _UNMAP = _single("dma_unmap")
 _SYNC = _single("dma_sync", attrs=False)
@@ -322,7 +271,7 @@ HANDLERS: dict[str, Callable[..., list[Event]]] = {
     **dict.fromkeys(("dma_sync_single_for_cpu", "dma_sync_single_for_device"), _SYNC),
     **dict.fromkeys(("dma_sync_sg_for_cpu", "dma_sync_sg_for_device"), _sync_sg),
     "swiotlb_bounced": _bounced,
-    "map": _iommu,
-    "unmap": _iommu,
-    "io_page_fault": _page_fault,
+    "map": iommu.mapping,
+    "unmap": iommu.mapping,
+    "io_page_fault": iommu.page_fault,
 }
