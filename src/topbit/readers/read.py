@@ -17,6 +17,7 @@ from topbit.errors import InputError, UsageError
 from topbit.events import Event
 from topbit.readers import infer, owners, platform_facts, smmu_queue
 from topbit.readers.copies import without_copies, without_repeated_logs
+from topbit.readers.machines import apart
 from topbit.readers.options import Options, ReadOptions, StrPath
 from topbit.readers.roles import Seen, roles_of
 from topbit.readers.source import Source, files_of, open_source
@@ -116,7 +117,7 @@ def _read(files: list[Path], options: Options, progress: Callable[[int], None]) 
         elif source.kind == "trace.dat":
             told.append(_Read(source, [read_trace_dat(source, progress)], []))
         else:
-            told.append(_Read(source, read_text(source, progress), []))
+            told += [_Read(one, read_text(one, progress), []) for one in apart(source)]
     if all(read.source.kind != "event queue" and read.empty for read in told):
         raise InputError(
             "holds no DMA trace event, no kernel log and no SMMU event",
