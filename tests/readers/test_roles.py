@@ -27,6 +27,11 @@ from topbit.errors import UsageError
 from topbit.readers import read
 from topbit.readers.options import stream_option
 
+MAP_FAILED = (
+    "qemu-system-aarch64: -device vfio-pci,host=01:00.0: VFIO_MAP_DMA failed: Bad address\n"
+    "qemu: hardware error: vfio: DMA mapping failed, unable to continue\n"
+)
+
 
 @pytest.mark.parametrize(
     ("files", "expected"),
@@ -51,6 +56,7 @@ from topbit.readers.options import stream_option
         ({"a": DIRECT}, ["guest"]),
         ({"a": DIRECT, "b": RMI}, ["host", "host"]),
         ({"a": QEMU, "b": REALM}, ["vmm", "guest"]),
+        ({"a": MAP_FAILED}, ["vmm"]),
         ({"a": TF_A, "b": REALM}, ["firmware", "guest"]),
         ({"a": TF_A + REALM}, ["guest"]),
         ({"a": "nothing\n", "b": REALM}, ["unknown", "guest"]),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import html
 import json
+import quopri
 from collections.abc import Callable
 from typing import TypeAlias
 
@@ -107,6 +108,12 @@ def wrapped_mail(lines: list[Line]) -> str:
 def wrapped_quote(lines: list[Line]) -> str:
     """Mail that was wrapped and then quoted."""
     return "".join(f"> {line}\n" for line in wrapped_mail(lines).splitlines())
+
+
+def quoted_printable(lines: list[Line]) -> str:
+    """Mail as it travels: soft breaks at 76 columns, `=` written as its code."""
+    whole = "".join(f"{stamp(time)} {text}\n" for time, _, text in lines)
+    return quopri.encodestring(whole.encode()).decode()
 
 
 def cut_at_80(lines: list[Line]) -> str:
@@ -252,6 +259,7 @@ WRAPPINGS: dict[str, Wrapping] = {
     "quoted twice": before(lambda *_: ">> "),
     "wrapped mail": wrapped_mail,
     "wrapped mail, quoted": wrapped_quote,
+    "mail's quoted-printable form": quoted_printable,
     "a terminal of 80 columns": cut_at_80,
     "HTML": lambda lines: (
         "<html><body><pre>\n"

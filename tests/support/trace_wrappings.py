@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import quopri
 import re
 from collections.abc import Callable
 from typing import TypeAlias
@@ -165,6 +166,9 @@ DIALECTS: dict[str, Dialect] = {
     "HTML": each(lambda *entry: html.escape(ftrace(*entry)) + "<br>"),
     "quoted mail": each(lambda *entry: "> > " + ftrace(*entry)),
     "wrapped mail": wrapped,
+    "mail's quoted-printable form": lambda entries: quopri.encodestring(
+        DIALECTS["trace"](entries).encode()
+    ).decode(),
     "JSON lines": each(lambda *entry: json.dumps({"stream": "stdout", "log": ftrace(*entry)})),
     "a console's time": each(lambda *entry: "[2024-11-12 11:02:00] " + ftrace(*entry)),
     "KernelShark's CSV": each(

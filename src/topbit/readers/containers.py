@@ -1,8 +1,8 @@
 r"""Which line of a log does a line of another file hold as a value?
 
 JSON objects (journalctl -o json, container runtimes, LAVA's YAML of them), journalctl's export
-form, logfmt (kata's `vmconsole="..."`), HTML, quoted mail, and the strings of an HTML trace
-viewer, whose lines end with `\n\`.
+form, logfmt (kata's `vmconsole="..."`), HTML, quoted mail, quoted-printable too, and the strings of
+an HTML trace viewer, whose lines end with `\n\`.
 
 Sources: systemd 257 systemd.journal-fields(7), "Journal Export Formats"; docker's json-file
 logging driver; kata-containers' reading of the guest console.
@@ -19,6 +19,7 @@ from topbit.readers.lines import plain
 QUOTED = re.compile(r"(?: ?(?:>|&gt;))+ ?")
 FIELD = re.compile(r'\s{0,16}"?MESSAGE"? {0,2}[=:] {0,2}')
 LOGFMT = re.compile(r'\b(vmconsole|msg|message|log)="((?:[^"\\]|\\.)*)"?')
+PRINTABLE = re.compile(r"=([2-7][0-9A-F]|09)")
 TAG = re.compile(
     r"</?(?:span|pre|code|p|br|div|td|tr|th|table|tt|a|b|i|u|em|strong|font|li|ul|samp|kbd|html|body)"
     r"(?: [^<>]{0,300})?/?>",
@@ -43,6 +44,9 @@ def opened(line: str) -> tuple[str, float | None]:
         line = _string(line[field.end() :])
     elif '="' in line and (held := _logfmt(line)) is not None:
         line = held
+    if "=3D" in line:
+        # Mail's quoted-printable form
+        line = PRINTABLE.sub(lambda match: chr(int(match[1], 16)), line)
     if "<" in line and ">" in line:
         line = TAG.sub("", line)
     if "&" in line:

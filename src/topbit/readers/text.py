@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from topbit.events import Event
 from topbit.readers.boots import boot_starts
+from topbit.readers.containers import opened
 from topbit.readers.ftrace.line import Unparsable, lost_events, may_be_trace, parse
 from topbit.readers.joined import (
     BEGINS,
@@ -212,7 +213,11 @@ class _BootReader:
                 pass
         if self._in_vain >= MOST_JOINS:
             return None
-        found = read_joined(self._lines, index, parse, Unparsable, TRACE_LINES)
+
+        def read(joined: str) -> tuple[list[Event], str, str] | None:
+            return parse(opened(joined)[0])
+
+        found = read_joined(self._lines, index, read, Unparsable, TRACE_LINES)
         if found is None or not found[0][0]:
             self._in_vain += 1
             return None
@@ -226,7 +231,9 @@ class _BootReader:
     def _message(self, index: int, entry: LogLine) -> None:
         self.boot.signs.take(entry.text)
         try:
-            event = self._log.take(entry)
+            # What a VMM says of DMA is none of a kernel's messages.
+            event = vmm_log.read(entry.text) if vmm_log.is_sign(entry.text) else None
+            event = event or self._log.take(entry)
         except Unreadable:
             whole = self._joined_message(index, entry)
             if whole is None:

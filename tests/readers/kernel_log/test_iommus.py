@@ -64,6 +64,12 @@ FAULTS: dict[str, dict[str, Any]] = {
         "attrs": "reason=37",
     },
     "INTR-REMAP: Request device [[f0:1f.7] fault index 0": {"status": "dmar_interrupt"},
+    "(XEN) smmu: /axi/smmu@fd800000: Unhandled context fault: fsr=0x402, iova=0xf9030040, "
+    "fsynr=0x12, cb=0": {
+        "status": "smmu_v2", "address": 0xF9030040, "direction": "w",
+        "attrs": "smmu=/axi/smmu@fd800000|fsr=0x402|cb=0",
+    },
+    "Cannot accommodate DMA translation for IOMMU page tables": {"status": "smmu_error"},
     DMAR + "VT-d detected Invalidation Time-out Error: SID 0": {"status": "dmar_error"},
     # SMMUv2 and others
     "arm-smmu 15000000.iommu: Unhandled context fault: fsr=0x402, iova=0x8f1a2000, "
@@ -105,7 +111,7 @@ FAULTS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize(("text", "expected"), FAULTS.items(), ids=FAULTS.keys())
 def test_faults(text: str, expected: dict[str, Any]) -> None:
     event = one(text)
-    assert (event.event, event.detail) == ("trouble", text.strip())
+    assert (event.event, event.detail) == ("trouble", text.removeprefix("(XEN) ").strip())
     assert {name: getattr(event, name) for name in expected} == expected
 
 

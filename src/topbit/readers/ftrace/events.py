@@ -43,7 +43,7 @@ ARRAYS = {"dma_addrs", "phys_addrs", "sizes"}
 # As the kernel prints them, and `trace-cmd report`.
 NULL_POINTERS = {"(null)", "(nil)", "0", "0000000000000000", "00000000"}
 
-HEX_DIGITS = re.compile("[0-9a-fA-F]{1,16}")
+HEX_DIGITS = re.compile("[0-9a-f]{1,16}")
 
 Fields = dict[str, str]
 
@@ -79,7 +79,7 @@ def _fields(body: str) -> Fields:
 
 def _number(text: str) -> int:
     """What is a number as %llx prints it: bare hexadecimal digits, 16 at most?"""
-    # int() takes signs, underscores and blanks too.
+    # int() takes signs, underscores and blanks too; the kernel prints small letters.
     if HEX_DIGITS.fullmatch(text) is None:
         raise ValueError(text)
     return int(text, 16)

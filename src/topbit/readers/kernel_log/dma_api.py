@@ -54,6 +54,7 @@ SUCCEEDS = re.compile(r"error handling|no errors?\b|without error|fallback not",
 # A map in the sense of the DMA API, not of a table of channels.
 MAPS = re.compile(r"\b(?:dma[ _-]?(?:re)?map\w*|map\w*(?: \w+)? (?:for |to )?dma)\b", re.I)
 ALLOCATES = re.compile(r"dma_alloc\w*|\bDMA (?:memory|buffers?|descriptors?|ring|pool)\b", re.I)
+TRANSFERS = re.compile(r"\bDMA (?:bus |transfer |read |write )?(?:error|fault|abort|timeout)", re.I)
 MASKS = re.compile(r"DMA mask|dma_set_\w*mask|(?:suitable|usable) DMA|-bit DMA", re.I)
 
 
@@ -77,10 +78,15 @@ def _debug(text: str) -> Event | None:
 def _driver(text: str) -> Event | None:
     if not FAILS.search(text) or SUCCEEDS.search(text):
         return None
+    device = _who(text)
+    if device is None:
+        return None  # somebody writes about it
     if MASKS.search(text):
-        return trouble("mask_refused", text, device=_who(text))
+        return trouble("mask_refused", text, device=device)
     if MAPS.search(text) or ALLOCATES.search(text):
-        return trouble("map_failed", text, device=_who(text))
+        return trouble("map_failed", text, device=device)
+    if TRANSFERS.search(text):
+        return trouble("io_failed", text, device=device)
     return None
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from topbit.events import Event
-from topbit.readers.kernel_log.message import Family, device_before, trouble
+from topbit.readers.kernel_log.message import Family, trouble
 
 FAILS = re.compile(r"fail|error|unable|cannot|denied", re.I)
 
@@ -22,15 +22,7 @@ def _realm(text: str) -> Event | None:
     return trouble("realm_create", text) if FAILS.search(text) else None
 
 
-def _vfio(text: str) -> Event | None:
-    if not FAILS.search(text):
-        return None
-    kind = "vfio_unmap" if "unmap" in text.lower() else "vfio_map"
-    return trouble(kind, text, device=device_before(text, text.rpartition(": ")[2]))
-
-
 FAMILIES = (
     Family(("RLIMIT_MEMLOCK",), _pinning),
     Family(("RMI_REALM_CREATE", "CREATE_RD", "create realm", "create Realm"), _realm),
-    Family(("VFIO_IOMMU_MAP_DMA", "VFIO_IOMMU_UNMAP_DMA", "VFIO_MAP_DMA", "VFIO_UNMAP_DMA"), _vfio),
 )

@@ -2,8 +2,8 @@
 
 Sources: Linux 7.2 drivers/iommu/arm/arm-smmu/arm-smmu.c:arm_smmu_context_fault,
 :arm_smmu_global_fault, qcom_iommu.c; mtk_iommu.c, rockchip-iommu.c, apple-dart.c, ipmmu-vmsa.c,
-sun50i-iommu.c, exynos-iommu.c, virtio-iommu.c, riscv/iommu.c; a downstream Qualcomm kernel's
-"Unhandled arm-smmu context fault from".
+sun50i-iommu.c, exynos-iommu.c, virtio-iommu.c, riscv/iommu.c, io-pgtable-arm.c; a downstream
+Qualcomm kernel's "Unhandled arm-smmu context fault from".
 """
 
 from __future__ import annotations
@@ -105,7 +105,12 @@ def _other(text: str) -> Event | None:
     return None
 
 
+def _tables(text: str) -> Event:
+    return trouble("smmu_error", text)
+
+
 FAMILIES = (
+    Family(("Cannot accommodate DMA translation for IOMMU page tables",), _tables),
     Family(("context fault",), _context),
     Family(("Unexpected global fault", "Blocked unknown Stream ID", "GFSR 0x"), _global),
     Family(("TLB sync timed out",), _timeout),
