@@ -32,12 +32,12 @@ def joinings(lines: list[tuple[int, str]], index: int, most: int) -> Iterator[tu
     """Which longer lines may the one at `index` have been, and how many more does each take?"""
     if not NARROWEST <= len(lines[index][1]) <= WIDEST:
         return
-    # The last is the soft break of mail's quoted-printable form.
-    for between in (" ", "", "="):
+    # The first is the soft break of mail's quoted-printable form.
+    for between in ("=", " ", ""):
         whole = lines[index][1]
         whole = whole.rstrip() if between == " " else whole
         if between == "=" and not whole.endswith("="):
-            return
+            continue
         for count in range(1, min(most, len(lines) - index)):
             following = lines[index + count][1]
             following = unquoted(following)
