@@ -8,6 +8,7 @@ time falls back, and where the lines that follow were not there before.
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 
 from topbit.readers.kernel_log.facts import BOOTING, VERSION
 from topbit.readers.wrapping import LogLine, log_line
@@ -28,24 +29,30 @@ def boot_starts(lines: list[tuple[int, str]]) -> list[int]:
     """
     if all(sum(mark in line for _, line in lines) < 2 for mark in MARKS):
         return [0]
+    # Most lines of a big file are trace events, which tell nothing about boots.
+    entries = {
+        index: log_line(number, line)
+        for index, (number, line) in enumerate(lines)
+        if ": dma_" not in line and ": swiotlb_bounced: " not in line
+    }
+    timed = [index for index, entry in entries.items() if entry.time]
     starts = [0]
     has_version = False
     prefix: str | None = None
     latest = 0.0
     seen: set[int] = set()
-    for index, (number, line) in enumerate(lines):
-        # Most lines of a big file are trace events, which tell nothing about boots.
-        if ": dma_" in line or ": swiotlb_bounced: " in line:
-            continue
-        entry = log_line(number, line)
+    for index, entry in entries.items():
         version = VERSION.search(entry.text)
         marks = version or BOOTING.search(entry.text)
         # A log prefixes the lines of every boot alike; other prefixes are a program's own.
         alike = prefix is None or (marks and _shape(entry) == prefix)
-        if marks and alike and has_version and _begins(entry, lines, index, latest, seen):
-            starts.append(index)
-            has_version, latest = False, 0.0
-            seen.clear()
+        if marks and alike and has_version:
+            after = bisect_right(timed, index)
+            ahead = [entries[n] for n in timed[after : after + LOOK_AHEAD]]
+            if _begins(entry, ahead, latest, seen):
+                starts.append(index)
+                has_version, latest = False, 0.0
+                seen.clear()
         if marks and prefix is None:
             prefix = _shape(entry)
         if version:
@@ -61,21 +68,13 @@ def _shape(entry: LogLine) -> str:
     return re.sub(r"\d+", "#", NAMES.sub("#", entry.prefix))
 
 
-def _begins(
-    entry: LogLine, lines: list[tuple[int, str]], index: int, latest: float, seen: set[int]
-) -> bool:
+def _begins(entry: LogLine, ahead: list[LogLine], latest: float, seen: set[int]) -> bool:
+    """Does a boot begin at this version line, going by the time-stamped lines that follow?"""
     if entry.time is None:
         # A syslog without printk times tells nothing else; a log with them prints "Linux
         # version" without one only where a program prints it.
         return not seen
-    ahead: list[LogLine] = []
-    for number, line in lines[index + 1 :]:
-        following = log_line(number, line)
-        if following.time:
-            ahead.append(following)
-            if len(ahead) == LOOK_AHEAD:
-                break
-    if not ahead or ahead[0].time is None or ahead[0].time >= latest:
+    if not ahead or (ahead[0].time or 0.0) >= latest:
         return False
     repeated = sum(hash((line.time, line.text)) in seen for line in ahead)
     return repeated * 2 < len(ahead)
