@@ -107,6 +107,15 @@ def test_6_12_allocations_without_a_direction(tmp_path: Path) -> None:
     assert (row["event"], row["direction"], row["size"]) == ("dma_alloc", None, 524288)
 
 
+def test_a_program_of_bpftrace(tmp_path: Path, plain: list[dict[str, Any]]) -> None:
+    path = tmp_path / "trace.txt"
+    path.write_text(
+        "11:02:04.100 tracepoint:dma:dma_map_phys: dev=0000:00:02.0 dir=2 "
+        "dma_addr=0x10097002000 size=4096 phys_addr=0x8463dc000 attrs=0x0\n"
+    )
+    assert rows(path) == [plain[2] | {"agent": "guest"}]
+
+
 @pytest.mark.parametrize(
     "line",
     [

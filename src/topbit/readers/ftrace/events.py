@@ -68,9 +68,10 @@ def _fields(body: str) -> Fields:
         if key in fields:
             raise ValueError(word)
         fields[key] = value
-    # perf trace and babeltrace tell the device as a field, which has two names.
-    if "dev_name" in fields:
-        fields.setdefault("device", fields["dev_name"])
+    # perf trace, babeltrace and people's own programs tell the device as a field.
+    for name in ("dev_name", "dev"):
+        if name in fields:
+            fields.setdefault("device", fields[name])
     # What the text calls dma_addr of an unmap is the field `addr`.
     if "addr" in fields:
         fields.setdefault("dma_addr", fields.pop("addr"))
@@ -78,7 +79,8 @@ def _fields(body: str) -> Fields:
 
 
 def _number(text: str) -> int:
-    """What is a number as %llx prints it: bare hexadecimal digits, 16 at most?"""
+    """What is a number as %llx prints it: hexadecimal digits, 16 at most, usually without 0x?"""
+    text = text.removeprefix("0x")
     # int() takes signs, underscores and blanks too; the kernel prints small letters.
     if HEX_DIGITS.fullmatch(text) is None:
         raise ValueError(text)
