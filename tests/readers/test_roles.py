@@ -57,6 +57,8 @@ MAP_FAILED = (
         ({"a": DIRECT, "b": RMI}, ["host", "host"]),
         ({"a": QEMU, "b": REALM}, ["vmm", "guest"]),
         ({"a": MAP_FAILED}, ["vmm"]),
+        ({"a": "swiotlb_tbl_map_single: 9 callbacks suppressed\n"}, ["guest"]),
+        ({"a": "dmar_fault: 9 callbacks suppressed\nDMAR: VT-d detected Invalidation\n"}, ["host"]),
         ({"a": TF_A, "b": REALM}, ["firmware", "guest"]),
         ({"a": TF_A + REALM}, ["guest"]),
         ({"a": "nothing\n", "b": REALM}, ["unknown", "guest"]),

@@ -201,7 +201,9 @@ def _join(told: list[_Read], options: Options) -> Recording:
 
 
 ROLES = ("guest", "host", "vmm", "firmware", "unknown")
-_IOMMU_TROUBLE = {name for name, kind in TROUBLES.items() if kind.matter_of == "host"}
+_IOMMU_TROUBLE = {
+    name for name in TROUBLES if name.startswith(("smmu_", "amd_vi", "dmar", "iommu_", "rmp_"))
+}
 
 
 def _seen(boot: Boot) -> Seen:
