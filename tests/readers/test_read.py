@@ -218,6 +218,18 @@ def test_two_boots_in_one_log(tmp_path: Path) -> None:
     assert BootReport.of(last).summary.dma_addresses == 5114
 
 
+def test_a_log_of_very_many_boots(tmp_path: Path) -> None:
+    boot = (
+        "[    0.000000] Linux version 6.18.{} (b@h) (aarch64-linux-gnu-gcc) #1 aarch64\n"
+        "[    {}.000001] RME: Using RSI version 1.0\n"
+    )
+    path = tmp_path / "console.log"
+    path.write_text("".join(boot.format(n, 200 - n) for n in range(103)))
+    recordings = read([path])
+    assert [r.platform.kernel for r in recordings] == [f"6.18.{n}" for n in range(3, 103)]
+    assert any("the first 3 were left out" in note for note in recordings[-1].platform.notes)
+
+
 def test_a_log_printed_into_itself_is_one_boot(tmp_path: Path) -> None:
     text = unpacked("realm-6.18-ok", "console.log")
     kernel = "\n".join(line for line in text.split("\n") if line.startswith("["))

@@ -7,8 +7,8 @@ from dataclasses import astuple, replace
 
 from paths import DATA
 from topbit.events import Event
+from topbit.readers.boot import Boot
 from topbit.readers.source import Source, open_source
-from topbit.readers.text import Boot
 from topbit.readers.trace_dat.reader import read_trace_dat
 from trace_dat_files import Buffer, TraceDat, a_map, event, page
 

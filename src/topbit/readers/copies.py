@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from topbit.events import Event
-from topbit.readers.text import Boot
+from topbit.readers.boot import Boot
 
 
 def without_copies(boot: Boot, copies: set[int]) -> list[Event]:

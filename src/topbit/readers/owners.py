@@ -10,7 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left
 
 from topbit.events import Agent, Event
-from topbit.readers.text import Boot
+from topbit.readers.boot import Boot
 from topbit.recording import Platform
 
 AGENTS: dict[str, Agent] = {

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 from topbit.events import Event
 from topbit.readers import infer, owners, schemes
+from topbit.readers.boot import Boot
 from topbit.readers.infer import Width
 from topbit.readers.kernel_log.facts import LogFacts
 from topbit.readers.options import Options
-from topbit.readers.text import Boot
 from topbit.readers.trace_dat.reader import PRINTK_CLOCKS
 from topbit.recording import DeviceFacts, Platform, Reading
 

@@ -16,12 +16,13 @@ from typing import Unpack
 from topbit.errors import InputError, UsageError
 from topbit.events import Event
 from topbit.readers import infer, owners, platform_facts, smmu_queue
+from topbit.readers.boot import Boot
 from topbit.readers.copies import without_copies, without_repeated_logs
 from topbit.readers.machines import apart
 from topbit.readers.options import Options, ReadOptions, StrPath
 from topbit.readers.roles import Seen, roles_of
 from topbit.readers.source import Source, files_of, open_source
-from topbit.readers.text import Boot, read_text
+from topbit.readers.text import read_text
 from topbit.readers.trace_dat.reader import read_trace_dat
 from topbit.recording import FileFacts, Recording
 from topbit.recording.trouble import TROUBLES

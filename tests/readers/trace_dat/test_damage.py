@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import trace_dat_files as made
 from topbit.errors import InputError
-from topbit.readers.text import Boot
+from topbit.readers.boot import Boot
 from trace_dat_bench import DEVICE, FORMS, SAMPLES, TRACE_DAT, TWO_CPUS, boot_of, told
 from trace_dat_files import Buffer, TraceDat, a_map, event, page
 

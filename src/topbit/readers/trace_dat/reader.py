@@ -13,8 +13,8 @@ from operator import itemgetter
 
 from topbit.errors import InputError
 from topbit.events import Event
+from topbit.readers.boot import SHOWN, Boot, copy_key
 from topbit.readers.source import Source
-from topbit.readers.text import SHOWN, Boot, copy_key
 from topbit.readers.trace_dat.cursor import DamagedError, UnreadableError
 from topbit.readers.trace_dat.file import Buffer, File
 from topbit.readers.trace_dat.raw_event import Decoder, decoders_of
