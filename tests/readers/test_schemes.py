@@ -69,3 +69,14 @@ def test_restricted_pools_of_both_releases(tmp_path: Path, unit: str, size: int)
     line = f"Reserved memory: created restricted DMA pool at 0x0000000090000000, size 4 {unit}\n"
     platform = run(tmp_path, {"a": REALM + line}).platform
     assert (0x90000000, size) in platform.pools
+
+
+SEV = "Memory Encryption Features active: AMD SEV SEV-ES SEV-SNP"
+
+
+def test_the_c_bit_of_a_vmms_command_line(tmp_path: Path) -> None:
+    qemu = "-object sev-snp-guest,id=sev0,cbitpos=51,reduced-phys-bits=1 \\\n"
+    files = {"v": f"/usr/bin/qemu-system-x86_64 \\\n{qemu}", "a": SEV}
+    platform = run(tmp_path, files).platform
+    assert (platform.c_bit, platform.origins["c_bit"]) == (51, f"{tmp_path / 'v'}:2")
+    assert [file.role for file in platform.files] == ["vmm", "guest"]

@@ -96,7 +96,7 @@ def platform_of(
     why_a_realm = _set_scheme(platform, checked, others, events, options)
     _set_width(platform, facts, others, events, options)
     platform.notes += why_a_realm
-    _set_c_bit(platform, checked, options)
+    _set_c_bit(platform, [*guests, *others, *hosts], options)
     return platform
 
 
@@ -217,12 +217,15 @@ def _contradict(
     ]
 
 
-def _set_c_bit(platform: Platform, told: Told, options: Options) -> None:
+def _set_c_bit(platform: Platform, boots: list[Boot], options: Options) -> None:
     if options.c_bit is not None:
         platform.c_bit, platform.origins["c_bit"] = options.c_bit, "option"
-    elif told.facts.c_bit is not None:
-        platform.c_bit = told.facts.c_bit
-        platform.origins["c_bit"] = told.sources.get("c_bit", "kernel log")
+        return
+    for boot in boots:
+        if boot.facts.c_bit is not None:
+            platform.c_bit = boot.facts.c_bit
+            platform.origins["c_bit"] = f"{boot.source}:{boot.facts.told_at['c_bit']}"
+            return
 
 
 def _tell_losses(platform: Platform, boots: list[Boot], events: list[Event]) -> None:

@@ -54,6 +54,7 @@ SEV_STATUS = re.compile(r"\bSEV: Status: (.{0,120})")
 HYPERV = re.compile(rf"Hyper-V: Isolation Config: Group A {HEX}, Group B {HEX}")
 # drivers/firmware/smccc/kvm_guest.c; bits 3 and 4: MEM_SHARE and MEM_UNSHARE of pKVM
 KVM_SERVICES = re.compile(r"hypervisor services detected \((?:0x[0-9a-f]{8} ){3}0x([0-9a-f]{8})\)")
+# QEMU's -object sev-guest, sev-snp-guest
 C_BIT = re.compile(r"\bcbitpos=(\d{1,2})\b|\bC-bit(?: position)?:? (?:at )?(?:bit )?(\d{1,2})\b")
 # A log that has come this far would have shown the RSI line (arch/arm64/kernel/setup.c).
 PAST_RSI = re.compile(r"\b(?:percpu: Embedded|Kernel command line|Fallback order for Node)")
@@ -127,7 +128,8 @@ class LogFacts:
         for look in (self._boot, self._scheme, self._memory, self._devices, self._console):
             fact = look(text)
             if fact is not None:
-                self.seen_lines += 1
+                # The C bit is told by a VMM's command line.
+                self.seen_lines += fact != "c_bit"
                 if fact:
                     self.told_at.setdefault(fact, line.number)
                 return True
