@@ -158,6 +158,9 @@ WRAPPINGS: dict[str, Wrapping] = {
             f"{level},100,{int(time * 1e6)},-;{text}\n SUBSYSTEM=pci\n DEVICE=+pci:0000:00:02.0"
         )
     ),
+    "dmesg --json": lambda lines: json.dumps(
+        {"dmesg": [{"pri": pri, "time": time, "msg": text} for time, pri, text in lines]}, indent=3
+    ),
     "caller": each(lambda time, _, text: f"{stamp(time)}[    T1] {text}"),
     "caller, 6.17": each(lambda time, _, text: f"{stamp(time)} [      T0] {text}"),
     "seconds only": each(lambda time, _, text: f"[{int(time):5}] {text}"),

@@ -1,8 +1,8 @@
 r"""Which line of a log does a line of another file hold as a value?
 
-JSON objects (journalctl -o json, container runtimes, LAVA's YAML of them), journalctl's export
-form, logfmt (kata's `vmconsole="..."`), HTML, quoted mail, quoted-printable too, and the strings of
-an HTML trace viewer, whose lines end with `\n\`.
+JSON objects (of journalctl -o json, dmesg --json, container runtimes, LAVA's YAML), journalctl's
+export form, logfmt (kata's `vmconsole="..."`), HTML, quoted mail, quoted-printable too, and the
+strings of an HTML trace viewer, whose lines end with `\n\`.
 
 Sources: systemd 257 systemd.journal-fields(7), "Journal Export Formats"; docker's json-file
 logging driver; kata-containers' reading of the guest console.
@@ -17,7 +17,7 @@ import re
 from topbit.readers.lines import plain
 
 QUOTED = re.compile(r"(?: ?(?:>|&gt;))+ ?")
-FIELD = re.compile(r'\s{0,16}"?MESSAGE"? {0,2}[=:] {0,2}')
+FIELD = re.compile(r'\s{0,16}(?:"?MESSAGE"?|"msg") {0,2}[=:] {0,2}')
 LOGFMT = re.compile(r'\b(vmconsole|msg|message|log)="((?:[^"\\]|\\.)*)"?')
 PRINTABLE = re.compile(r"=([2-7][0-9A-F]|09)")
 TAG = re.compile(
@@ -40,7 +40,7 @@ def opened(line: str) -> tuple[str, float | None]:
     head = line.lstrip()[:9]
     if head[:1] in ("{", "-", "d") and "{" in head and line.rstrip()[-1:] in ("}", ","):
         line, time = _json(line)
-    elif "MESSAGE" in head and (field := FIELD.match(line)):
+    elif ("MESSAGE" in head or '"msg"' in head) and (field := FIELD.match(line)):
         line = _string(line[field.end() :])
     elif '="' in line and (held := _logfmt(line)) is not None:
         line = held
