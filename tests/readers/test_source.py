@@ -86,6 +86,20 @@ def test_a_folder_of_far_too_many_files(tmp_path: Path) -> None:
         files_of([tmp_path])
 
 
+def test_a_picture_in_a_folder_of_logs(tmp_path: Path) -> None:
+    (tmp_path / "dmesg").write_text(LOG)
+    (tmp_path / "screen.png").write_bytes(b"\x89PNG" + bytes(100))
+    (recording,) = read([tmp_path])
+    platform = recording.platform
+    assert [file.kind for file in platform.files] == ["text", "other"]
+    assert any("screen.png: is a PNG picture" in note for note in platform.notes)
+    with pytest.raises(InputError, match="PNG"):
+        read([tmp_path / "dmesg", tmp_path / "screen.png"])
+    (tmp_path / "dmesg").unlink()
+    with pytest.raises(InputError, match="PNG"):
+        read([tmp_path])
+
+
 def test_an_event_queue_is_no_text() -> None:
     queue = DATA / "recordings" / "vmm-maps-protected-half" / "smmu-eventq.bin"
     assert open_source(queue).kind == "event queue"

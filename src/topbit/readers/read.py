@@ -21,7 +21,7 @@ from topbit.readers.copies import without_copies, without_repeated_logs
 from topbit.readers.machines import apart
 from topbit.readers.options import Options, ReadOptions, StrPath
 from topbit.readers.roles import Seen, roles_of
-from topbit.readers.source import Source, files_of, open_source
+from topbit.readers.source import OtherKindError, Source, files_of, open_source
 from topbit.readers.text import read_text
 from topbit.readers.trace_dat.reader import read_trace_dat
 from topbit.recording import FileFacts, Recording
@@ -81,7 +81,8 @@ def read(
     )
     options.check()
     with _no_garbage_collection():
-        return _read([*files_of([Path(path) for path in paths]), *roles], options, progress)
+        asked = [Path(path) for path in paths]
+        return _read([*files_of(asked), *roles], {*asked, *roles}, options, progress)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +99,24 @@ class _Read:
         return not self.queued and all(boot.empty for boot in self.boots)
 
 
-def _read(files: list[Path], options: Options, progress: Callable[[int], None]) -> list[Recording]:
+def _read(
+    files: list[Path], asked: set[Path], options: Options, progress: Callable[[int], None]
+) -> list[Recording]:
+    """Which recordings do `files` make, of which the user named those `asked` for?"""
     files = list(dict.fromkeys(files))
     if not files:
         raise UsageError("no file was given", mend="give the logs and traces of one run")
     told: list[_Read] = []
+    others: list[FileFacts] = []
     for path in files:
-        source = open_source(path)
+        try:
+            source = open_source(path)
+        except OtherKindError as error:
+            # A picture in a folder of logs is no reason not to read them.
+            if path in asked or len(files) == len(others) + 1:
+                raise
+            others.append(FileFacts(str(path), "other", damage=[error.what]))
+            continue
         if source.kind == "recording":
             if len(files) > 1:
                 raise UsageError(
@@ -135,6 +147,8 @@ def _read(files: list[Path], options: Options, progress: Callable[[int], None]) 
     last = [_Read(read.source, read.boots[-1:], read.queued) for read in told]
     counts = {read.source.name: len(read.boots) for read in told}
     recording = _join(last, options)
+    recording.platform.files += others
+    recording.platform.notes += [f"{file.name}: {file.damage[0]}" for file in others]
     for file in recording.platform.files:
         file.boots = max(counts.get(file.name, 1), 1)
     return [*earlier, recording]

@@ -52,6 +52,10 @@ class Source:
     damage: list[str] = field(default_factory=list)
 
 
+class OtherKindError(InputError):
+    """Which file is of a kind that is not read?"""
+
+
 def files_of(paths: list[Path]) -> list[Path]:
     """Which files are meant? A folder stands for the files in it.
 
@@ -110,7 +114,7 @@ def open_source(path: Path) -> Source:
         return Source(name, "trace.dat", data, damage=damage)
     if (other := encoding.other_kind(data)) is not None:
         what, mend = other
-        raise InputError(f"is {what}, which is not read", where=name, mend=mend)
+        raise OtherKindError(f"is {what}, which is not read", where=name, mend=mend)
     if not encoding.is_text(data):
         return Source(name, "event queue", data, damage=damage)
     text = encoding.decoded(data)

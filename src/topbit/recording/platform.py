@@ -63,7 +63,7 @@ class FileFacts:
 
     Attributes:
         name: the file, as the user wrote it.
-        kind: "text", "trace.dat" or "event queue".
+        kind: "text", "trace.dat", "event queue", or "other": of a folder, and not read.
         role: whose it is: one of `ROLES`.
         role_from: "option", or what it was seen by.
         kernel: release of the kernel whose log it holds, if any.
