@@ -3,6 +3,8 @@
 # make test-all      the same, the long series of boots and fuzzing included
 # make test-fast     pytest alone, without booting kernels and without long series
 # make test-debian13 test-fast on Debian 13 and its Python 3.13, in a folder of its own (as root)
+# make mutants       change one line at a time and list what the tests of each room let pass:
+#                    ROOM=vmm (or several, or a file of one), COUNT=n a room (0: all), SEED=n
 # make hooks         run ruff and mypy before every commit (pre-commit)
 # make lock          renew the locked dependencies (requirements/*.txt) from pyproject.toml
 # make docs          renew the real output shown in README.md and docs/
@@ -23,7 +25,7 @@ PYTEST := $(BIN)/python -m pytest -n $(WORKERS)
 quietly = @echo "topbit: $(1)" >&2; \
   { $(2); } >$(VENV)/pip.log 2>&1 || { cat $(VENV)/pip.log >&2; exit 1; }
 
-.PHONY: run test test-all test-fast test-debian13 lint types tools hooks lock docs dist clean named
+.PHONY: run test test-all test-fast test-debian13 lint types tools mutants hooks lock docs dist clean named
 
 # The matrix shows broken conventions on purpose: exit status 1 is its result, not a failure.
 run: $(VENV)/run.stamp
@@ -73,6 +75,13 @@ $(VENV)/test.stamp: $(VENV)/python.stamp requirements/test.txt pyproject.toml
 	  $(PIP) install --require-hashes -r requirements/test.txt && \
 	  $(PIP) install --no-deps --no-build-isolation -e .)
 	@touch $@
+
+ROOM ?=
+COUNT ?= 40
+SEED ?= 1
+
+mutants: $(VENV)/test.stamp
+	@$(BIN)/python tools/mutants.py $(ROOM) --count $(COUNT) --seed $(SEED)
 
 lock: $(VENV)/python.stamp
 	$(call quietly,installing pip-tools,$(PIP) install pip-tools)
