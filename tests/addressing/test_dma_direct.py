@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from topbit.addressing.dma_direct import (
@@ -98,6 +98,7 @@ def test_dma_capable(mask: int, limit: int, addr: int, size: int, capable: bool)
     assert dma_capable(DmaDevice(CCA, (), mask, limit), addr, size) is capable
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.integers(0, (1 << 48) - 1), min_size=1, max_size=16),
     st.sampled_from([NONE, CCA, amd_sme(47)]),
@@ -111,6 +112,7 @@ def test_ints_and_arrays_agree(values: list[int], scheme, new: bool, ranges: boo
         assert helper(dev, array).tolist() == [helper(dev, v) for v in values]
 
 
+@settings(deadline=None)
 @given(st.integers(0, 0x0FFF_FFFF), st.sampled_from([CCA, amd_sme(47), NONE]))
 def test_round_trip_inside_the_ranges(offset: int, scheme) -> None:  # type: ignore[no-untyped-def]
     dev = DmaDevice(scheme, RANGES)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from topbit.addressing.scheme import (
@@ -28,12 +28,14 @@ SCHEMES = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(SCHEMES, U64)
 def test_only_the_attribute_bit_ever_changes(scheme: Scheme, x: int) -> None:
     for helper in HELPERS:
         assert (helper(scheme, x) ^ x) & ~scheme.attribute_mask == 0
 
 
+@settings(deadline=None)
 @given(SCHEMES, st.lists(U64, min_size=1, max_size=8))
 def test_ints_and_arrays_agree(scheme: Scheme, values: list[int]) -> None:
     array = np.array(values, dtype=np.uint64)
@@ -42,6 +44,7 @@ def test_ints_and_arrays_agree(scheme: Scheme, values: list[int]) -> None:
         assert array.tolist() == values  # the argument is left alone
 
 
+@settings(deadline=None)
 @given(SCHEMES, U64)
 def test_canonical_undoes_both(scheme: Scheme, x: int) -> None:
     canonical = dma_addr_canonical(scheme, x)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from topbit.arch.bitfield import Layout, aligned, bit, bits
@@ -37,12 +37,14 @@ def test_unknown_fields_and_wrong_sizes_are_refused() -> None:
         bits(64, 0)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 15), st.booleans(), st.integers(0, (1 << 36) - 1))
 def test_pack_and_unpack(low: int, flag: bool, page: int) -> None:
     sample = Sample(Low=low, Flag=int(flag), Address=page << 12)
     assert Sample.unpack(sample.pack()) == sample
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, (1 << 64) - 1), min_size=1))
 def test_arrays_and_ints_agree(words: list[int]) -> None:
     array = np.array(words, np.uint64)

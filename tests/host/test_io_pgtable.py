@@ -37,6 +37,14 @@ def test_concatenated_roots_are_aligned_to_their_size() -> None:
         Stage2Table(memory, pages, 30, start_level=1)
 
 
+@pytest.mark.parametrize("iova", [-1, -PAGE, 1 << 39, (1 << 39) + PAGE, 1 << 52])
+def test_an_address_beyond_the_table_is_not_mapped(iova: int) -> None:
+    table = new(39)
+    table.map(0, 0x8000_0000, 2 * PAGE)
+    table.map((1 << 39) - PAGE, 0x9000_0000, PAGE)
+    assert table.lookup(iova) is None
+
+
 def test_descriptors() -> None:
     table = new(39)
     table.map(0x1000, 0x8000_1000, PAGE)
@@ -165,3 +173,29 @@ def test_against_a_dictionary(steps: list[tuple[bool, int, int, int]], blocks: b
     for page in range(top, top + 2600):
         expected = known.get(page)
         assert table.lookup(page * PAGE) == (None if expected is None else expected * PAGE)
+
+
+def test_memory_for_tables_is_zeroed_aligned_and_ends() -> None:
+    memory = PhysicalMemory(BASE, 4 * PAGE)
+    memory.fill(BASE, 4 * PAGE, 0xA5)
+    pages = PageRange(memory, BASE, 3 * PAGE)
+    assert pages(PAGE // 2) == BASE
+    assert pages(PAGE) == BASE + PAGE
+    assert pages.free == PAGE
+    left = [any(memory.read(BASE + n * PAGE // 2, PAGE // 2)) for n in range(8)]
+    assert left == [False, True, False, False, True, True, True, True]
+    with pytest.raises(MemoryError):
+        pages(2 * PAGE)
+    assert pages(PAGE) == BASE + 2 * PAGE
+    assert pages.free == 0
+    with pytest.raises(MemoryError):
+        pages(PAGE)
+
+
+@pytest.mark.parametrize(("bits", "fits"), [(12, False), (21, False), (22, True), (53, False)])
+def test_a_width_that_no_root_table_has_is_refused(bits: int, fits: bool) -> None:
+    if fits:
+        assert new(bits).start_level == 2
+    else:
+        with pytest.raises(ValueError, match=f"no stage-2 root of {bits} bits"):
+            new(bits)

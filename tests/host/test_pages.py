@@ -17,6 +17,13 @@ def test_a_pool_has_its_size_and_no_more() -> None:
     assert pool.page() == BASE + PAGE
 
 
+def test_what_came_back_is_given_first() -> None:
+    pool = PagePool(BASE, 3 * PAGE)
+    assert pool.page() == BASE
+    pool.free.append(BASE)
+    assert [pool.page(), pool.page()] == [BASE, BASE + PAGE]
+
+
 def test_runs_are_aligned_and_fit() -> None:
     pool = PagePool(BASE, 8 * PAGE)
     assert pool.run(2, align=4 * PAGE) == 0x4000_4000
@@ -26,6 +33,35 @@ def test_runs_are_aligned_and_fit() -> None:
     assert pool.run(2) == 0x4000_7000
     with pytest.raises(MemoryError):
         pool.run(1)
+
+
+FIRST, END = 0x4000_0000, 0x4000_4000
+
+
+@pytest.mark.parametrize(
+    ("first", "count", "align", "start"),
+    [
+        (FIRST, 2, PAGE, FIRST),
+        (FIRST + PAGE, 2, 2 * PAGE, FIRST + 2 * PAGE),
+        (FIRST, 2, 2 * PAGE, FIRST),
+        (FIRST + PAGE, 4, PAGE, None),
+        (FIRST, 4, PAGE, FIRST),
+        (FIRST + PAGE, 1, 4 * PAGE, None),
+        (FIRST, 5, PAGE, None),
+    ],
+)
+def test_a_run_ends_in_the_pool_or_takes_nothing(
+    first: int, count: int, align: int, start: int | None
+) -> None:
+    pool = PagePool(first, END - first)
+    if start is None:
+        with pytest.raises(MemoryError):
+            pool.run(count, align)
+        assert pool.page() == first
+    else:
+        assert pool.run(count, align) == start
+        left = range(start + count * PAGE, END, PAGE)
+        assert [pool.page() for _ in left] == list(left)
 
 
 def test_blocks_of_tables_are_zeroed_and_aligned_to_their_size() -> None:

@@ -2,11 +2,12 @@
 
 import pytest
 
+from topbit.arch.rmi import Rmi2
 from topbit.host.pages import PAGE, PagePool
 from topbit.host.rme import RmiError, start_level
 from topbit.host.rme_ranges import BLOCK, RangeRealmHost
 from topbit.memory import PhysicalMemory
-from topbit.rmm import Rmm
+from topbit.rmm import Rmm, State
 
 BASE = 0x8000_0000
 MIB = 1 << 20
@@ -45,6 +46,64 @@ def test_blocks_where_they_fit(host: RangeRealmHost) -> None:
     assert mapped(host, top) is None
 
 
+def attributes(host: RangeRealmHost, ipa: int) -> int:
+    """MemAttr and S2AP of the entry."""
+    assert isinstance(host.port, Rmm)
+    return host.port.realm(host.rd).rtt.walk(ipa, 3).entry & 0xFC
+
+
+def test_shared_memory_is_write_back_and_writable_unless_told_otherwise(
+    host: RangeRealmHost,
+) -> None:
+    host.map_unprotected(ALIAS, SHARED)
+    assert mapped(host, ALIAS) == (3, SHARED)
+    assert mapped(host, ALIAS + PAGE) is None
+    assert attributes(host, ALIAS) == 0b110 << 2 | 0b11 << 6
+    page = ALIAS + PAGE
+    host.map_unprotected_blocks(page, PAGE, SHARED + PAGE, 3, 0b101, writable=False)
+    assert attributes(host, page) == 0b101 << 2 | 0b01 << 6
+    host.unmap_unprotected(ALIAS)
+    assert mapped(host, ALIAS) is None
+    assert mapped(host, page) == (3, SHARED + PAGE)
+
+
+def test_private_memory_is_given_and_taken_back(host: RangeRealmHost) -> None:
+    assert isinstance(host.port, Rmm)
+    granules, ipa = host.port.granules, ALIAS & ~(1 << (BITS - 1))
+    host.init_ripas(ipa, 8 * PAGE)
+    host.populate_range(ipa, 3 * PAGE, SHARED)
+    assert [granules.get(SHARED + n * PAGE) for n in range(4)] == [State.DATA] * 3 + [State.NS]
+    assert mapped(host, ipa + 2 * PAGE) == (3, SHARED + 2 * PAGE)
+    assert host.destroy_data(ipa + PAGE) == SHARED + PAGE
+    host.destroy_range(ipa + 2 * PAGE, PAGE, SHARED + 2 * PAGE)
+    assert [granules.get(SHARED + n * PAGE) for n in range(3)] == [State.DATA] + [State.NS] * 2
+    host.populate(ipa + 5 * PAGE, SHARED + PAGE)
+    assert mapped(host, ipa + 5 * PAGE) == (3, SHARED + PAGE)
+
+
+def test_more_pages_than_one_descriptor_names_are_mapped(host: RangeRealmHost) -> None:
+    count = 1023 + 2
+    host.map_unprotected_range(ALIAS, count * PAGE, SHARED + PAGE)
+    for page in (0, 1022, 1023, 1024):
+        assert mapped(host, ALIAS + page * PAGE) == (3, SHARED + PAGE + page * PAGE)
+    assert mapped(host, ALIAS + count * PAGE) is None
+
+
+def test_a_single_block_is_one_where_it_fits_exactly(host: RangeRealmHost) -> None:
+    host.map_unprotected_range(ALIAS, BLOCK, SHARED)
+    assert mapped(host, ALIAS) == (2, SHARED)
+    page = ALIAS + BLOCK
+    host.map_unprotected_range(page, BLOCK - PAGE, SHARED + BLOCK)
+    assert mapped(host, page) == (3, SHARED + BLOCK)
+
+
+def test_pages_within_a_block_are_mapped_and_no_others(host: RangeRealmHost) -> None:
+    host.map_unprotected_range(ALIAS + PAGE, 2 * PAGE, SHARED + PAGE)
+    assert mapped(host, ALIAS + 2 * PAGE) == (3, SHARED + 2 * PAGE)
+    assert mapped(host, ALIAS) is None
+    assert mapped(host, ALIAS + 3 * PAGE) is None
+
+
 @pytest.mark.parametrize("shift", [PAGE, MIB])
 def test_pages_where_the_memory_is_not_aligned_alike(host: RangeRealmHost, shift: int) -> None:
     host.map_unprotected_range(ALIAS, 2 * BLOCK, SHARED + shift)
@@ -72,8 +131,9 @@ def test_a_page_leaves_a_block_and_comes_back(host: RangeRealmHost, first: int) 
 
 def test_what_is_mapped_already_is_refused(host: RangeRealmHost) -> None:
     host.map_unprotected_range(ALIAS, BLOCK, SHARED)
-    with pytest.raises(RmiError):
+    with pytest.raises(RmiError) as refused:
         host.map_unprotected_range(ALIAS, BLOCK, SHARED + BLOCK)
+    assert refused.value.call is Rmi2.RTT_UNPROT_MAP
     assert mapped(host, ALIAS) == (3, SHARED)  # in a table now, and the same
 
 

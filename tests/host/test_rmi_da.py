@@ -20,13 +20,18 @@ def test_an_assigned_device_is_started_and_its_stream_waits_for_the_realm() -> N
     host = RangeRealmHost(rmm, memory, PagePool(BASE, SIZE), 40)
     host.activate_rmm()
     host.create()
-    rmi_da.assign(host, SID)
+    free = list(host.pages.free)
+    device = rmi_da.assign(host, SID)
+    assert host.pages.free == free  # the page of parameters went back
     (vdev,) = rmm.vdevs.values()
     assert (vdev.vdev_id, vdev.tdi_id, vdev.state) == (SID, SID, VdevState.STARTED)
     assert vdev.realm is rmm.realm(host.rd)
     assert rmm.trusted_stream(SID) is None
     assert rmm.granules.get(vdev.pa) == State.VDEV
     assert rmm.granules.get(vdev.pdev) == State.PDEV
+    assert (device.vdev, device.pdev) == (vdev.pa, vdev.pdev)
     with pytest.raises(RmiError) as refused:
         rmi_da.assign(host, SID)
     assert refused.value.call is Rmi2.VDEV_CREATE
+    rmi_da.unlock(host, device)
+    assert vdev.state == VdevState.UNLOCKED

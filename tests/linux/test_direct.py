@@ -1,76 +1,262 @@
-"""What the kernel traces of an address is what it did with it."""
+"""Which DMA address does a buffer get, and what happens when none fits the device?"""
 
 import pytest
 
-from topbit.addressing.dma_direct import BusDmaRegion, DmaDevice, phys_to_dma_unencrypted
-from topbit.addressing.scheme import arm_cca
-from topbit.events import ignore
-from topbit.linux import direct
+from guest_bench import BUFFER, POOL, POOL_SIZE, GuestBench
+from guest_cpu import PAGE, RAM, S
+from topbit.addressing.dma_direct import (
+    DMA_MAPPING_ERROR,
+    PHYS_ADDR_INVALID,
+    BusDmaRegion,
+    phys_to_dma_unencrypted,
+)
+from topbit.arch.rsi import RsiStatus
+from topbit.linux import direct as direct_module
 from topbit.linux.device import Device
 from topbit.linux.direct import DmaDirect
-from topbit.linux.pageattr import LinearMap
-from topbit.linux.swiotlb import IoTlbPool
 
-BASE, SIZE, POOL = 0x4000_0000, 4 << 20, 0x4030_0000
-BUS = 0x1000_0000
-S = 1 << 40
-BEHIND = (BusDmaRegion(BASE, BUS, SIZE),)
+OFFSET = 0x1000_0000
+RANGES = (BusDmaRegion(RAM, RAM - OFFSET, 4 << 20),)
 
 
-class Made:
-    """A kernel's dma-direct with nothing around it, and what it traced."""
-
-    def __init__(self, *, ranges: bool, new: bool) -> None:
-        memory = LinearMap(None, BASE, SIZE, None, ignore)  # type: ignore[arg-type]
-        self.traced: list[tuple[str, int, int]] = []
-        self.direct = DmaDirect(
-            memory,
-            IoTlbPool(memory, POOL, 1 << 20),
-            lambda count: None,
-            lambda phys, count: None,
-            lambda line: None,
-            lambda name, dev, phys, dma_addr: self.traced.append((name, phys, dma_addr)),
-        )
-        dma = DmaDevice(arm_cca(41), BEHIND if ranges else (), canonical_before_lookup=new)
-        self.device = Device("nvme0", dma, (1 << 64) - 1)
+def direct(bench: GuestBench) -> DmaDirect:
+    return bench.kernel.dma.direct
 
 
-U64 = (1 << 64) - 1
+def private(bench: GuestBench, mask_bits: int = 64) -> Device:
+    """A device that may use private memory."""
+    device = bench.device(mask_bits)
+    device.force_unencrypted = False
+    return device
+
+
+def test_a_forced_device_gets_a_bounce_slot_at_its_alias() -> None:
+    bench = GuestBench()
+    bench.kernel.memory.write(BUFFER, b"payload")
+    dma_addr = direct(bench).map_phys(bench.device(), BUFFER, 7)
+    assert dma_addr == POOL | S
+    assert bench.kernel.memory.read(POOL, 7) == b"payload"
+    (helper,) = bench.of("helper")
+    assert (helper.attrs, helper.phys, helper.address) == (
+        "phys_to_dma_unencrypted",
+        POOL,
+        POOL | S,
+    )
+    assert (helper.device, bench.kernel.pool.slots_used()) == ("nvme0", 1)
+
+
+def test_a_device_of_private_memory_gets_the_buffer_itself() -> None:
+    bench = GuestBench()
+    assert direct(bench).map_phys(private(bench), BUFFER, 7) == BUFFER
+    assert bench.kernel.pool.slots_used() == 0
+    assert bench.events == []
+
+
+@pytest.mark.parametrize(("size", "fits"), [(PAGE, True), (PAGE + 1, False)])
+def test_a_private_buffer_must_end_below_the_devices_mask(size: int, fits: bool) -> None:
+    bench = GuestBench()
+    phys = (1 << 31) - PAGE
+    got = direct(bench).map_phys(private(bench, 31), phys, size)
+    assert got == (phys if fits else DMA_MAPPING_ERROR)
+    expected = [] if fits else [
+        f"nvme0: DMA addr 0x{phys:016x}+{size} overflow (mask 7fffffff, bus limit 0)."
+    ]  # fmt: skip
+    assert bench.logs() == expected
+
+
+def test_a_bounce_slot_that_the_device_cannot_drive_is_given_back() -> None:
+    bench = GuestBench()
+    device = bench.device(40)
+    assert direct(bench).map_phys(device, BUFFER, 512) == DMA_MAPPING_ERROR
+    assert bench.kernel.pool.slots_used() == 0
+    assert bench.logs() == [
+        f"nvme0: swiotlb addr 0x{POOL | S:016x}+512 overflow (mask ffffffffff, bus limit 0)."
+    ]
+    assert direct(bench).map_phys(bench.device(41), BUFFER, 512) == POOL | S
+
+
+def test_what_a_slot_held_is_not_copied_back_when_it_is_given_back() -> None:
+    bench = GuestBench()
+    bench.kernel.memory.write(BUFFER, b"mine")
+    direct(bench).map_phys(bench.device(40), BUFFER, 4)
+    assert bench.kernel.memory.read(BUFFER, 4) == b"mine"
+
+
+def test_a_full_pool_is_told_with_its_figures() -> None:
+    bench = GuestBench()
+    device = bench.device()
+    for _ in range(4):
+        direct(bench).map_phys(device, BUFFER, 256 << 10)
+    assert direct(bench).map_phys(device, BUFFER, 1) == DMA_MAPPING_ERROR
+    assert bench.logs() == [
+        "nvme0: swiotlb buffer is full (sz: 1 bytes), total 512 (slots), used 512 (slots)"
+    ]
+
+
+def test_an_unmapped_slot_is_copied_back_and_free() -> None:
+    bench = GuestBench()
+    device = bench.device()
+    dma_addr = direct(bench).map_phys(device, BUFFER, 4)
+    bench.kernel.memory.write(POOL, b"data")
+    bench.events.clear()
+    assert direct(bench).unmap_phys(device, dma_addr, "FROM_DEVICE") == POOL
+    assert bench.kernel.memory.read(BUFFER, 4) == b"data"
+    assert bench.kernel.pool.slots_used() == 0
+    (helper,) = bench.of("helper")
+    assert (helper.attrs, helper.phys, helper.address) == ("dma_to_phys", POOL, dma_addr)
+
+
+def test_an_address_that_is_no_slot_ends_nothing() -> None:
+    bench = GuestBench()
+    device = bench.device()
+    direct(bench).map_phys(device, BUFFER, 4)
+    assert direct(bench).unmap_phys(device, POOL + 2048 | S, "FROM_DEVICE") == POOL + 2048
+    assert bench.kernel.pool.slots_used() == 1
 
 
 @pytest.mark.parametrize(
-    ("ranges", "new", "traced"),
+    ("release", "alias", "looked_up", "found", "phys"),
     [
-        (True, True, [("translate", POOL, POOL - BASE + BUS), ("", POOL, 0)]),
-        # The old order looks the address up with the bit still set, and misses.
-        (True, False, [("translate", U64, POOL - BASE + BUS | S), ("", U64 ^ S, 0)]),
-        (False, True, [("", POOL, 0)]),
-        (False, False, [("", POOL, 0)]),
+        ("6.15", S, POOL - OFFSET, POOL, POOL),
+        ("6.14", 0, POOL - OFFSET, POOL, POOL),
+        ("6.14", S, POOL - OFFSET | S, PHYS_ADDR_INVALID, PHYS_ADDR_INVALID & ~S),
     ],
 )
-def test_dma_to_phys_is_computed_once_and_traced(
-    ranges: bool, new: bool, traced: list[tuple[str, int, int]], monkeypatch: pytest.MonkeyPatch
+def test_behind_dma_ranges_the_order_of_lookup_and_bit_decides(
+    release: str, alias: int, looked_up: int, found: int, phys: int
 ) -> None:
-    made = Made(ranges=ranges, new=new)
-    dma_addr = phys_to_dma_unencrypted(made.device.dma, POOL)
-    lookups = []
-    look_up = direct.translate_dma_to_phys
-    monkeypatch.setattr(
-        direct, "translate_dma_to_phys", lambda *args: lookups.append(args) or look_up(*args)
+    bench = GuestBench(release)
+    device = bench.device(dma_ranges=RANGES)
+    assert direct(bench).map_phys(device, BUFFER, 4) == POOL - OFFSET | (
+        S if release == "6.15" else 0
     )
-    found = made.direct.unmap_phys(made.device, dma_addr, "TO_DEVICE")
-    names = {"translate": "translate_dma_to_phys", "": "dma_to_phys"}
-    assert made.traced == [(names[n], phys, bus or dma_addr) for n, phys, bus in traced]
-    assert found == made.traced[-1][1]
+    bench.events.clear()
+    assert direct(bench).unmap_phys(device, POOL - OFFSET | alias, "TO_DEVICE") == phys
+    told = [(event.attrs, event.phys, event.address) for event in bench.of("helper")]
+    assert told == [
+        ("translate_dma_to_phys", found, looked_up),
+        ("dma_to_phys", phys, POOL - OFFSET | alias),
+    ]
+    assert bench.kernel.pool.slots_used() == (0 if phys == POOL else 1)
+
+
+def test_coherent_memory_is_shared_zeroed_and_aliased() -> None:
+    bench = GuestBench()
+    bench.cpu.shared[:] = b"\xff" * len(bench.cpu.shared)
+    got = direct(bench).alloc(bench.device(), PAGE + 1)
+    assert got is not None
+    phys, dma_addr = got
+    assert dma_addr == phys | S
+    assert bench.kernel.memory.shared.nonzero()[0].tolist()[:2] == [
+        (phys - RAM) // PAGE,
+        (phys - RAM) // PAGE + 1,
+    ]
+    assert not any(bench.kernel.memory.read(phys, 2 * PAGE))
+    assert bench.cpu.shared[phys - RAM + 2 * PAGE] == 0xFF
+
+
+def test_coherent_memory_of_a_private_device_stays_private() -> None:
+    bench = GuestBench()
+    device = private(bench)
+    got = direct(bench).alloc(device, PAGE)
+    assert got is not None
+    phys, dma_addr = got
+    assert dma_addr == phys
+    assert bench.cpu.calls == []
+    direct(bench).free(device, phys, PAGE)
+    assert bench.cpu.calls == []
+    assert bench.kernel.alloc_pages(1) == phys
+
+
+@pytest.mark.parametrize(("beyond", "fits"), [(0, True), (1, False)])
+@pytest.mark.parametrize("bus", [False, True])
+def test_coherent_memory_must_end_at_the_limit(beyond: int, fits: bool, bus: bool) -> None:
+    bench = GuestBench()
+    phys = bench.kernel.alloc_pages(1)
+    assert phys is not None
+    bench.kernel.free_pages(phys, 1)
+    limit = (phys | S) + PAGE - 1 - beyond
+    device = bench.device(bus_dma_limit=limit if bus else 0)
+    device.coherent_dma_mask = (1 << 64) - 1 if bus else limit
+    assert (direct(bench).alloc(device, PAGE) is not None) == fits
+    if not fits:
+        assert bench.kernel.alloc_pages(1) == phys  # it went back
+        assert bench.cpu.calls == []
+
+
+def test_coherent_memory_outside_the_dma_ranges_is_none() -> None:
+    bench = GuestBench()
+    device = bench.device(dma_ranges=(BusDmaRegion(0, 0, PAGE),))
+    assert direct(bench).alloc(device, PAGE) is None
+    assert bench.kernel.alloc_pages(1) == RAM + PAGE
+
+
+def test_pages_that_cannot_be_shared_are_leaked() -> None:
+    bench = GuestBench()
+    bench.cpu.answers = [(RsiStatus.ERROR_INPUT, RAM, 0)]
+    assert direct(bench).alloc(bench.device(), 2 * PAGE) is None
+    assert bench.logs() == ["Failed to decrypt memory, 2 pages will be leaked"]
+    assert bench.kernel.alloc_pages(2) == RAM + 3 * PAGE
+
+
+def test_a_kernel_without_pages_gives_no_coherent_memory() -> None:
+    bench = GuestBench()
+    assert direct(bench).alloc(bench.device(), 4 << 20) is None
+    assert bench.cpu.calls == []
+
+
+def test_freed_coherent_memory_is_private_again() -> None:
+    bench = GuestBench()
+    device = bench.device()
+    got = direct(bench).alloc(device, 2 * PAGE)
+    assert got is not None
+    direct(bench).free(device, got[0], PAGE + 1)
+    assert bench.kernel.memory.ipa(got[0]) == got[0]
+    assert bench.kernel.memory.ipa(got[0] + PAGE) == got[0] + PAGE
+    assert bench.kernel.alloc_pages(2) == got[0]
+
+
+def test_pages_that_cannot_be_made_private_again_are_leaked() -> None:
+    bench = GuestBench()
+    device = bench.device()
+    got = direct(bench).alloc(device, PAGE)
+    assert got is not None
+    bench.cpu.answers = [(RsiStatus.ERROR_INPUT, got[0], 0)]
+    direct(bench).free(device, got[0], PAGE)
+    assert bench.logs() == ["leaking DMA memory that can't be re-encrypted"]
+    assert bench.kernel.alloc_pages(1) != got[0]
+
+
+def test_the_pool_stands_at_the_end_of_memory() -> None:
+    bench = GuestBench()
+    assert (bench.kernel.pool.start, bench.kernel.pool.size) == (POOL, POOL_SIZE)
+
+
+@pytest.mark.parametrize("ranges", [(), RANGES])
+@pytest.mark.parametrize("release", ["6.14", "7.3"])
+def test_an_address_is_looked_up_once(
+    release: str, ranges: tuple[BusDmaRegion, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = GuestBench(release)
+    device = bench.device(dma_ranges=ranges)
+    lookups = []
+    look_up = direct_module.translate_dma_to_phys
+    monkeypatch.setattr(
+        direct_module,
+        "translate_dma_to_phys",
+        lambda *args: lookups.append(args) or look_up(*args),
+    )
+    direct(bench).unmap_phys(device, phys_to_dma_unencrypted(device.dma, POOL), "TO_DEVICE")
     assert len(lookups) == 1
 
 
 def test_what_the_lookup_finds_is_what_is_unmapped(monkeypatch: pytest.MonkeyPatch) -> None:
     """A lookup that goes wrong shows in the trace and in the act alike."""
-    made = Made(ranges=True, new=True)
-    monkeypatch.setattr(direct, "translate_dma_to_phys", lambda regions, bus: 0x1234)
-    assert made.direct.unmap_phys(made.device, BUS | S, "TO_DEVICE") == 0x1234
-    assert made.traced == [
-        ("translate_dma_to_phys", 0x1234, BUS),
-        ("dma_to_phys", 0x1234, BUS | S),
+    bench = GuestBench()
+    device = bench.device(dma_ranges=RANGES)
+    monkeypatch.setattr(direct_module, "translate_dma_to_phys", lambda regions, bus: 0x1234)
+    assert direct(bench).unmap_phys(device, POOL - OFFSET | S, "TO_DEVICE") == 0x1234
+    assert [(event.attrs, event.phys, event.address) for event in bench.of("helper")] == [
+        ("translate_dma_to_phys", 0x1234, POOL - OFFSET),
+        ("dma_to_phys", 0x1234, POOL - OFFSET | S),
     ]

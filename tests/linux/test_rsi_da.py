@@ -3,9 +3,10 @@
 import pytest
 
 from topbit.arch.rsi import Rsi, RsiStatus
-from topbit.linux.rsi_da import EIO, cca_device_accept
+from topbit.linux.rsi_da import cca_device_accept
 
 PAGE, VDEV_ID, NONCE = 0x8000_0000, 0x10, 3
+EIO = 5
 
 
 class Cpu:

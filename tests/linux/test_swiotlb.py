@@ -9,7 +9,7 @@ from topbit.linux.pageattr import LinearMap
 from topbit.linux.swiotlb import IO_TLB_SEGSIZE, IO_TLB_SIZE, IoTlbPool
 
 BASE, SIZE, POOL = 0x4000_0000, 4 << 20, 0x4030_0000
-KIB = 1024
+KIB, MIB = 1024, 1 << 20
 
 
 class FlatCpu:
@@ -33,15 +33,25 @@ def pool() -> IoTlbPool:
     return IoTlbPool(LinearMap(FlatCpu(), BASE, SIZE, None, ignore), POOL, 1 << 20)
 
 
-def test_map_copies_in_and_unmap_copies_back(pool: IoTlbPool) -> None:
+@pytest.mark.parametrize("direction", ["FROM_DEVICE", "BIDIRECTIONAL"])
+def test_map_copies_in_and_unmap_copies_back(pool: IoTlbPool, direction: str) -> None:
     pool.memory.write(BASE + 0x100, b"from the driver")
     slot = pool.map(BASE + 0x100, 15, POOL)
     assert slot is not None
     assert pool.memory.read(slot, 15) == b"from the driver"
     pool.memory.write(slot, b"from the device")
-    pool.unmap(slot, "FROM_DEVICE")
+    pool.unmap(slot, direction)
     assert pool.memory.read(BASE + 0x100, 15) == b"from the device"
     assert pool.slots_used() == 0
+
+
+def test_a_mapping_given_up_without_sync_is_not_copied_back(pool: IoTlbPool) -> None:
+    pool.memory.write(BASE, b"original")
+    slot = pool.map(BASE, 8, POOL)
+    assert slot is not None
+    pool.memory.write(slot, b"clobberd")
+    pool.unmap(slot, "BIDIRECTIONAL", sync=False)
+    assert pool.memory.read(BASE, 8) == b"original"
 
 
 def test_to_device_is_not_copied_back(pool: IoTlbPool) -> None:
@@ -64,9 +74,81 @@ def test_from_device_copies_in_too_so_that_nothing_leaks(pool: IoTlbPool) -> Non
     assert pool.memory.read(again, 64) == bytes(64)
 
 
+def test_an_unmapped_slot_is_no_mapping_any_more(pool: IoTlbPool) -> None:
+    slot = pool.map(BASE, 8, POOL)
+    assert slot is not None
+    assert list(pool.slots) == [slot]
+    pool.unmap(slot, "TO_DEVICE")
+    assert pool.slots == {}
+    with pytest.raises(KeyError):
+        pool.unmap(slot, "TO_DEVICE")
+
+
+@pytest.mark.parametrize(
+    ("phys", "inside"),
+    [(POOL - 1, False), (POOL, True), (POOL + MIB - 1, True), (POOL + MIB, False)],
+)
+def test_an_address_is_in_the_pool_or_not(pool: IoTlbPool, phys: int, inside: bool) -> None:
+    assert pool.contains(phys) == inside
+
+
+def test_the_first_slots_that_fit_are_taken(pool: IoTlbPool) -> None:
+    assert pool.map(BASE, 1, POOL) == POOL
+    assert pool.map(BASE, 2048, POOL) == POOL + 2048
+    assert pool.map(BASE, 2049, POOL) == POOL + 4096
+    assert pool.slots_used() == 4
+    pool.unmap(POOL + 2048, "TO_DEVICE")
+    assert pool.map(BASE, 2049, POOL) == POOL + 8192
+    assert pool.map(BASE, 1, POOL) == POOL + 2048
+
+
+@pytest.mark.parametrize(
+    ("size", "taken", "align", "start"),
+    [
+        (4096, 1, 0, POOL + 4096),  # a page or more is page aligned
+        (4095, 1, 0, POOL + 2048),
+        (4096, 1, 0x1FF, POOL + 2048 + 0x123),  # but with a mask the mask decides
+        (4096, 0, 0xFFF, POOL + 0x123),
+        (4096, 1, 0xFFF, POOL + 4096 + 0x123),
+        (1, 1, 0x3FFF, POOL + 0x4000 + 0x123),
+        (1, 1, 0x1FFF, POOL + 0x2000 + 0x123),
+        (2048 - 0x123, 0, 0xFFF, POOL + 0x123),
+    ],
+)
+def test_alignment_of_a_mapping(
+    pool: IoTlbPool, size: int, taken: int, align: int, start: int
+) -> None:
+    for _ in range(taken):
+        pool.map(BASE, 1, POOL)
+    assert pool.map(BASE + 0x123, size, POOL, align) == start
+
+
+@pytest.mark.parametrize("page", range(4))
+def test_every_bit_under_the_mask_is_kept(pool: IoTlbPool, page: int) -> None:
+    assert pool.map(BASE + page * 4096, 1, POOL, 0x3FFF) == POOL + page * 4096
+
+
+def test_without_a_mask_no_bit_is_kept(pool: IoTlbPool) -> None:
+    assert pool.map(BASE + 0x1FFF, 1, POOL) == POOL
+
+
+def test_the_offset_that_is_kept_takes_room(pool: IoTlbPool) -> None:
+    pool.map(BASE + 0x123, 2048 - 0x123, POOL, 0xFFF)
+    assert pool.slots_used() == 1
+    pool.map(BASE + 0x123, 2048 - 0x122, POOL, 0xFFF)
+    assert pool.slots_used() == 3
+
+
+def test_a_mapping_never_crosses_a_group_of_slots(pool: IoTlbPool) -> None:
+    assert pool.map(BASE, 254 * KIB, POOL) == POOL
+    assert pool.map(BASE, 3 * KIB, POOL) == POOL + 256 * KIB
+    assert pool.map(BASE, 2 * KIB, POOL) == POOL + 254 * KIB
+
+
 def test_256_kib_is_the_longest_mapping(pool: IoTlbPool) -> None:
     assert pool.max_mapping_size(0) == 256 * KIB
     assert pool.max_mapping_size(4095) == 252 * KIB
+    assert pool.max_mapping_size(1) == pool.max_mapping_size(2048) == 254 * KIB
     assert pool.map(BASE, 256 * KIB, POOL) is not None
     assert pool.map(BASE, 256 * KIB + 1, POOL) is None
 

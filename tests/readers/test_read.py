@@ -168,6 +168,7 @@ def test_a_trace_alone_tells_realm_and_width() -> None:
     told = report(RECORDINGS / "realm-6.18-ok" / "trace.txt.xz")
     assert (told.platform.realm, told.platform.ipa_bits) == (True, 41)
     assert any("taken for a Realm" in note for note in told.platform.notes)
+    assert set(told.platform.devices) == set(DEVICES.values())
     assert told.checked.verdict == "ok"
 
 
@@ -287,8 +288,9 @@ def test_a_recording_is_read_back(tmp_path: Path) -> None:
     recording.write(path)
     told = report(path)
     assert len(told.checked.findings) == 4
-    with pytest.raises(UsageError, match="contradicts the recording, which has 41"):
+    with pytest.raises(UsageError, match="contradicts the recording, which has 41") as error:
         read([path], ipa_bits=42)
+    assert error.value.where == "--ipa-bits"
     with pytest.raises(UsageError, match="alone"):
         read([path, RECORDINGS / "realm-6.18-ok"])
 
@@ -308,6 +310,29 @@ def test_widths_that_no_realm_has(ipa_bits: int) -> None:
 def test_a_contradiction_between_option_and_addresses_is_told() -> None:
     told = report(RECORDINGS / "realm-6.18-ok", ipa_bits=42)
     assert any("--ipa-bits 42 was given, but ipa_bits 41" in n for n in told.platform.notes)
+    told = report(RECORDINGS / "realm-6.18-ok", ipa_bits=41)
+    assert not any("--ipa-bits" in note for note in told.platform.notes)
+
+
+def test_only_a_device_that_maps_is_one(tmp_path: Path) -> None:
+    trace = tmp_path / "trace.txt"
+    trace.write_text(
+        "dd-1 [000] d..2. 5.000001: dma_map_phys: maps dir=TO_DEVICE dma_addr=10040000000 size=16 "
+        "phys_addr=40000000 attrs=\n"
+        "dd-1 [000] d..2. 5.000002: dma_unmap_phys: unmaps dir=TO_DEVICE dma_addr=10040000000 "
+        "size=16 attrs=\n"
+    )
+    assert set(report(trace).platform.devices) == {"maps"}
+
+
+def test_of_two_copies_the_fuller_one_is_read(tmp_path: Path) -> None:
+    lines = unpacked("realm-6.18-ok", "trace.txt").split("\n")
+    (tmp_path / "a.txt").write_text("\n".join(lines[:500]))
+    (tmp_path / "b.txt").write_text("\n".join(lines))
+    (recording,) = read([tmp_path])
+    assert set(recording.frame["source"]) == {str(tmp_path / "b.txt")}
+    (alone,) = read([tmp_path / "b.txt"])
+    assert recording.frame.equals(alone.frame)
 
 
 def test_bad_files(tmp_path: Path) -> None:
@@ -351,3 +376,30 @@ def test_the_recording_keeps_where_each_event_stands() -> None:
     first = recording.frame.row(0, named=True)
     assert first["line"] == 13
     assert first["source"].endswith("trace.txt.xz")
+
+
+def test_a_recording_with_other_files_is_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    Recording.of_events(Platform(), []).write(path)
+    with pytest.raises(UsageError, match="a recording is checked alone") as error:
+        read([path, RECORDINGS / "realm-6.18-ok"])
+    assert (error.value.where, error.value.mend) == (str(path), "give one .parquet file")
+
+
+def test_files_that_tell_nothing_are_named_with_what_would(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).write_text("hello\n")
+    with pytest.raises(InputError, match="holds no DMA trace event") as error:
+        read([tmp_path])
+    assert error.value.where == f"{tmp_path / 'a'}, {tmp_path / 'b'}"
+    assert "dmesg, or an event queue dump" in error.value.mend
+
+
+@pytest.mark.parametrize("lost", [0, 7])
+def test_lost_events_are_noted(tmp_path: Path, lost: int) -> None:
+    text = unpacked("realm-6.18-ok", "trace.txt") + f"CPU:1 [LOST {lost} EVENTS]\n" * bool(lost)
+    (tmp_path / "trace.txt").write_text(text)
+    platform = report(tmp_path / "trace.txt").platform
+    notes = [note for note in platform.notes if "were lost" in note]
+    assert platform.lost_events == lost
+    assert notes == ([f"{lost} trace events were lost before they were read"] if lost else [])

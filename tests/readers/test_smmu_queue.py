@@ -4,6 +4,7 @@ import struct
 
 import pytest
 
+from topbit.arch.smmuv3 import EventType
 from topbit.errors import InputError
 from topbit.readers.smmu_queue import parse
 
@@ -38,3 +39,21 @@ def test_a_truncated_queue_is_an_error(size: int) -> None:
 def test_something_else_is_an_error() -> None:
     with pytest.raises(InputError, match="record 1 has type 0xff"):
         parse("q.bin", READ + b"\xff" + bytes(31))
+
+
+def record(kind: int) -> bytes:
+    return struct.pack("<4Q", 0x10 << 32 | kind, 0, 0, 0)
+
+
+@pytest.mark.parametrize("kind", [*EventType, 0xE0, 0xEF])
+def test_types_that_are_defined_or_left_to_the_implementation(kind: int) -> None:
+    (event,) = parse("q.bin", bytes(32) + record(kind))
+    assert (event.sid, event.source, event.line) == (0x10, "q.bin", 1)
+    assert event.status == (EventType(kind).name if kind < 0xE0 else f"0x{kind:02x}")
+
+
+@pytest.mark.parametrize("kind", [0x0C, 0x7F, 0xDF, 0xF0])
+def test_other_types_are_no_queue(kind: int) -> None:
+    with pytest.raises(InputError, match=f"record 1 has type 0x{kind:02x}") as error:
+        parse("q.bin", record(0x10) + record(kind))
+    assert error.value.where == "q.bin"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
+import lzma
 import os
 import socket
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from paths import DATA
 from topbit.errors import InputError
@@ -103,3 +106,65 @@ def test_a_picture_in_a_folder_of_logs(tmp_path: Path) -> None:
 def test_an_event_queue_is_no_text() -> None:
     queue = DATA / "recordings" / "vmm-maps-protected-half" / "smmu-eventq.bin"
     assert open_source(queue).kind == "event queue"
+
+
+TEXT = "a line\nanother: ümläut\n"
+QUEUE = bytes(31) + b"\1" + bytes(32)
+TRACE_DAT = b"\x17\x08\x44tracing6\0" + bytes(99)
+PACK = {
+    "plain": bytes,
+    "xz": lzma.compress,
+    "gzip": gzip.compress,
+    "zstd": zstandard.ZstdCompressor().compress,
+}
+
+
+@pytest.mark.parametrize("packing", PACK)
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [(TEXT.encode(), "text"), (QUEUE, "event queue"), (TRACE_DAT, "trace.dat")],
+)
+def test_content_decides_packed_or_not(
+    tmp_path: Path, data: bytes, kind: str, packing: str
+) -> None:
+    path = tmp_path / "whatever.parquet"
+    path.write_bytes(PACK[packing](data))
+    source = open_source(path)
+    assert (source.name, source.kind) == (str(path), kind)
+    if kind == "text":
+        assert (source.text, source.data) == (TEXT, b"")
+    else:
+        assert (source.text, source.data) == ("", data)
+
+
+def test_a_recording_is_read_by_its_path(tmp_path: Path) -> None:
+    path = tmp_path / "run.txt"
+    path.write_bytes(b"PAR1" + bytes(9))
+    source = open_source(path)
+    assert (source.kind, source.data) == ("recording", b"")
+
+
+def test_a_byte_order_mark_is_no_text(tmp_path: Path) -> None:
+    path = tmp_path / "trace.txt"
+    path.write_bytes(b"\xef\xbb\xbftext")
+    assert open_source(path).text == "text"
+
+
+def test_a_file_that_is_missing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot read: No such file") as error:
+        open_source(tmp_path / "none")
+    assert error.value.where == str(tmp_path / "none")
+
+
+def test_a_folder_stands_for_its_files(tmp_path: Path) -> None:
+    inside = tmp_path / "run"
+    (inside / "deeper").mkdir(parents=True)
+    for name in ("b.log", "a.txt", ".hidden", "deeper/c"):
+        (inside / name).write_text("x")
+    other = tmp_path / "other"
+    a, b = inside / "a.txt", inside / "b.log"
+    assert files_of([other, inside, b]) == [other, a, b]
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(InputError, match="is a folder without files"):
+        files_of([inside, empty])

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from topbit.replay.intervals import IntervalMap
@@ -13,6 +13,7 @@ STEP = st.tuples(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(STEP, max_size=40))
 def test_it_is_a_dictionary_of_addresses(steps: list[tuple[str, int, int, str]]) -> None:
     intervals: IntervalMap[str] = IntervalMap()

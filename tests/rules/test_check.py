@@ -7,8 +7,8 @@ import pytest
 
 from topbit.events import Event
 from topbit.recording import Platform, Recording
-from topbit.rules import Evidence, check
-from topbit.rules.check import MAX_EVIDENCE
+from topbit.rules import RULES, Evidence, Finding, check
+from topbit.rules.check import MAX_EVIDENCE, fold
 
 S = 1 << 40
 REALM = Platform(realm=True, ipa_bits=41, ram=[(0x40000000, 1 << 30)])
@@ -35,6 +35,27 @@ def test_findings_fold_by_device_with_counts_and_places() -> None:
     assert len(found[0].evidence) <= MAX_EVIDENCE
 
 
+def test_folded_findings_keep_the_evidence_of_all_up_to_a_limit() -> None:
+    def one(number: int, **parts: object) -> Finding:
+        finding = Finding("M1", "violation", "guest", "wrong", "disk", count=number + 1)
+        finding.evidence = [Evidence(f"{number}a"), Evidence("the same"), Evidence(f"{number}b")]
+        return dataclasses.replace(finding, **parts)  # type: ignore[arg-type]
+
+    (folded,) = fold(one(number) for number in range(5))
+    assert folded.count == 15
+    texts = [evidence.text for evidence in folded.evidence]
+    assert texts == ["0a", "the same", "0b", "1a", "1b", "2a", "2b", "3a"]
+    for other in ({"rule": "M2"}, {"severity": "note"}, {"agent": "vmm"}, {"device": "nic"},
+                  {"message": "other"}):  # fmt: skip
+        assert len(fold([one(0), one(1, **other)])) == 2
+    assert len(fold([one(0), one(1, seen="another place", mend="another way")])) == 1
+
+
+def test_a_finding_names_its_source_or_its_rules() -> None:
+    (finding,) = (f for f in check(Recording.of_events(REALM, [plain("a", 0)])).findings)
+    assert finding.source == RULES[finding.rule].source
+
+
 def test_the_verdict() -> None:
     checked = check(Recording.of_events(REALM, [plain("a", 0)]))
     assert (checked.verdict, checked.verdict.exit_status) == ("violation", 1)
@@ -48,6 +69,9 @@ def test_violations_come_first() -> None:
     full = Event("guest", "swiotlb_full", device="a", size=64, attrs="total=512|used=512")
     checked = check(Recording.of_events(REALM, [full, plain("a", 0)]))
     assert [f.severity for f in checked.findings] == ["violation", "warning"]
+    lost = Event("smmu", "smmu_lost", detail="3 records")
+    checked = check(Recording.of_events(REALM, [lost, full, plain("a", 0)]))
+    assert [f.rule for f in checked.findings] == ["M1", "F8", "S1"]
 
 
 def test_nothing_is_checked_without_events_and_it_says_why() -> None:

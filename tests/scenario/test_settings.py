@@ -10,7 +10,10 @@ def test_every_setting_that_has_a_value_is_told() -> None:
     told = settings(builtin("seed"))
     assert told["realm.ipa_bits"] == "41"
     assert told["vmm.invalidate"] == "True"
-    assert "realm.told_ipa_bits" not in told  # None
+    assert told["vmm.smmu_map"] == "alias"
+    assert told["host.reads_events"] == "True"
+    assert told["workload.rebinds"] == "1"
+    assert not {"realm.told_ipa_bits", "guest.alias_for_shared"} & set(told)  # None
     assert "host.disable_stream" not in told  # empty
     assert not any(key.startswith("device") for key in told)
 

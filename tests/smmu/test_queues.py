@@ -13,9 +13,11 @@ from topbit.arch.smmuv3 import (
     EventType,
     Gerror,
     Opcode,
+    QueueBase,
     Reg,
 )
 from topbit.smmu import Fault, Ok
+from topbit.smmu.queues import CommandQueue, EventQueue, Queue
 
 PAGE = 4096
 HOLE = ALIAS | 0x7000
@@ -213,3 +215,51 @@ def test_event_types_in_the_queue(machine: Machine) -> None:
     assert types == ["F_PERMISSION", "C_BAD_STE", "C_BAD_STREAMID"]
     first = machine.recorded()[0]
     assert (first.InputAddr, first.IPA, first.RnW) == (ALIAS | 0x1234, ALIAS | 0x1000, 0)
+
+
+@pytest.mark.parametrize(
+    ("queue", "log2", "base", "aligned"),
+    [
+        (CommandQueue(10), 0, 0x4000_00E0, 0x4000_00E0),
+        (CommandQueue(10), 1, 0x4000_00E0, 0x4000_00E0),
+        (CommandQueue(10), 2, 0x4000_00E0, 0x4000_00C0),
+        (CommandQueue(10), 4, 0x4000_01E0, 0x4000_0100),
+        (CommandQueue(10), 8, 0x4000_1FE0, 0x4000_1000),
+        (CommandQueue(4), 8, 0x4000_01E0, 0x4000_0100),  # no more than the SMMU supports
+        (EventQueue(10), 0, 0x4000_00E0, 0x4000_00E0),
+        (EventQueue(10), 1, 0x4000_00E0, 0x4000_00C0),
+        (EventQueue(10), 4, 0x4000_03E0, 0x4000_0200),
+    ],
+)
+def test_a_queue_is_aligned_to_its_size(queue: Queue, log2: int, base: int, aligned: int) -> None:
+    queue.base = QueueBase(ADDR=base, LOG2SIZE=log2)
+    assert queue.address(0) == aligned
+    size = queue.entry_bytes
+    last = (1 << queue.log2size) - 1
+    assert queue.address(last) == aligned + last * size
+    assert queue.address(last + 1) == aligned  # the wrap bit is no part of the place
+
+
+@pytest.mark.parametrize(
+    ("prod", "cons", "empty", "full"),
+    [
+        (0, 0, True, False),
+        (1, 0, False, False),
+        (4, 0, False, True),
+        (0, 4, False, True),
+        (7, 3, False, True),
+        (7, 7, True, False),
+        (8, 0, True, False),  # bits above the wrap bit are none of the index
+        (5, 0, False, False),
+    ],
+)
+def test_full_and_empty_differ_in_the_wrap_bit(
+    prod: int, cons: int, empty: bool, full: bool
+) -> None:
+    queue = Queue(16, 10, QueueBase(LOG2SIZE=2), prod, cons)
+    assert (queue.empty, queue.full) == (empty, full)
+
+
+def test_an_index_wraps_with_its_wrap_bit() -> None:
+    queue = Queue(16, 10, QueueBase(LOG2SIZE=2))
+    assert [queue.next(index) for index in (0, 3, 4, 7)] == [1, 4, 5, 0]

@@ -133,3 +133,17 @@ def test_output_size_is_capped_and_its_reserved_value_is_the_largest() -> None:
 def test_the_root_is_aligned_to_its_concatenated_size() -> None:
     assert stage2(ste(S2T0SZ=21, S2TTB=0x4000_1000)).root == 0x4000_0000
     assert stage2(ste(S2T0SZ=33, S2TTB=0x4000_1010)).root == 0x4000_1010
+
+
+@pytest.mark.parametrize(
+    ("fields", "oas", "root"),
+    [
+        ({"S2PS": 6}, 52, 0x4000_0040),  # two entries, but 64 bytes where the output is 52 bits
+        ({"S2PS": 5}, 52, 0x4000_0070),
+        ({"S2PS": 6}, 48, 0x4000_0070),
+    ],
+)
+def test_a_root_for_52_bit_output_is_aligned_to_64_bytes(
+    fields: dict[str, int], oas: int, root: int
+) -> None:
+    assert stage2(ste(S2T0SZ=33, S2TTB=0x4000_0070, **fields), oas).root == root

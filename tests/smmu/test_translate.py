@@ -7,8 +7,9 @@ import pytest
 
 from paths import DATA
 from replay_smmu import Bench, records
-from topbit.arch.smmuv3 import CR0, EventType, Reg
-from topbit.arch.stage2 import Granule
+from topbit.arch.gpt import PAS
+from topbit.arch.smmuv3 import CR0, GBPA_ABORT, GBPA_UPDATE, EventType, Reg
+from topbit.arch.stage2 import NS, Granule
 from topbit.host.io_pgtable import READ, WRITE, Stage2Table
 from topbit.host.pages import PageRange
 from topbit.memory import PhysicalMemory
@@ -182,6 +183,14 @@ def test_streams_without_translation() -> None:
     assert translator.translate(300, iovas)[1].tolist() == [EventType.C_BAD_STREAMID] * 2
     smmu.write_reg(Reg.CR0, 0)
     assert translator.translate(9, iovas)[1].tolist() == [0, Code.OAS]
+    smmu.write_reg(Reg.GBPA, GBPA_ABORT | GBPA_UPDATE)
+    assert translator.translate(9, iovas)[1].tolist() == [Code.GBPA] * 2
+
+
+def test_each_reason_has_a_code_that_no_event_has() -> None:
+    codes = [code.value for code in Code]
+    assert len(codes) == len(Code.__members__) == 5
+    assert not set(codes) & {kind.value for kind in EventType}
 
 
 def test_granule_protection_of_outputs() -> None:
@@ -195,3 +204,43 @@ def test_granule_protection_of_outputs() -> None:
         assert pas.tolist() == [0x8000_1004, 0, 0]
         assert codes.tolist() == [0, Code.GPF, Code.GPF]
     assert isinstance(smmu.access(SID, 0x2004), Terminated)
+
+
+@pytest.mark.parametrize("reference", [False, True])
+def test_granule_protection_of_tables(reference: bool) -> None:
+    smmu, table = machine(Granule(12), 39, 1, oas_bits=48)
+    for ipa in (0x1000, 1 << 30):
+        table.map(ipa, 0x8000_0000, 4096)
+    refused = smmu.memory.read_u64(table.root) & ~0xFFF
+    smmu.bus.gpc = lambda pa, size, write, pas: "no" if pa >> 12 == refused >> 12 else None
+    iovas = np.array([0x1000, 1 << 30], np.uint64)
+    pas, codes = Translator(smmu).translate(SID, iovas, reference=reference)
+    assert (pas.tolist(), codes.tolist()) == ([0, 0x8000_0000], [EventType.F_WALK_EABT, 0])
+
+
+@pytest.mark.parametrize("write", [False, True])
+def test_granule_protection_is_asked_for_the_space_that_a_leaf_leads_to(write: bool) -> None:
+    smmu, table = machine(Granule(12), 39, 1, oas_bits=48)
+    for page in range(3):
+        table.map(page << 12, 0x8000_0000 + (page << 12), 4096)
+    last = smmu.memory.read_u64(smmu.memory.read_u64(table.root) & ~0xFFF) & ~0xFFF
+    shared = last + 8
+    smmu.memory.write_u64(shared, smmu.memory.read_u64(shared) | NS)
+    smmu.install_realm_ste(SID, table.ste(1))
+    asked: set[tuple[int, bool, PAS]] = set()
+
+    def check(pa: int, size: int, write: bool, pas: PAS) -> str | None:
+        asked.add((pa, write, pas))
+        return "private" if pa == 0x8000_2000 else None
+
+    smmu.bus.gpc = check
+    iovas = np.array([0, 0x1000, 0x2000, 0x3000], np.uint64)
+    pas, codes = Translator(smmu).translate(SID, iovas, write, realm=True)
+    assert pas.tolist() == [0x8000_0000, 0x8000_1000, 0, 0]
+    assert codes.tolist() == [0, 0, Code.GPF, EventType.F_TRANSLATION]
+    outputs = {(pa, space) for pa, wrote, space in asked if pa >= 0x8000_0000 and wrote == write}
+    assert outputs == {
+        (0x8000_0000, PAS.REALM), (0x8000_1000, PAS.NS), (0x8000_2000, PAS.REALM),
+    }  # fmt: skip
+    single = [as_code(smmu.access(SID, int(iova), 1, write, realm=True)) for iova in iovas]
+    assert list(zip(pas.tolist(), codes.tolist(), strict=True)) == single

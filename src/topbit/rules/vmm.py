@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 
 import polars as pl
 
 from topbit.recording import Platform, Recording
 from topbit.replay.columns import MAPS, devices_where, input_address
+from topbit.replay.intervals import IntervalMap
 from topbit.replay.replay import TABLE_KINDS, Row, replay
 from topbit.rules.finding import Finding
 from topbit.rules.rule import a_realm, any_event, one_clock, rule, the_shared_bit
@@ -120,50 +122,48 @@ def private_pages_are_unmapped(recording: Recording) -> Iterator[Finding]:
     """Which pages became private while an untrusted device's mapping of them stayed?"""
     platform = recording.platform
     trusted = _sids(recording, trusted=True)
-    stale: dict[tuple[int | None, int], Row] = {}
+    stale: defaultdict[int | None, IntervalMap[Row]] = defaultdict(IntervalMap)
     # A mapping may be removed just after the conversion; stale is what is there at the end.
     watched = ("convert", *TABLE_KINDS)
     for row, state in replay(recording, *watched, state_kinds=watched):
+        size = row["size"] or 1
+        if row["status"] == "error":
+            continue
         if row["event"] == "convert" and row["status"] == "private":
             for sid, table in state.stage2.items():
                 if sid in trusted:
                     continue
                 for iova in (row["phys"], platform.unprotected(row["phys"])):
-                    for start, _, _ in table.overlapping(iova, row["size"] or 1):
-                        stale[(sid, max(start, iova))] = row
+                    for start, end, _ in table.overlapping(iova, size):
+                        first, last = max(start, iova), min(end, iova + size)
+                        stale[sid].set(first, last - first, row)
         elif row["event"] == "convert":
-            stale = {
-                key: was
-                for key, was in stale.items()
-                if not 0 <= platform.protected(key[1]) - row["phys"] < (row["size"] or 1)
-            }
-        elif row["event"] == "iommu_unmap" and row["status"] != "error":
-            for key in [
-                key
-                for key in stale
-                if key[0] == row["sid"]
-                and row["address"] <= key[1] < row["address"] + (row["size"] or 1)
-            ]:
-                del stale[key]
-        elif row["event"] == "iommu_map" and row["status"] != "error" and row["sid"] not in trusted:
+            for held in stale.values():
+                held.clear(row["phys"], size)
+                held.clear(platform.unprotected(row["phys"]), size)
+        elif row["event"] == "iommu_unmap":
+            stale[row["sid"]].clear(row["address"], size)
+        elif row["sid"] not in trusted:
             ipa = platform.protected(row["address"])
-            for start, _, page in state.shared.overlapping(ipa, row["size"] or 1):
+            for start, end, page in state.shared.overlapping(ipa, size):
                 if page == "private":  # a VMM may map it just before it becomes shared
-                    stale[(row["sid"], row["address"] + max(start - ipa, 0))] = row
-    for (sid, iova), row in stale.items():
-        yield Finding(
-            "V3",
-            "violation",
-            "vmm",
-            "the VMM left a private page mapped for an untrusted device",
-            device=device_name(recording, row["device"], sid),
-            seen=f"IPA {address(platform.protected(iova))} is private, and mapped at "
-            f"{address(iova)}",
-            expected="the device mapping gone before the page becomes private",
-            evidence=[evidence_of(row)],
-            mend="unmap first, check that everything was unmapped, and refuse the conversion "
-            "otherwise",
-        )
+                    first, last = max(start, ipa), min(end, ipa + size)
+                    stale[row["sid"]].set(row["address"] + first - ipa, last - first, row)
+    for sid, held in stale.items():
+        for iova, _, row in held.overlapping(0, 1 << 64):
+            yield Finding(
+                "V3",
+                "violation",
+                "vmm",
+                "the VMM left a private page mapped for an untrusted device",
+                device=device_name(recording, row["device"], sid),
+                seen=f"IPA {address(platform.protected(iova))} is private, and mapped at "
+                f"{address(iova)}",
+                expected="the device mapping gone before the page becomes private",
+                evidence=[evidence_of(row)],
+                mend="unmap first, check that everything was unmapped, and refuse the conversion "
+                "otherwise",
+            )
 
 
 @rule(

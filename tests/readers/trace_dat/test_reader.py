@@ -6,6 +6,7 @@ import lzma
 import os
 import struct
 import subprocess
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -216,6 +217,14 @@ def test_buffers_with_different_clocks_are_not_merged() -> None:
     assert "different clocks (local, mono)" in boot.notes[0]
 
 
+def test_a_latency_tracers_text_beside_the_buffers_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "trace.dat"
+    path.write_bytes(TraceDat([Buffer({0: page(a_map())})], options=[(22, b"?")]).version_7())
+    (recording,) = read([path])
+    assert recording.frame.height == 1
+    assert f"{path}: a latency tracer's text in it was not read" in recording.platform.notes
+
+
 def test_a_clock_that_counts_no_time_gives_none() -> None:
     boot = boot_of(TraceDat([Buffer({0: page(a_map(), a_map())}, clock="counter")]).version_6())
     assert [one.time for one in boot.events] == [None, None]
@@ -243,3 +252,22 @@ def test_unknown_options_are_skipped() -> None:
     assert boot_of(TWO_CPUS.version_6()).facts.kernel is None, "a host's trace has IOMMU events"
     assert boot_of(TWO_CPUS.version_6()).facts.architecture == ""
     assert boot_of_file("v7-zlib.dat").facts.architecture == "arm64"
+
+
+class OddChunks(TraceDat):
+    """Packed in chunks that end within pages."""
+
+    def _chunks(self, pages: bytes, pack: Callable[[bytes], bytes]) -> bytes:
+        parts = [pages[n : n + 300] for n in range(0, len(pages), 300)]
+        made = struct.pack("<I", len(parts))
+        for part in parts:
+            small = pack(part)
+            made += struct.pack("<II", len(small), len(part)) + small
+        return made
+
+
+def test_pages_may_lie_across_chunks() -> None:
+    pages = page(a_map(), size=512) + page(a_map(), a_map(), size=512) + page(a_map(), size=512)
+    boot = boot_of(OddChunks([Buffer({0: pages})], page_size=512).version_7("zlib"))
+    assert len(boot.events) == 4
+    assert boot.unparsed is None

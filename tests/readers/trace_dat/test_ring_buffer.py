@@ -144,3 +144,17 @@ def test_random_pages_never_fail() -> None:
         for _ in range(20):
             bad[noise.randrange(len(bad))] = noise.randrange(256)
         read(bytes(bad), good)
+
+
+def test_a_page_that_is_cut_off_between_two_records_is_named_as_well() -> None:
+    whole = page(event(0), event(0))
+    records = read(whole[: 16 + 4 + len(RECORD)])
+    assert (len(told(records)), records.damaged) == (1, 1)
+    assert records.damage == "page 0: only 0x40 of 0x70 bytes are there"
+
+
+def test_fields_that_overlap_are_read_one_by_one() -> None:
+    crooked = FORMAT.replace("dev_addr;\toffset:24", "dev_addr;\toffset:20")
+    (found,) = told(read_pages(page(event(0)), decoders_of(read_formats(crooked))))
+    assert found.phys == 0x1000 << 32
+    assert (found.device, found.mask, found.size) == ("d", 0xFF, 512)

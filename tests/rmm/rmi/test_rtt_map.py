@@ -1,251 +1,226 @@
-"""RMI 2.0 range calls leave the same bytes and states as the single-page calls of 1.0."""
+"""How far does one map call of RMI 2.0 come, and what is left of what it did not do?"""
 
-import random
-from typing import Literal
-
-import numpy as np
 import pytest
 
-from rmm_host import BASE, LIST, PAGE, RUN, Host
-from topbit.arch.rmi import AddrRange, MapFlags, Rmi, Rmi2
-from topbit.arch.rsi import Rsi
+from rmm_host import BASE, LIST, PAGE, Host
+from topbit.arch.rmi import AddrRange, MapFlags, Ripas, Rmi, Rmi2, RttState
 from topbit.events import Event
 from topbit.rmm import State
 
-ERROR_INPUT, ERROR_RTT = 1, 4
-HALF = 1 << 32
-U64 = (1 << 64) - 1
-
-
-def descriptor(pa: int, count: int, *, size: int = 0, state: int = 0) -> int:
-    return AddrRange(SIZE=size, COUNT=count, ADDR=pa, STATE=state).words[0]
-
-
-def listed(host: Host, *descriptors: int) -> tuple[int, int]:
-    """flags and oaddr of a list of descriptors in a host page"""
-    host.memory.table(LIST, len(descriptors))[:] = descriptors
-    flags = MapFlags(OADDR_TYPE=MapFlags.LIST, LIST_COUNT=len(descriptors)).words[0]
-    return flags, LIST
-
-
+ERROR_INPUT, ERROR_REALM, ERROR_RTT = 1, 2, 4
+HALF, L2 = 1 << 32, 2 << 20
+BAR = 0x1000_0000
 SINGLE = MapFlags(OADDR_TYPE=MapFlags.SINGLE).words[0]
-NORMAL_RW = MapFlags(MEMATTR=5, S2AP_READ=1, S2AP_WRITE=1).words[0]
+SHARED = MapFlags(OADDR_TYPE=MapFlags.SINGLE, MEMATTR=6, S2AP_READ=1, S2AP_WRITE=1).words[0]
+
+
+def described(pa: int, count: int, *, size: int = 0, state: int = 0) -> int:
+    return AddrRange(SIZE=size, COUNT=count, ADDR=pa, STATE=state).words[0]
 
 
 @pytest.fixture
 def host() -> Host:
     host = Host(abi="2.0")
+    host.rmm.granules.add_device_memory(BAR, 16 * PAGE)
     host.create()
-    for ipa in (0, 0x20_0000, HALF, HALF + 0x20_0000):
+    for ipa in (0, L2, HALF):
         host.tables(ipa)
-    host.ok(Rmi.RTT_INIT_RIPAS, host.rd, 0, 0x20_0000)
     return host
 
 
-def one_page_at_a_time(abi: Literal["1.0", "2.0"]) -> tuple[bytes, np.ndarray]:
-    """Map, change, unmap 700 pages of both halves; the RAM's bytes and the granule states."""
-    host = Host(abi=abi)
-    # 2.0 delegates in the same order as 1.0, so that both have the same granules
-    host.create()
-    host.rec()
-    for ipa in (0, 0x20_0000, HALF, HALF + 0x20_0000):
-        host.tables(ipa)
-    for base, top in ((0, 0x20_0000), (0x20_0000, 0x2B_C000)):
-        host.ok(Rmi.RTT_INIT_RIPAS, host.rd, base, top - 32 * PAGE)
-    data = host.granule(700)
-    shared = host.granule(700, delegate=False)
-    if abi == "1.0":
-        for i in range(700):
-            host.ok(Rmi.DATA_CREATE_UNKNOWN, host.rd, data + i * PAGE, i * PAGE)
-            ipa = HALF + i * PAGE
-            host.ok(Rmi.RTT_MAP_UNPROTECTED, host.rd, ipa, 3, shared + i * PAGE | 0xD4)
-        for i in range(100, 600):
-            host.ok(Rmi.DATA_DESTROY, host.rd, i * PAGE)
-            host.ok(Rmi.GRANULE_UNDELEGATE, data + i * PAGE)
-        for i in range(300, 650):
-            host.ok(Rmi.RTT_UNMAP_UNPROTECTED, host.rd, HALF + i * PAGE, 3)
-    else:
-        flags, oaddr = listed(host, descriptor(data, 300), descriptor(data + 300 * PAGE, 400))
-        assert host.ok(Rmi2.RTT_DATA_MAP, host.rd, 0, 700 * PAGE, flags, oaddr)[1] == 700 * PAGE
-        one = descriptor(shared, 700, state=1)
-        top = HALF + 700 * PAGE
-        done = host.ok(Rmi2.RTT_UNPROT_MAP, host.rd, HALF, top, SINGLE | NORMAL_RW, one)
-        assert done[1] == top
-        first, last = 100 * PAGE, 600 * PAGE
-        assert host.ok(Rmi2.RTT_DATA_UNMAP, host.rd, first, last, 0, 0)[1] == last
-        host.ok(Rmi2.GRANULE_RANGE_UNDELEGATE, data + first, data + last)
-        top = HALF + 650 * PAGE
-        assert host.ok(Rmi2.RTT_UNPROT_UNMAP, host.rd, HALF + 300 * PAGE, top, 0, 0)[1] == top
-    host.memory.fill(BASE, 16 * PAGE)
-    return bytes(host.memory.bytes), host.rmm.granules.state.copy()
+def entry(host: Host, ipa: int) -> tuple[int, ...]:
+    return host.ok(Rmi.RTT_READ_ENTRY, host.rd, ipa, 3)[1:]
 
 
-def test_ranges_leave_what_single_pages_leave() -> None:
-    single, ranges = one_page_at_a_time("1.0"), one_page_at_a_time("2.0")
-    assert single[0] == ranges[0]
-    assert (single[1] == ranges[1]).all()
+def data_map(host: Host, base: int, top: int, pa: int, count: int, *, size: int = 0) -> int:
+    one = described(pa, count, size=size)
+    got = host.rmm.rmi(Rmi2.RTT_DATA_MAP, (host.rd, base, top, SINGLE, one))
+    return got[1] if got[0] == 0 else -got[0]
 
 
-def test_nothing_answers_before_activation() -> None:
-    host = Host()
-    from topbit.rmm import Rmm
-
-    rmm = Rmm(host.memory, abi="2.0")
-    assert rmm.rmi(Rmi2.GRANULE_RANGE_DELEGATE, [BASE, BASE + PAGE])[0] == 11
-    assert rmm.rmi(Rmi.GRANULE_DELEGATE, [BASE])[0] == U64
-    assert rmm.rmi(Rmi.VERSION, [0x2_0000]) == (0, 0x2_0000, 0x2_0000)
-    assert rmm.rmi(Rmi2.RMM_CONFIG_SET, [RUN]) == (0,)
-    assert rmm.rmi(Rmi2.RMM_ACTIVATE) == (0,)
-    assert rmm.rmi(Rmi2.RMM_ACTIVATE) == (11,)
-    assert rmm.rmi(Rmi2.GRANULE_RANGE_DELEGATE, [BASE, BASE + PAGE])[0] == 0
+def unprot_map(host: Host, base: int, top: int, pa: int, count: int, flags: int = SHARED) -> int:
+    one = described(pa, count, state=1)
+    got = host.rmm.rmi(Rmi2.RTT_UNPROT_MAP, (host.rd, base, top, flags, one))
+    return got[1] if got[0] == 0 else -got[0]
 
 
-def test_delegation_goes_as_far_as_it_can(host: Host) -> None:
-    pa = host.granule(8, delegate=False)
-    host.ok(Rmi2.GRANULE_RANGE_DELEGATE, pa + 5 * PAGE, pa + 6 * PAGE)
-    assert host.ok(Rmi2.GRANULE_RANGE_DELEGATE, pa, pa + 8 * PAGE)[1] == pa + 5 * PAGE
-    assert host.status(Rmi2.GRANULE_RANGE_DELEGATE, pa, pa + 8 * PAGE) == ERROR_INPUT
-    assert host.ok(Rmi2.GRANULE_RANGE_UNDELEGATE, pa, pa + 8 * PAGE)[1] == pa + 6 * PAGE
-    for wrong in ((pa, pa), (pa + 1, pa + PAGE), (pa, U64), (0, PAGE), (U64 & ~0xFFF, U64)):
-        assert host.status(Rmi2.GRANULE_RANGE_DELEGATE, *wrong) == ERROR_INPUT
+def test_each_page_keeps_its_ripas_and_is_wiped(host: Host) -> None:
+    host.ok(Rmi.RTT_INIT_RIPAS, host.rd, PAGE, 2 * PAGE)
+    pa = host.granule(3)
+    host.memory.fill(pa, 3 * PAGE, 0xA5)
+    assert data_map(host, 0, 3 * PAGE, pa, 3) == 3 * PAGE
+    assert [entry(host, n * PAGE) for n in range(4)] == [
+        (3, RttState.ASSIGNED, pa, Ripas.EMPTY),
+        (3, RttState.ASSIGNED, pa + PAGE, Ripas.RAM),
+        (3, RttState.ASSIGNED, pa + 2 * PAGE, Ripas.EMPTY),
+        (3, RttState.UNASSIGNED, 0, Ripas.EMPTY),
+    ]
+    assert not any(host.memory.read(pa, 3 * PAGE))
 
 
-def test_a_second_mapping_of_the_same_page_is_no_error_and_loses_nothing(host: Host) -> None:
-    data = host.granule(4)
-    call = (Rmi2.RTT_DATA_MAP, host.rd, 0, 4 * PAGE, SINGLE, descriptor(data, 4))
-    host.ok(*call)
-    host.memory.write(data, b"kept")
-    assert host.ok(*call)[1] == 4 * PAGE
-    assert host.memory.read(data, 4) == b"kept"
-    other = host.granule(4)
-    out = host.status(Rmi2.RTT_DATA_MAP, host.rd, 0, 4 * PAGE, SINGLE, descriptor(other, 4))
-    assert out == ERROR_RTT | 3 << 8
-    assert host.rmm.granules.get(other) == State.DELEGATED
-    elsewhere = descriptor(data, 4)
-    out = host.status(Rmi2.RTT_DATA_MAP, host.rd, 0x1_0000, 0x1_4000, SINGLE, elsewhere)
-    assert out == ERROR_INPUT
+@pytest.mark.parametrize(("asked", "described_count"), [(2, 4), (4, 2)])
+def test_the_shorter_of_range_and_blocks_ends_the_call(
+    host: Host, asked: int, described_count: int
+) -> None:
+    pa = host.granule(4)
+    assert data_map(host, 0, asked * PAGE, pa, described_count) == 2 * PAGE
+    assert host.rmm.granules.get(pa + PAGE) == State.DATA
+    assert host.rmm.granules.get(pa + 2 * PAGE) == State.DELEGATED
 
 
-def test_progress_ends_where_the_memory_is_not_the_realms(host: Host) -> None:
-    data = host.granule(6)
-    host.ok(Rmi2.GRANULE_RANGE_UNDELEGATE, data + 2 * PAGE, data + 3 * PAGE)
-    call = (Rmi2.RTT_DATA_MAP, host.rd, 0, 6 * PAGE, SINGLE, descriptor(data, 6))
-    assert host.ok(*call)[1] == 2 * PAGE
-    assert host.rmm.granules.get(data + 3 * PAGE) == State.DELEGATED
-    twice = listed(host, descriptor(data + 3 * PAGE, 1), descriptor(data + 3 * PAGE, 1))
-    out = host.ok(Rmi2.RTT_DATA_MAP, host.rd, 8 * PAGE, 10 * PAGE, *twice)
-    assert out[1] == 9 * PAGE, "the same page at two places"
+def test_a_call_goes_on_in_the_next_table_and_ends_where_none_is(host: Host) -> None:
+    pa = host.granule(1028, delegate=False)
+    host.memory.fill(pa, 1028 * PAGE, 0xA5)
+    for at in range(0, 1028, 514):
+        host.delegate(pa + at * PAGE, 514)
+    flags = MapFlags(OADDR_TYPE=MapFlags.LIST, LIST_COUNT=2).words[0]
+    host.memory.table(LIST, 2)[:] = [described(pa, 1000), described(pa + 1000 * PAGE, 28)]
+    base = L2 - 4 * PAGE
+    got = host.ok(Rmi2.RTT_DATA_MAP, host.rd, base, base + 1028 * PAGE, flags, LIST)
+    assert got[1] == 2 * L2
+    assert entry(host, 2 * L2 - PAGE)[2] == pa + 515 * PAGE
+    assert not any(host.memory.read(pa, 516 * PAGE))
+    assert host.memory.read(pa + 516 * PAGE, PAGE) == b"\xa5" * PAGE
+    assert host.rmm.granules.get(pa + 516 * PAGE) == State.DELEGATED
+
+
+def test_no_table_is_no_progress(host: Host) -> None:
+    pa = host.granule()
+    assert data_map(host, 2 * L2, 2 * L2 + PAGE, pa, 1) == -(ERROR_RTT | 2 << 8)
+    assert host.rmm.granules.get(pa) == State.DELEGATED
+
+
+@pytest.mark.parametrize("mapped", [0, 1, 3])
+def test_what_is_mapped_elsewhere_already_stops_it(host: Host, mapped: int) -> None:
+    other, pa = host.granule(), host.granule(4)
+    assert data_map(host, mapped * PAGE, (mapped + 1) * PAGE, other, 1) == (mapped + 1) * PAGE
+    got = data_map(host, 0, 4 * PAGE, pa, 4)
+    assert got == (mapped * PAGE if mapped else -(ERROR_RTT | 3 << 8))
+    assert entry(host, mapped * PAGE)[2] == other
+    states = [host.rmm.granules.get(pa + n * PAGE) for n in range(4)]
+    assert states == [State.DATA] * mapped + [State.DELEGATED] * (4 - mapped)
+
+
+def test_what_is_mapped_to_the_same_page_is_passed_and_then_the_rest_is_mapped(host: Host) -> None:
+    pa = host.granule(4)
+    assert data_map(host, 0, 2 * PAGE, pa, 2) == 2 * PAGE
+    host.memory.write(pa, b"kept")
+    assert data_map(host, 0, 4 * PAGE, pa, 4) == 2 * PAGE
+    assert data_map(host, 2 * PAGE, 4 * PAGE, pa + 2 * PAGE, 2) == 4 * PAGE
+    assert host.memory.read(pa, 4) == b"kept"
+    assert [entry(host, n * PAGE)[2] for n in range(4)] == [pa + n * PAGE for n in range(4)]
+
+
+@pytest.mark.parametrize("foreign", [0, 1, 3])
+def test_what_is_not_delegated_stops_it(host: Host, foreign: int) -> None:
+    pa = host.granule(4)
+    at = pa + foreign * PAGE
+    host.ok(Rmi2.GRANULE_RANGE_UNDELEGATE, at, at + PAGE)
+    host.memory.write(at, b"the host's")
+    got = data_map(host, 0, 4 * PAGE, pa, 4)
+    assert got == (foreign * PAGE if foreign else -ERROR_INPUT)
+    assert host.memory.read(at, 10) == b"the host's"
+    assert entry(host, foreign * PAGE)[1] == RttState.UNASSIGNED
+
+
+def test_a_realm_that_is_over_gets_nothing(host: Host) -> None:
+    pa = host.granule()
+    host.ok(Rmi2.REALM_TERMINATE, host.rd)
+    assert data_map(host, 0, PAGE, pa, 1) == -ERROR_REALM
+
+
+def test_shared_memory_is_any_memory_and_may_be_mapped_the_same_again(host: Host) -> None:
+    assert unprot_map(host, HALF, HALF + 3 * PAGE, 0x9_0000_0000, 3) == HALF + 3 * PAGE
+    assert unprot_map(host, HALF, HALF + 4 * PAGE, 0x9_0000_0000, 4) == HALF + 4 * PAGE
+    assert [entry(host, HALF + n * PAGE) for n in (0, 3)] == [
+        (3, RttState.ASSIGNED, 0x9_0000_0000 | 0xD8, Ripas.EMPTY),
+        (3, RttState.ASSIGNED, 0x9_0000_3000 | 0xD8, Ripas.EMPTY),
+    ]
+    elsewhere = unprot_map(host, HALF, HALF + PAGE, 0x9_0001_0000, 1)
+    assert elsewhere == -(ERROR_RTT | 3 << 8)
+    assert unprot_map(host, HALF + 3 * PAGE, HALF + 5 * PAGE, 0x9_0000_3000, 2) == HALF + 5 * PAGE
+    assert unprot_map(host, HALF + 8 * PAGE, HALF + 9 * PAGE, 0xA_0000_0000, 1) == HALF + 9 * PAGE
+    assert unprot_map(host, HALF + 7 * PAGE, HALF + 9 * PAGE, 0x9_0000_0000, 2) == HALF + 8 * PAGE
 
 
 @pytest.mark.parametrize(
-    ("base", "top", "oaddr"),
-    [
-        (HALF, HALF + PAGE, descriptor(BASE, 1)),
-        (0, 0, descriptor(BASE, 1)),
-        (0, PAGE, descriptor(BASE, 1, state=1)),
-        (0, PAGE, descriptor(BASE, 0)),
-        (0, PAGE, 3),
-        (PAGE, 2 * PAGE, descriptor(BASE, 1, size=1)),
-        (0, HALF + PAGE, descriptor(BASE, 1)),
-        (U64 & ~0xFFF, PAGE, descriptor(BASE, 1)),
-        (0, PAGE, U64),
-    ],
+    ("memattr", "read", "write", "attributes"),
+    [(6, 1, 1, 0xD8), (6, 1, 0, 0x58), (6, 0, 1, 0x98), (5, 0, 0, 0x14), (4, 1, 1, None)],
 )
-def test_wrong_arguments_of_data_map(host: Host, base: int, top: int, oaddr: int) -> None:
-    assert host.status(Rmi2.RTT_DATA_MAP, host.rd, base, top, SINGLE, oaddr) == ERROR_INPUT
+def test_type_and_permission_are_the_hosts_choice(
+    host: Host, memattr: int, read: int, write: int, attributes: int | None
+) -> None:
+    flags = MapFlags(
+        OADDR_TYPE=MapFlags.SINGLE, MEMATTR=memattr, S2AP_READ=read, S2AP_WRITE=write
+    ).words[0]
+    got = unprot_map(host, HALF, HALF + PAGE, 0x8000_0000, 1, flags)
+    if attributes is None:
+        assert got == -ERROR_INPUT
+    else:
+        assert got == HALF + PAGE
+        assert entry(host, HALF)[2] == 0x8000_0000 | attributes
 
 
-def test_a_list_in_memory_that_is_not_the_hosts_is_refused(host: Host) -> None:
-    flags, _ = listed(host, descriptor(BASE, 1))
-    for oaddr in (host.rd, LIST + 4, U64, 0):
-        assert host.status(Rmi2.RTT_DATA_MAP, host.rd, 0, PAGE, flags, oaddr) == ERROR_INPUT
+def test_unknown_flags_are_refused(host: Host) -> None:
+    assert unprot_map(host, HALF, HALF + PAGE, 0x8000_0000, 1, SHARED | 1 << 21) == -ERROR_INPUT
 
 
-def test_blocks_are_mapped_and_unmapped_whole(host: Host) -> None:
-    block = host.granule(512, align=512 * PAGE)
-    shared = host.granule(512, align=512 * PAGE, delegate=False)
-    ipa = 0x40_0000
-    assert host.ok(
-        Rmi2.RTT_DATA_MAP, host.rd, ipa, ipa + 0x20_0000, SINGLE, descriptor(block, 1, size=1)
-    )
-    read = host.ok(Rmi.RTT_READ_ENTRY, host.rd, ipa, 3)
-    assert read[1:] == (2, 1, block, 0)
-    assert (host.rmm.granules.span(block, 0x20_0000) == State.DATA).all()
-    alias = ipa | HALF
-    unprot = descriptor(shared, 1, size=1, state=1)
-    host.ok(Rmi2.RTT_UNPROT_MAP, host.rd, alias, alias + 0x20_0000, SINGLE | NORMAL_RW, unprot)
-    assert host.ok(Rmi.RTT_READ_ENTRY, host.rd, alias, 3)[1] == 2
-    refused = host.status(Rmi2.RTT_DATA_UNMAP, host.rd, ipa, ipa + PAGE, 0, 0)
-    assert refused == ERROR_RTT | 2 << 8
-    out = host.ok(Rmi2.RTT_DATA_UNMAP, host.rd, ipa, ipa + 0x20_0000, SINGLE, 0)
-    assert out[1:3] == (ipa + 0x20_0000, descriptor(block, 1, size=1))
-    assert (host.rmm.granules.span(block, 0x20_0000) == State.DELEGATED).all()
-    host.ok(Rmi2.RTT_UNPROT_UNMAP, host.rd, alias, alias + 0x20_0000, 0, 0)
+def test_device_memory_is_mapped_where_the_realm_expects_no_ram(host: Host) -> None:
+    host.ok(Rmi2.GRANULE_RANGE_DELEGATE, BAR, BAR + 8 * PAGE)
+    host.ok(Rmi.RTT_INIT_RIPAS, host.rd, 2 * PAGE, 3 * PAGE)
+    call = (host.rd, 0, 4 * PAGE, SINGLE, described(BAR, 4))
+    assert host.ok(Rmi2.RTT_DEV_MAP, *call)[1] == 2 * PAGE
+    assert [entry(host, n * PAGE)[1] for n in range(3)] == [
+        RttState.ASSIGNED_DEV, RttState.ASSIGNED_DEV, RttState.UNASSIGNED,
+    ]  # fmt: skip
+    assert entry(host, PAGE)[2:] == (BAR + PAGE, Ripas.EMPTY)
+    states = [host.rmm.granules.get(BAR + n * PAGE) for n in range(3)]
+    assert states == [State.DEV_MAPPED, State.DEV_MAPPED, State.DEV_DELEGATED]
+    assert host.status(Rmi2.RTT_DEV_MAP, *call) == ERROR_RTT | 3 << 8
 
 
-def test_unmap_tells_the_host_which_memory_is_free(host: Host) -> None:
-    data = host.granule(8)
-    order = [descriptor(data + 4 * PAGE, 4), descriptor(data, 4)]
-    host.ok(Rmi2.RTT_DATA_MAP, host.rd, 0, 8 * PAGE, *listed(host, *order))
-    single = host.ok(Rmi2.RTT_DATA_UNMAP, host.rd, 0, 8 * PAGE, SINGLE, 0)
-    assert single[1:3] == (4 * PAGE, order[0])
-    flags = MapFlags(OADDR_TYPE=MapFlags.LIST, LIST_COUNT=8).words[0]
-    rest = host.ok(Rmi2.RTT_DATA_UNMAP, host.rd, 4 * PAGE, 8 * PAGE, flags, LIST)
-    assert rest[1] == 8 * PAGE
-    assert rest[3] == 1
-    assert host.memory.read_u64(LIST) == order[1]
+def test_device_memory_is_delegated_device_memory(host: Host) -> None:
+    host.ok(Rmi2.GRANULE_RANGE_DELEGATE, BAR, BAR + PAGE)
+    twice = (host.rd, 0, 2 * PAGE, SINGLE, described(BAR, 2))
+    assert host.ok(Rmi2.RTT_DEV_MAP, *twice)[1] == PAGE
+    ram = host.granule()
+    call = (host.rd, 4 * PAGE, 5 * PAGE, SINGLE, described(ram, 1))
+    assert host.status(Rmi2.RTT_DEV_MAP, *call) == ERROR_INPUT
+    assert host.rmm.granules.get(ram) == State.DELEGATED
+    huge = (host.rd, 1 << 30, 2 << 30, SINGLE, described(1 << 30, 1, size=2))
+    assert host.status(Rmi2.RTT_DEV_MAP, *huge) == ERROR_INPUT
 
 
-def test_one_map_call_says_one_event_per_table(host: Host) -> None:
+def test_device_memory_may_be_a_block(host: Host) -> None:
+    bar = 4 * L2
+    host.rmm.granules.add_device_memory(bar, L2)
+    host.ok(Rmi2.GRANULE_RANGE_DELEGATE, bar, bar + L2)
+    call = (host.rd, 4 * L2, 5 * L2, SINGLE, described(bar, 1, size=1))
+    assert host.ok(Rmi2.RTT_DEV_MAP, *call)[1] == 5 * L2
+    assert entry(host, 4 * L2) == (2, RttState.ASSIGNED_DEV, bar, Ripas.EMPTY)
+
+
+def test_destroyed_memory_may_become_a_device(host: Host) -> None:
+    host.ok(Rmi2.GRANULE_RANGE_DELEGATE, BAR, BAR + PAGE)
+    host.ok(Rmi.RTT_DESTROY, host.rd, 0, 3)
+    host.tables(0)
+    call = (host.rd, 0, PAGE, SINGLE, described(BAR, 1))
+    host.ok(Rmi2.RTT_DEV_MAP, *call)
+    assert entry(host, 0) == (3, RttState.ASSIGNED_DEV, BAR, Ripas.DESTROYED)
+
+
+def test_events_tell_what_was_mapped_and_no_more(host: Host) -> None:
+    host.ok(Rmi2.GRANULE_RANGE_DELEGATE, BAR, BAR + PAGE)
+    pa = host.granule(4)
+    host.ok(Rmi2.GRANULE_RANGE_UNDELEGATE, pa + 2 * PAGE, pa + 4 * PAGE)
     events: list[Event] = []
     host.rmm.emit, host.rmm.listening = events.append, True
-    data = host.granule(600)
-    host.ok(Rmi2.RTT_DATA_MAP, host.rd, 0, 600 * PAGE, SINGLE, descriptor(data, 600))
-    mapped = [(e.phys, e.pa, e.size, e.attrs) for e in events if e.event == "rtt_map"]
-    assert mapped == [
-        (0, data, 512 * PAGE, "protected"),
-        (512 * PAGE, data + 512 * PAGE, 88 * PAGE, "protected"),
+    data_map(host, 0, 4 * PAGE, pa, 4)
+    unprot_map(host, HALF, HALF + 2 * PAGE, BASE, 2)
+    host.ok(Rmi2.RTT_DEV_MAP, host.rd, L2, L2 + 2 * PAGE, SINGLE, described(BAR, 2))
+    told = [(event.event, event.address, event.pa, event.size, event.attrs) for event in events]
+    assert told == [
+        ("rtt_map", 0, pa, 2 * PAGE, "protected"),
+        ("rtt_map", HALF, BASE, 2 * PAGE, "unprotected"),
+        ("rtt_map", L2, BAR, PAGE, "protected"),
     ]
-
-
-def test_wide_realms_keep_bits_50_and_51_of_an_address() -> None:
-    host = Host(abi="2.0")
-    host.create(52, -1, 1)
-    alias = 1 << 51
-    host.tables(alias)
-    pa = 0xC_1234_5678_9000
-    one = descriptor(pa, 3, state=1)
-    host.ok(Rmi2.RTT_UNPROT_MAP, host.rd, alias, alias + 3 * PAGE, SINGLE | NORMAL_RW, one)
-    assert host.ok(Rmi.RTT_READ_ENTRY, host.rd, alias + PAGE, 3)[3] & ~0xFFF == pa + PAGE
-    out = host.ok(Rmi2.RTT_UNPROT_UNMAP, host.rd, alias, alias + 3 * PAGE, SINGLE, 0)
-    assert out[2] == one
-
-
-def test_ripas_change_is_the_same_word_by_word_and_at_once() -> None:
-    rng = random.Random(3)
-    one, many = Host(), Host()
-    for host in (one, many):
-        host.create()
-        host.rec()
-        host.tables(0)
-        host.ok(Rmi.RTT_INIT_RIPAS, host.rd, 0, 0x20_0000)
-    pages = [i for i in range(64) if rng.random() < 0.7]
-    destroyed = [i for i in pages if rng.random() < 0.3]
-    for host in (one, many):
-        first = host.granule(64)
-        for i in pages:
-            host.data(i * PAGE, first + i * PAGE)
-        for i in destroyed:
-            host.ok(Rmi.DATA_DESTROY, host.rd, i * PAGE)
-        host.ok(Rmi.REALM_ACTIVATE, host.rd)
-    for ripas, flags in ((0, 0), (1, 0), (0, 0), (1, 1)):
-        for host in (one, many):
-            host.enter()
-            host.rsi(Rsi.IPA_STATE_SET, 0, 64 * PAGE, ripas, flags)
-        many.ok(Rmi.RTT_SET_RIPAS, many.rd, many.recs[0], 0, 64 * PAGE)
-        for i in range(64):
-            one.ok(Rmi.RTT_SET_RIPAS, one.rd, one.recs[0], i * PAGE, (i + 1) * PAGE)
-        tables = [
-            bytes(h.realm.rtt.rest_of_table(h.realm.rtt.walk(0, 3).word)) for h in (one, many)
-        ]
-        assert tables[0] == tables[1]

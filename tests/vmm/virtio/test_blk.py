@@ -1,196 +1,157 @@
-"""Emulated virtio-blk: the shared bit is masked, and a hostile ring ends only the device."""
+"""What does an emulated disk do with a request: sectors, limits, and what makes no sense?"""
 
 import struct
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from topbit.arch.virtio import BlkType, Mmio, Status
-from topbit.vmm.dma import DmaError
-from topbit.vmm.policy import Masking, VmmPolicy
+from topbit.arch.virtio import BlkStatus, BlkType, Mmio, Status
 from topbit.vmm.virtio.blk import VirtioBlk
-from topbit.vmm.virtio.mmio import VirtioMmio
-from virtio_bench import DATA, RAM, RING, WRITE, DeviceBench, S
+from virtio_bench import DATA, RAM, SIZE, WRITE, DeviceBench, S
+
+SECTOR = 512
+SECTORS = 8
+MAX_REQUEST = 16 << 20
+HEADER, STATUS = DATA - 0x1000, DATA - 0x800
+IN, OUT = BlkType.IN, BlkType.OUT
+OK, IOERR, UNSUPP, UNTOUCHED = BlkStatus.OK, BlkStatus.IOERR, BlkStatus.UNSUPP, 0xFF
 
 
-class DiskBench(DeviceBench):
-    def __init__(self, policy: VmmPolicy | None = None) -> None:
-        self.disk = VirtioBlk(bytearray(range(256)) * 16)
-        super().__init__(self.disk, policy)
+class Disk(DeviceBench):
+    def __init__(self) -> None:
+        self.disk = VirtioBlk(bytearray(i * 7 % 251 for i in range(SECTORS * SECTOR)))
+        self.before = bytes(self.disk.image)
+        super().__init__(self.disk)
+        self.start()
 
-    def request(self, kind: int, sector: int, size: int, address: int = DATA | S) -> int:
-        """Put one request on the ring and notify; returns its status byte."""
-        header, status = DATA - 0x1000, DATA - 0x800
-        self.memory.write(header, struct.pack("<IIQ", kind, 0, sector))
-        self.memory.write(status, b"\xff")
-        how = WRITE if kind == BlkType.IN else 0
-        self.offer(0, (header | S, 16, 0), (address, size, how), (status | S, 1, WRITE))
-        return self.memory.read(status, 1)[0]
+    def request(self, kind: int, sector: int, *sizes: int, how: int | None = None) -> int:
+        """One request with data buffers of `sizes`, one behind the other; its status byte."""
+        self.memory.write(HEADER, struct.pack("<IIQ", kind, 0, sector))
+        self.memory.write(STATUS, bytes([UNTOUCHED]))
+        flags = (WRITE if kind == IN else 0) if how is None else how
+        at = [DATA + sum(sizes[:number]) for number in range(len(sizes))]
+        data = [(address | S, size, flags) for address, size in zip(at, sizes, strict=True)]
+        self.offer(0, (HEADER | S, 16, 0), *data, (STATUS | S, 1, WRITE))
+        return self.memory.read(STATUS, 1)[0]
 
-
-def test_read_through_the_alias() -> None:
-    bench = DiskBench()
-    bench.start()
-    assert bench.request(kind=0, sector=1, size=512) == 0
-    assert bench.memory.read(DATA, 512) == bytes(bench.disk.image[512:1024])
-    assert bench.mmio.read_register(Mmio.InterruptStatus) == 1
-    assert bench.levels[-1] is True
-    assert all(e.address == (e.phys or 0) | S for e in bench.events)
+    @property
+    def needs_reset(self) -> bool:
+        return bool(self.mmio.read_register(Mmio.Status) & Status.NEEDS_RESET)
 
 
-def test_write_through_the_alias() -> None:
-    bench = DiskBench()
-    bench.start()
-    bench.memory.write(DATA, b"x" * 512)
-    assert bench.request(kind=1, sector=2, size=512) == 0
-    assert bench.disk.image[1024:1536] == b"x" * 512
-
-
-def test_a_vmm_that_does_not_mask_finds_no_memory() -> None:
-    bench = DiskBench(VmmPolicy(masking=Masking.KEEP))
-    bench.start()
-    bench.request(kind=0, sector=0, size=512)
-    assert bench.mmio.read_register(Mmio.Status) & Status.NEEDS_RESET
-    assert bench.events[-1].status == "unmapped"
-
-
-def test_a_ring_that_is_moved_again_and_again_costs_no_memory() -> None:
-    bench = DiskBench()
-    for at in range(RAM, RAM + (256 << 10), 0x400):
-        bench.start(at | S)
-        bench.mmio.write_register(Mmio.QueueNotify, 0)
-    assert len(bench.mmio.queues[0]._recorded) <= 3
-
-
-def test_each_area_of_a_ring_is_recorded_once() -> None:
-    bench = DiskBench()
-    bench.start()
-    for _ in range(3):
-        assert bench.request(kind=BlkType.IN, sector=1, size=512) == 0
-    areas = [e for e in bench.events if RING <= (e.phys or 0) < RING + 0x400]
-    assert len(areas) == 3
-
-
-def test_a_private_page_is_refused() -> None:
-    bench = DiskBench()
-    bench.slot.shared[bench.slot.page(DATA)] = False
-    bench.start()
-    assert bench.request(kind=0, sector=0, size=512) == 0xFF
-    assert bench.events[-1].status == "private"
-    assert bench.memory.read(DATA, 512) == bytes(512)
-
-
-def test_a_buffer_that_ends_in_a_private_page_is_refused() -> None:
-    bench = DiskBench()
-    bench.slot.shared[bench.slot.page(DATA + 0x1000)] = False
-    with pytest.raises(DmaError, match="private"):
-        bench.dma.read((DATA | S) + 0xFFF, 2)
-
-
-def test_sectors_beyond_the_disk_are_an_error_of_the_request_only() -> None:
-    bench = DiskBench()
-    bench.start()
-    assert bench.request(kind=0, sector=1 << 60, size=512) == 1
-    assert not bench.mmio.read_register(Mmio.Status) & Status.NEEDS_RESET
-
-
-def test_features_without_access_platform_are_refused() -> None:
-    bench = DiskBench()
-    bench.mmio.write_register(Mmio.DriverFeaturesSel, 1)
-    bench.mmio.write_register(Mmio.DriverFeatures, 1)
-    bench.mmio.write_register(Mmio.Status, 11)
-    assert not bench.mmio.read_register(Mmio.Status) & Status.FEATURES_OK
-
-
-def test_features_are_those_written_last() -> None:
-    bench = DiskBench()
-    bench.mmio.write_register(Mmio.DriverFeatures, 1 << 31)  # not offered
-    bench.mmio.write_register(Mmio.DriverFeatures, 0)
-    bench.mmio.write_register(Mmio.DriverFeaturesSel, 1)
-    bench.mmio.write_register(Mmio.DriverFeatures, 7)
-    bench.mmio.write_register(Mmio.DriverFeatures, 3)
-    bench.mmio.write_register(Mmio.Status, 11)
-    assert bench.mmio.read_register(Mmio.Status) & Status.FEATURES_OK
-
-
-def test_a_chain_that_loops_needs_a_reset() -> None:
-    bench = DiskBench()
-    bench.start()
-    bench.memory.write(RING, struct.pack("<QIHH", DATA | S, 16, 1, 0))
-    bench.memory.write(RING + 0x100, struct.pack("<HHH", 0, 1, 0))
-    bench.mmio.write_register(Mmio.QueueNotify, 0)
-    assert bench.mmio.read_register(Mmio.Status) & Status.NEEDS_RESET
-    assert "loops" in bench.mmio.error
-
-
-@settings(max_examples=200, deadline=None)
-@given(
-    st.binary(min_size=0x220, max_size=0x220),
-    st.lists(st.tuples(st.integers(0, 0x200), st.integers(0, (1 << 64) - 1)), max_size=12),
+@pytest.mark.parametrize(
+    ("sector", "sizes"),
+    [(0, [512]), (1, [512, 1024]), (7, [512]), (0, [512 * SECTORS]), (3, [100, 412]), (8, [])],
 )
-def test_any_ring_and_any_register_write_is_survived(
-    ring: bytes, writes: list[tuple[int, int]]
+def test_a_read_gives_the_sectors(sector: int, sizes: list[int]) -> None:
+    bench, total = Disk(), sum(sizes)
+    assert bench.request(IN, sector, *sizes) == OK
+    assert bench.memory.read(DATA, total) == bench.before[sector * SECTOR :][:total]
+    assert bench.memory.read(DATA + total, SECTOR) == bytes(SECTOR)
+    assert bench.used(0) == [total + 1]
+    assert bench.disk.image == bench.before
+
+
+@pytest.mark.parametrize(("sector", "sizes"), [(0, [512]), (2, [512, 512]), (7, [512])])
+def test_a_write_changes_the_sectors_alone(sector: int, sizes: list[int]) -> None:
+    bench, total = Disk(), sum(sizes)
+    written = bytes(255 - i % 200 for i in range(total))
+    bench.memory.write(DATA, written)
+    assert bench.request(OUT, sector, *sizes) == OK
+    at = sector * SECTOR
+    assert bench.disk.image == bench.before[:at] + written + bench.before[at + total :]
+    assert bench.used(0) == [1]
+
+
+@pytest.mark.parametrize(
+    ("sector", "sizes"),
+    [(8, [512]), (7, [513]), (7, [512, 512]), (8, [1]), (0, [512 * SECTORS + 1]), (1 << 60, [512])],
+)
+@pytest.mark.parametrize("kind", [IN, OUT])
+def test_sectors_beyond_the_end_are_an_error_of_the_request(
+    kind: BlkType, sector: int, sizes: list[int]
 ) -> None:
-    bench = DiskBench()
-    bench.start()
-    bench.slot.shared[: bench.slot.page(RING)] = False
-    bench.memory.write(RING, ring)
-    before = bench.memory.read(RAM, RING - RAM)
-    bench.mmio.write_register(Mmio.QueueNotify, 0)
-    for offset, value in writes:
-        bench.mmio.write_register(offset, value)
-        bench.mmio.read_register(offset)
-        bench.mmio.write_register(Mmio.QueueNotify, 0)
-    assert bench.memory.read(RAM, RING - RAM) == before
+    bench = Disk()
+    assert bench.request(kind, sector, *sizes) == IOERR
+    assert bench.memory.read(DATA, 1024) == bytes(1024)
+    assert bench.disk.image == bench.before
+    assert bench.used(0) == [1]
+    assert not bench.needs_reset
 
 
-def test_a_vmm_that_requires_the_bit_refuses_an_address_without_it() -> None:
-    bench = DiskBench(VmmPolicy(masking=Masking.REQUIRE))
-    bench.start()
-    assert bench.request(kind=0, sector=1, size=512, address=DATA) == 0xFF
-    assert bench.events[-1].status == "protected"
-    assert bench.memory.read(DATA, 512) == bytes(512)
-    bench = DiskBench(VmmPolicy(masking=Masking.REQUIRE))
-    bench.start()
-    assert bench.request(kind=0, sector=1, size=512) == 0
+def test_a_request_may_be_as_long_as_the_limit_and_no_longer() -> None:
+    bench = Disk()
+    bench.disk = VirtioBlk(bytearray(MAX_REQUEST + SECTOR))
+    bench.mmio.backend = bench.disk
+    assert bench.request(OUT, 0, MAX_REQUEST + SECTOR) == IOERR
+    assert not bench.needs_reset
+    assert bench.request(OUT, 0, MAX_REQUEST) == UNTOUCHED  # so much memory has the guest not
+    assert bench.needs_reset
 
 
-def test_a_vmm_that_masks_accepts_an_address_without_the_bit() -> None:
-    bench = DiskBench()
-    bench.start()
-    assert bench.request(kind=0, sector=1, size=512, address=DATA) == 0
+@pytest.mark.parametrize(("kind", "how"), [(IN, 0), (OUT, WRITE)])
+def test_a_buffer_of_the_wrong_direction_is_an_error(kind: BlkType, how: int) -> None:
+    bench = Disk()
+    bench.memory.write(DATA, b"\xa5" * SECTOR)
+    assert bench.request(kind, 0, SECTOR, how=how) == IOERR
+    assert bench.disk.image == bench.before
+    assert bench.memory.read(DATA, SECTOR) == b"\xa5" * SECTOR
 
 
-def test_the_page_of_registers_shows_what_a_read_gives() -> None:
-    bench = DiskBench()
-    page = memoryview(bytearray(4096))
-    bench.mmio = VirtioMmio(bench.disk, bench.dma, bench.levels.append, page)
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [(BlkType.FLUSH, OK), (BlkType.GET_ID, UNSUPP), (2, UNSUPP), (0xFFFF_FFFF, UNSUPP)],
+)
+def test_other_requests_move_no_data(kind: int, status: BlkStatus) -> None:
+    bench = Disk()
+    assert bench.request(kind, 1 << 50, SECTOR, how=WRITE) == status
+    assert bench.used(0) == [1]
+    assert bench.memory.read(DATA, SECTOR) == bytes(SECTOR)
 
-    def same() -> bool:
-        shown = page.cast("I")
-        return all(shown[at // 4] == bench.mmio.read_register(at) for at in range(0, 4096, 4))
 
-    assert same()
-    assert page[:4] == b"virt"
-    bench.start()
-    assert same()
-    bench.request(kind=0, sector=1, size=512)
-    assert same()
-    assert page[Mmio.InterruptStatus] == 1
-    for register, value in (
-        (Mmio.InterruptACK, 1),
-        (Mmio.DeviceFeaturesSel, 1),
-        (Mmio.DeviceFeaturesSel, 7),
-        (Mmio.QueueSel, 5),
-        (Mmio.QueueSel, 0),
-        (Mmio.QueueReady, 0),
-        (Mmio.Status, 0),
-    ):
-        bench.mmio.write_register(register, value)
-        assert same()
-    bench.start(ring=RING)
-    bench.memory.write(RING + 0x100, struct.pack("<HHH", 0, 9999, 0))
-    bench.mmio.write_register(Mmio.QueueNotify, 0)
-    assert same()
-    assert page[Mmio.Status] & Status.NEEDS_RESET
+@pytest.mark.parametrize(
+    "chain",
+    [
+        [(STATUS | S, 1, WRITE)],
+        [(HEADER | S, 16, 0)],
+        [(HEADER | S, 15, 0), (STATUS | S, 1, WRITE)],
+        [(HEADER | S, 16, WRITE), (STATUS | S, 1, WRITE)],
+        [(HEADER | S, 16, 0), (STATUS | S, 1, 0)],
+        [(HEADER | S, 16, 0), (STATUS | S, 0, WRITE)],
+        [(RAM + SIZE | S, 16, 0), (STATUS | S, 1, WRITE)],
+        [(HEADER | S, 16, 0), (RAM + SIZE | S, 1, WRITE)],
+    ],
+)
+def test_a_request_without_header_or_status_ends_the_device(
+    chain: list[tuple[int, int, int]],
+) -> None:
+    bench = Disk()
+    bench.offer(0, *chain)
+    assert bench.needs_reset
+    assert bench.used(0) == []
+
+
+def test_a_header_may_be_longer_and_a_status_too() -> None:
+    bench = Disk()
+    bench.memory.write(HEADER, struct.pack("<IIQ", BlkType.FLUSH, 0, 0))
+    bench.offer(0, (HEADER | S, 32, 0), (STATUS | S, 4, WRITE))
+    assert bench.used(0) == [1]
+
+
+def test_the_configuration_tells_capacity_and_segments() -> None:
+    bench = Disk()
+    words = [bench.mmio.read_register(Mmio.Config + at) for at in range(0, 20, 4)]
+    assert words == [SECTORS, 0, 0, 254, 0]
+    assert struct.unpack("<QII", VirtioBlk(bytearray(5 * SECTOR + 1)).config()) == (5, 0, 254)
+    assert bench.mmio.read_register(Mmio.DeviceID) == 2
+    assert bench.mmio.read_register(Mmio.DeviceFeatures) == 1 << 2
+
+
+def test_all_requests_that_wait_are_served_at_one_notification() -> None:
+    bench = Disk()
+    bench.memory.write(HEADER, struct.pack("<IIQ", BlkType.FLUSH, 0, 0))
+    for _ in range(2):
+        bench.mmio.status &= ~Status.DRIVER_OK
+        bench.offer(0, (HEADER | S, 16, 0), (STATUS | S, 1, WRITE))
+    bench.mmio.status |= Status.DRIVER_OK
+    assert bench.disk.serve(0, bench.mmio.queues[0]) == 2
+    assert bench.disk.serve(0, bench.mmio.queues[0]) == 0

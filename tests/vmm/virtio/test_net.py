@@ -50,6 +50,14 @@ def test_the_address_stands_in_the_configuration(bench: NetBench) -> None:
     assert word.to_bytes(4, "little") == bench.net.mac[:4]
 
 
+def test_there_is_a_queue_each_way_and_no_other(bench: NetBench) -> None:
+    sizes = []
+    for queue in (RECEIVE, TRANSMIT, TRANSMIT + 1):
+        bench.mmio.write_register(Mmio.QueueSel, queue)
+        sizes.append(bench.mmio.read_register(Mmio.QueueNumMax) > 0)
+    assert sizes == [True, True, False]
+
+
 def test_a_frame_is_sent_without_its_header(bench: NetBench) -> None:
     bench.memory.write(DATA, bytes(NET_HEADER_SIZE) + FRAME[:50])
     bench.memory.write(DATA + 0x800, FRAME[50:])
@@ -87,6 +95,66 @@ def test_too_many_frames_are_lost_not_kept(bench: NetBench) -> None:
     for _ in range(WAITING + 10):
         bench.arrive(FRAME)
     assert bench.net.lost == 10
+
+
+def test_the_longest_frame_goes_both_ways(bench: NetBench) -> None:
+    longest = bytes(range(253)) * 6
+    assert len(longest) == MAX_FRAME
+    bench.memory.write(DATA, bytes(NET_HEADER_SIZE) + longest)
+    bench.offer(TRANSMIT, (DATA | S, NET_HEADER_SIZE + MAX_FRAME, 0))
+    assert bench.far.recv(4096) == longest
+    bench.offer(RECEIVE, (DATA + 0x1000 | S, NET_HEADER_SIZE + MAX_FRAME, WRITE))
+    bench.arrive(longest)
+    assert bench.memory.read(DATA + 0x1000 + NET_HEADER_SIZE, MAX_FRAME) == longest
+    assert bench.net.lost == 0
+
+
+def test_an_empty_frame_is_no_frame(bench: NetBench) -> None:
+    bench.offer(TRANSMIT, (DATA | S, NET_HEADER_SIZE, 0))
+    assert bench.net.lost == 1
+    bench.arrive(b"")
+    bench.offer(RECEIVE, (DATA | S, 2048, WRITE))
+    assert bench.used(RECEIVE) == []
+    assert bench.net.lost == 1
+
+
+def test_what_the_card_says_of_itself(bench: NetBench) -> None:
+    assert bench.mmio.read_register(Mmio.DeviceID) == 1
+    assert bench.mmio.read_register(Mmio.DeviceFeatures) == 1 << 5
+    assert bench.net.config() == b"\x52\x54\0\0\0\1"
+
+
+def test_serving_tells_how_many_chains_were_completed(bench: NetBench) -> None:
+    bench.memory.write(DATA, bytes(NET_HEADER_SIZE) + FRAME)
+    bench.mmio.status &= ~Status.DRIVER_OK
+    for _ in range(2):
+        bench.offer(TRANSMIT, (DATA | S, NET_HEADER_SIZE + len(FRAME), 0))
+    assert bench.net.serve(TRANSMIT, bench.mmio.queues[TRANSMIT]) == 2
+
+
+def test_frames_are_given_in_their_order_and_one_a_buffer(bench: NetBench) -> None:
+    bench.arrive(b"first", b"second")
+    bench.offer(RECEIVE, (DATA | S, 1024, WRITE))
+    assert bench.memory.read(DATA + NET_HEADER_SIZE, 5) == b"first"
+    assert bench.used(RECEIVE) == [NET_HEADER_SIZE + 5]
+    bench.offer(RECEIVE, (DATA + 0x800 | S, 1024, WRITE))
+    assert bench.memory.read(DATA + 0x800 + NET_HEADER_SIZE, 6) == b"second"
+
+
+def test_the_buffers_of_a_chain_are_filled_one_after_the_other(bench: NetBench) -> None:
+    parts = [(DATA + 0x100 * n | S, 50, WRITE) for n in range(3)]
+    bench.offer(RECEIVE, *parts, (DATA + 0x800 | S, 512, WRITE))
+    bench.arrive(FRAME)
+    whole = bytes(10) + b"\1\0" + FRAME
+    got = [bench.memory.read(DATA + 0x100 * n, 51) for n in range(3)]
+    assert got == [whole[50 * n : 50 * n + 50] + b"\0" for n in range(3)]
+    assert bench.memory.read(DATA + 0x800, 63) == whole[150:] + b"\0"
+
+
+def test_a_chain_may_be_just_as_long_as_its_frame(bench: NetBench) -> None:
+    bench.offer(RECEIVE, (DATA | S, NET_HEADER_SIZE + len(FRAME), WRITE))
+    bench.arrive(FRAME)
+    assert bench.used(RECEIVE) == [NET_HEADER_SIZE + len(FRAME)]
 
 
 def test_oversized_frames_are_lost(bench: NetBench) -> None:
@@ -129,6 +197,7 @@ def test_the_other_end_may_go(bench: NetBench) -> None:
     assert bench.net.fetch() is None
     bench.offer(TRANSMIT, (DATA | S, NET_HEADER_SIZE + 60, 0))
     assert bench.used(TRANSMIT) == [0]
+    assert bench.net.lost == 1
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])

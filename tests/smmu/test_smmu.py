@@ -2,7 +2,7 @@
 
 import pytest
 
-from smmu_machine import ALIAS, DATA, IPA_BITS, SID, STRTAB, TABLES, VMID, Machine
+from smmu_machine import ALIAS, ALL, DATA, IPA_BITS, LOG2, SID, STRTAB, TABLES, VMID, Machine
 from topbit.arch.gpt import PAS
 from topbit.arch.smmuv3 import (
     CR0,
@@ -20,6 +20,7 @@ from topbit.arch.stage2 import NS
 from topbit.events import Event
 from topbit.host.io_pgtable import READ, Stage2Table
 from topbit.smmu import Fault, Ok, Outcome, Terminated
+from topbit.smmu.ste import StreamConfig
 from topbit.smmu.translate import Translator
 
 PAGE = 4096
@@ -124,6 +125,63 @@ def test_unknown_streams() -> None:
     assert fault(machine.smmu.access(300, 0)).words == [300 << 32 | 2, 0, 0, 0]
     machine.smmu.write_reg(Reg.CR2, 0)
     assert terminated(machine.smmu.access(300, 0)) == "streamid"
+
+
+def test_a_stream_id_has_32_bits() -> None:
+    machine = Machine()
+    event = fault(machine.smmu.access(1 << 31 | SID, 0))
+    assert (event.name, event.StreamID) == ("C_BAD_STREAMID", 1 << 31 | SID)
+    assert fault(machine.smmu.access(1 << 32 | SID, 0x1000)).StreamID == SID
+
+
+def test_the_configuration_of_a_stream_is_the_hosts_unless_the_realms_is_asked_for() -> None:
+    machine = Machine()
+    configured = machine.smmu.configuration(SID)
+    assert isinstance(configured, StreamConfig)
+    assert configured.config == Config.S2
+    realm = machine.smmu.configuration(SID, realm=True)
+    assert isinstance(realm, EventRecord)
+    assert realm.name == "C_BAD_STE"
+
+
+def test_a_record_that_is_lost_is_told_and_why() -> None:
+    seen: list[Event] = []
+    machine = Machine(emit=seen.append)
+    machine.smmu.write_reg(Reg.CR0, CR0.SMMUEN)
+    machine.smmu.access(SID, 0x3010)
+    event, lost = seen
+    assert (event.event, event.detail) == ("smmu_event", "lost: the event queue is disabled")
+    assert lost == Event(
+        "smmu", "smmu_lost", sid=SID, status="lost", detail="lost: the event queue is disabled"
+    )
+
+
+@pytest.mark.parametrize("why", ["full", "aborts"])
+def test_why_a_record_is_lost(why: str) -> None:
+    seen: list[Event] = []
+    machine = Machine(emit=seen.append)
+    if why == "aborts":
+        machine.smmu.write_reg(Reg.CR0, 0)
+        machine.smmu.write_reg(Reg.EVENTQ_BASE, 0x1000_0000)
+        machine.smmu.write_reg(Reg.CR0, ALL)
+    for page in range((1 << LOG2) + 1):
+        machine.smmu.access(SID, page << 12)
+    said = [event.detail for event in seen if event.event == "smmu_lost"]
+    if why == "full":
+        assert said == ["lost: the event queue is full"]
+    else:
+        assert said[:2] == [
+            "lost: the event queue's memory aborts", "lost: GERROR.EVENTQ_ABT_ERR is active",
+        ]  # fmt: skip
+
+
+def test_events_of_realm_streams_are_told_and_not_recorded() -> None:
+    seen: list[Event] = []
+    machine = Machine(emit=seen.append)
+    machine.smmu.access(SID, 0x3010, realm=True)
+    (event,) = seen
+    assert (event.status, event.detail) == ("C_BAD_STE", "Realm event queue")
+    assert machine.recorded() == []
 
 
 def test_events_are_emitted() -> None:
@@ -258,6 +316,11 @@ def test_data_moves_page_by_page() -> None:
     assert machine.memory.read(DATA + 5 * PAGE + 0x800, 0x800) == data[:0x800]
     assert machine.memory.read(DATA + 2 * PAGE, 16) == data[0x800:0x810]
     assert machine.smmu.read(SID, ALIAS | 0x800, len(data))[0] == data
+    for _, outcome in (
+        machine.smmu.write(SID, ALIAS | 0xF00, data[:0x200]),
+        machine.smmu.read(SID, ALIAS | 0xF00, 0x200),
+    ):
+        assert outcome == Ok(DATA + 2 * PAGE, 0x100)
 
 
 def test_data_stops_at_the_first_page_that_faults() -> None:

@@ -105,6 +105,12 @@ def test_an_access_of_which_only_a_part_is_mapped(first: int) -> None:
     assert "F7" not in blamed(events)
 
 
+def test_an_access_that_went_through_is_no_refusal() -> None:
+    other = access(ALIAS + 64 * PAGE)
+    assert "F7" not in blamed([*SHARED, dma_map(), access(ALIAS, "ok"), other])
+    assert "F7" not in blamed([*SHARED, dma_map(), access(ALIAS, "GPF"), other])
+
+
 def test_another_streams_table() -> None:
     assert "F7" not in blamed([iommu_map(ALIAS, HOST, sid=0x30), dma_map(), access(ALIAS)])
 

@@ -1,0 +1,157 @@
+"""How does the modelled kernel boot, and what does it know of memory and devices?"""
+
+import pytest
+
+from guest_bench import POOL, POOL_SIZE, GuestBench
+from guest_cpu import IPA_BITS, PAGE, RAM, RAM_SIZE, S
+from topbit.addressing.dma_direct import BusDmaRegion
+from topbit.addressing.scheme import NONE
+from topbit.arch.rmi import Ripas
+from topbit.arch.rsi import CHANGE_DESTROYED, Rsi, RsiStatus
+from topbit.linux.rsi import RsiError
+
+END = RAM + RAM_SIZE
+
+
+def test_a_realm_boots_in_the_kernels_order() -> None:
+    bench = GuestBench("7.3", boot=False)
+    bench.kernel.boot()
+    assert bench.cpu.calls == [
+        (Rsi.VERSION, 0x1_0000),
+        (Rsi.IPA_STATE_SET, RAM, END, Ripas.RAM, 0),
+        (Rsi.REALM_CONFIG, RAM),
+        (Rsi.IPA_STATE_SET, POOL, END, Ripas.EMPTY, CHANGE_DESTROYED),
+    ]
+    assert bench.logs() == [
+        "Linux version 7.3 (modelled)",
+        "RME: Using RSI version 1.0",
+        f"software IO TLB: mapped [mem 0x{POOL:016x}-0x{END:016x}] (1MB)",
+    ]
+    assert bench.kernel.scheme.ipa_bits == IPA_BITS
+    shared = bench.kernel.memory.shared.nonzero()[0].tolist()
+    assert shared == list(range((POOL - RAM) // PAGE, RAM_SIZE // PAGE))
+    assert bench.kernel.memory.ipa(POOL) == POOL | S
+
+
+@pytest.mark.parametrize(("release", "version"), [("6.12", 0), ("7.3", RsiStatus.ERROR_INPUT)])
+def test_a_kernel_that_is_no_realm_shares_nothing(release: str, version: int) -> None:
+    bench = GuestBench(release, boot=False)
+    bench.cpu.version = (version, 0x1_0000, 0x1_0000)
+    bench.kernel.boot()
+    assert bench.cpu.calls == [(Rsi.VERSION, 0x1_0000)]
+    assert bench.kernel.scheme is NONE
+    assert bench.kernel.memory.ipa(POOL) == POOL
+    assert bench.device().force_unencrypted is False
+    assert bench.kernel.dma.dma_map_phys(bench.device(), RAM, 4, "TO_DEVICE") == RAM
+
+
+def test_a_pool_that_cannot_be_shared_is_told() -> None:
+    bench = GuestBench(boot=False)
+    bench.cpu.answers = [(0, END, 0), (RsiStatus.ERROR_INPUT, POOL, 0)]
+    bench.kernel.boot()
+    assert bench.logs()[-1] == "Failed to decrypt default memory pool"
+
+
+def test_ram_that_cannot_be_protected_is_a_panic() -> None:
+    bench = GuestBench(boot=False)
+    bench.cpu.answers = [(RsiStatus.ERROR_INPUT, RAM, 0)]
+    with pytest.raises(RsiError):
+        bench.kernel.boot()
+
+
+@pytest.mark.parametrize(
+    ("release", "alias", "canonical"), [("6.14", False, False), ("6.15", True, True)]
+)
+def test_a_device_has_the_conventions_of_its_kernel(
+    release: str, alias: bool, canonical: bool
+) -> None:
+    bench = GuestBench(release)
+    ranges = [BusDmaRegion(0, 1, 2)]
+    device = bench.kernel.device(
+        "edu0", dma_mask=0xFFFF, dma_ranges=ranges, bus_dma_limit=0xFF, min_align_mask=0xFFF
+    )
+    assert (device.name, device.min_align_mask, device.coherent_dma_mask) == ("edu0", 0xFFF, 0xFFFF)
+    assert device.dma.scheme is bench.kernel.scheme
+    assert (device.dma.dma_mask, device.dma.bus_dma_limit) == (0xFFFF, 0xFF)
+    assert device.dma.dma_range_map == (BusDmaRegion(0, 1, 2),)
+    assert device.dma.alias_for_shared is alias
+    assert device.dma.canonical_before_lookup is canonical
+
+
+@pytest.mark.parametrize(
+    ("trusted", "private", "forced"),
+    [(False, False, True), (True, False, True), (False, True, True), (True, True, False)],
+)
+def test_only_an_accepted_device_may_use_private_memory_and_only_if_the_kernel_lets_it(
+    trusted: bool, private: bool, forced: bool
+) -> None:
+    bench = GuestBench(private_dma_for_trusted=private)
+    assert bench.device(trusted=trusted).force_unencrypted is forced
+
+
+def test_a_kernel_is_built_for_48_bits_and_bounces_for_all_unless_it_is_said() -> None:
+    config = GuestBench(boot=False).kernel.config
+    assert (config.pa_bits_52, config.private_dma_for_trusted) == (False, False)
+
+
+def test_52_bit_addresses_change_which_bit_the_kernel_sets() -> None:
+    bench = GuestBench("7.3", boot=False, pa_bits_52=True)
+    bench.kernel.boot()
+    assert bench.kernel.scheme == bench.kernel.config.policy.realm_scheme(IPA_BITS, pa_bits_52=True)
+
+
+def test_the_first_page_is_not_given_and_the_pool_neither() -> None:
+    bench = GuestBench()
+    kernel = bench.kernel
+    assert kernel.alloc_pages(1) == RAM + PAGE
+    left = (RAM_SIZE - POOL_SIZE) // PAGE - 2
+    assert kernel.alloc_pages(left + 1) is None
+    assert kernel.alloc_pages(left) == RAM + 2 * PAGE
+    assert kernel.alloc_pages(1) is None
+
+
+def test_pages_that_came_back_are_given_to_who_wants_as_many() -> None:
+    kernel = GuestBench().kernel
+    two, one = kernel.alloc_pages(2), kernel.alloc_pages(1)
+    assert two is not None
+    assert one is not None
+    kernel.free_pages(two, 2)
+    assert kernel.alloc_pages(1) == one + PAGE
+    assert kernel.alloc_pages(2) == two
+    assert kernel.alloc_pages(2) == one + 2 * PAGE
+
+
+@pytest.mark.parametrize(
+    ("vdev", "calls", "log"),
+    [
+        ((0, 0), 2, []),
+        ((1, 0), 1, ["nvme0: failed to accept the device"]),
+        ((0, 1), 2, ["nvme0: failed to accept the device"]),
+    ],
+)
+def test_an_assigned_device_is_accepted_or_that_is_told(
+    vdev: tuple[int, int], calls: int, log: list[str]
+) -> None:
+    bench = GuestBench()
+    bench.cpu.vdev = vdev
+    bench.kernel.accept(bench.device(), 0x10)
+    assert [call[1] for call in bench.cpu.calls] == [0x10] * calls
+    assert bench.cpu.calls[0][2] == RAM + PAGE
+    assert bench.logs() == log
+    assert bench.kernel.alloc_pages(1) == RAM + PAGE  # the page went back
+
+
+def test_a_kernel_without_a_page_accepts_nothing() -> None:
+    bench = GuestBench()
+    assert bench.kernel.alloc_pages((RAM_SIZE - POOL_SIZE) // PAGE - 1) is not None
+    bench.kernel.accept(bench.device(), 0x10)
+    assert bench.cpu.calls == []
+    assert bench.logs() == ["nvme0: failed to accept the device"]
+    assert bench.kernel.alloc_pages(1) is None
+
+
+def test_a_kernel_that_is_no_realm_accepts_nothing() -> None:
+    bench = GuestBench("6.12")
+    bench.kernel.accept(bench.device(), 0x10)
+    assert bench.cpu.calls == []
+    assert bench.logs() == []

@@ -1,0 +1,162 @@
+"""Which events do rules look at, and what do addresses mean?"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import polars as pl
+import pytest
+
+from rule_events import (
+    BUFFER,
+    DOORBELL,
+    FAILED,
+    INTERRUPTS,
+    PAGE,
+    POOL,
+    REALM,
+    UNKNOWN_WIDTH,
+    S,
+    dma_alloc,
+    dma_map,
+)
+from topbit.events import Event
+from topbit.recording import DeviceFacts, Recording
+from topbit.replay.columns import (
+    NEEDED,
+    at_doorbell,
+    canonical,
+    canonical_of,
+    devices_where,
+    has_attr,
+    in_ranges,
+    input_address,
+    lies_in,
+    shared_mappings,
+    succeeded,
+    usable,
+)
+
+# Two regions with a gap between them on both sides.
+RANGES = dataclasses.replace(
+    REALM, dma_ranges=[(0x4000_0000, 0, 0x1000), (0x5000_0000, 0x2000, 0x2000)]
+)
+
+
+@pytest.mark.parametrize(
+    ("address", "ipa"),
+    [
+        (0, 0x4000_0000),
+        (0xFFF, 0x4000_0FFF),
+        (0x1000, 0x1000),
+        (0x1FFF, 0x1FFF),
+        (0x2000, 0x5000_0000),
+        (0x3FFF, 0x5000_1FFF),
+        (0x4000, 0x4000),
+        (1 << 50 | 0x2000, 1 << 50 | 0x2000),
+    ],
+)
+def test_an_address_means_the_page_that_the_bus_leads_to(address: int, ipa: int) -> None:
+    for bit in (0, S):
+        assert canonical_of(RANGES, address | bit) == ipa
+        assert input_address(RANGES, address | bit) == ipa | bit
+        frame = pl.DataFrame({"address": [address | bit]}, schema={"address": pl.UInt64})
+        assert frame.select(canonical(RANGES)).item() == ipa
+
+
+def test_without_a_known_width_no_bit_is_cleared() -> None:
+    assert canonical_of(UNKNOWN_WIDTH, POOL | S) == input_address(UNKNOWN_WIDTH, POOL | S)
+    assert canonical_of(UNKNOWN_WIDTH, POOL | S) == POOL | S
+
+
+@pytest.mark.parametrize(
+    ("address", "there"),
+    [
+        (DOORBELL, True),
+        (DOORBELL & ~0xFFF, True),
+        (DOORBELL | 0xFFF, True),
+        ((DOORBELL | 0xFFF) + 1, False),
+        ((DOORBELL & ~0xFFF) - 1, False),
+        (None, False),
+    ],
+)
+def test_a_doorbell_is_a_page(address: int | None, there: bool) -> None:
+    assert at_doorbell(INTERRUPTS, address) is there
+    assert not at_doorbell(REALM, address)
+
+
+@pytest.mark.parametrize(
+    ("address", "inside"),
+    [(9, False), (10, True), (14, True), (15, False), (20, True), (21, False)],
+)
+def test_an_address_lies_in_a_range_or_not(address: int, inside: bool) -> None:
+    ranges = [(10, 5), (20, 1)]
+    assert lies_in(address, ranges) is inside
+    frame = pl.DataFrame({"a": [address]})
+    assert frame.select(in_ranges(pl.col("a"), ranges)).item() is inside
+    assert frame.select(in_ranges(pl.col("a"), [])).item() is False
+
+
+def test_devices_are_found_by_all_their_facts() -> None:
+    assert devices_where(REALM, trusted=True) == ["tdisp"]
+    assert devices_where(REALM, trusted=False, emulated=False) == ["disk", "narrow"]
+    assert devices_where(REALM, sid=0x20, trusted=False) == []
+
+
+@pytest.mark.parametrize(
+    ("event", "counts"),
+    [
+        (dma_map(), True),
+        (dma_alloc(), True),
+        (dma_map(status="ok"), True),
+        (dma_map(device="unheard of"), True),
+        (dma_map(device=None), True),
+        (dma_map(FAILED), False),
+        (dma_map(status="error"), False),
+        (dma_map(attrs="WEAK_ORDERING|MMIO"), False),
+        (dma_map(attrs="WEAK_ORDERING"), True),
+        (dma_map(device="tdisp"), False),
+        (dma_map(device="guarded"), False),
+        (dataclasses.replace(dma_map(), address=None), False),
+        (Event("guest", "dma_unmap", device="disk", address=POOL | S), False),
+    ],
+)
+def test_which_mappings_are_of_shared_memory(event: Event, counts: bool) -> None:
+    guarded = {"guarded": DeviceFacts(behind_iommu=True)}
+    platform = dataclasses.replace(REALM, devices=REALM.devices | guarded)
+    rows = shared_mappings(Recording.of_events(platform, [event]))
+    assert len(rows) == int(counts)
+
+
+def test_kinds_of_mappings_may_be_chosen() -> None:
+    recording = Recording.of_events(REALM, [dma_map(), dma_alloc()])
+    assert shared_mappings(recording, "dma_alloc")["event"].to_list() == ["dma_alloc"]
+
+
+@pytest.mark.parametrize(
+    ("attrs", "found"), [("A|B", True), ("B", True), ("AB", False), (None, False), ("", False)]
+)
+def test_an_attribute_is_a_whole_word(attrs: str | None, found: bool) -> None:
+    frame = pl.DataFrame({"attrs": [attrs]}, schema={"attrs": pl.String})
+    assert frame.select(has_attr("B")).item() is found
+
+
+@pytest.mark.parametrize(
+    ("address", "status", "good"),
+    [(BUFFER, None, True), (BUFFER, "ok", True), (BUFFER, "error", False), (FAILED, None, False)],
+)
+def test_a_mapping_succeeded_or_not(address: int, status: str | None, good: bool) -> None:
+    frame = pl.DataFrame(
+        {"address": [address], "status": [status]},
+        schema={"address": pl.UInt64, "status": pl.String},
+    )
+    assert frame.select(succeeded).item() is good
+
+
+@pytest.mark.parametrize("kind", [*NEEDED, "dma_map", "payload"])
+def test_events_without_what_their_kind_needs_are_left_out(kind: str) -> None:
+    whole = Event("guest", kind, address=1, phys=PAGE)
+    for column in ("address", "phys"):
+        lacking = dataclasses.replace(whole, **{column: None})
+        kept = usable(Recording.of_events(REALM, [lacking, whole])).frame
+        assert len(kept) == (1 if column in NEEDED.get(kind, ()) else 2)

@@ -1,0 +1,260 @@
+"""F1 to F5, F9: who is to blame for a refused access?"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from rule_events import (
+    BUFFER,
+    DOORBELL,
+    HOST,
+    LOG,
+    PAGE,
+    POOL,
+    REALM,
+    SHARED,
+    UNKNOWN_WIDTH,
+    S,
+    access,
+    dma_alloc,
+    dma_map,
+    dma_unmap,
+    iommu_map,
+    smmu_event,
+)
+from rule_findings import found, told
+from topbit.events import Event
+from topbit.recording import Platform
+
+ALIAS = POOL | S
+FAR = ALIAS + 64 * PAGE  # in RAM, never given
+OUTSIDE = 0x1000_0000  # no RAM
+LOST = dataclasses.replace(REALM, lost_events=1)
+LOG_LOST = dataclasses.replace(LOG, lost_events=1)
+NO_RAM = dataclasses.replace(REALM, ram=[])
+LOG_NO_RAM = dataclasses.replace(LOG, ram=[])
+LOG_DOORBELL = dataclasses.replace(LOG, msi_doorbells=[DOORBELL])
+
+
+def blame(agent: str, count: int = 1, device: str | None = "disk") -> list[object]:
+    return [(agent, device, count)]
+
+
+NOBODY: list[object] = []
+
+
+@pytest.mark.parametrize(
+    ("platform", "events", "expected"),
+    [
+        (REALM, [dma_map(), access(ALIAS)], blame("vmm")),
+        (REALM, [dma_map(), access(ALIAS), access(ALIAS + 4)], blame("vmm", 2)),
+        (REALM, [dma_map(), access(ALIAS + PAGE - 1)], NOBODY),  # F3: beyond the buffer
+        (LOG, [dma_map(), smmu_event(ALIAS + PAGE - 1)], blame("vmm")),  # its page
+        (REALM, [dma_map(), access(ALIAS, "F_PERMISSION")], NOBODY),
+        (REALM, [dma_map(POOL), access(POOL)], NOBODY),  # F2
+        (REALM, [dma_map(ALIAS | 1 << 45), access(ALIAS | 1 << 45)], NOBODY),  # F4
+        (REALM, [dma_map(device="tdisp"), access(ALIAS, device="tdisp", sid=0x20)], NOBODY),
+        (REALM, [*SHARED, dma_map(), access(ALIAS)], NOBODY),  # F7
+        (REALM, [dma_map(), dma_unmap(), access(ALIAS)], NOBODY),  # F3
+        (REALM, [access(FAR)], blame("vmm")),  # nothing was traced
+        (NO_RAM, [access(FAR)], blame("vmm")),
+        (REALM, [access(OUTSIDE | S)], NOBODY),  # F3
+        (LOST, [dma_map(), access(FAR)], blame("vmm")),
+        (LOG, [dma_alloc(), smmu_event(FAR)], NOBODY),  # F3: from its probe on it was traced
+        (LOG, [dma_map(), smmu_event(FAR)], blame("vmm")),
+        (LOG, [dma_alloc(device="narrow"), smmu_event(FAR)], blame("vmm")),
+        (LOG_LOST, [dma_alloc(), smmu_event(FAR)], blame("vmm")),
+    ],
+)
+def test_f1_a_right_address_that_the_vmm_had_not_mapped(
+    platform: Platform, events: list[Event], expected: list[object]
+) -> None:
+    assert told("F1", platform, *events) == expected
+
+
+def test_f1_tells_how_it_knows_the_address_to_be_right() -> None:
+    (given,) = found("F1", REALM, dma_map(), access(ALIAS + 4))
+    assert given.expected == (
+        f"a stage-2 mapping at 0x{ALIAS:016x}: the guest gave the device this address"
+    )
+    assert given.mend.startswith("map each shared page at IPA | 1<<40 (VFIO: iova = gpa | shared")
+    assert len(given.evidence) == 2
+    assert given.seen.startswith("disk (StreamID 0x10) read 0x")
+    (guessed,) = found("F1", REALM, access(FAR + 8))
+    assert guessed.expected.startswith(f"a stage-2 mapping at 0x{FAR:016x}: the unprotected alias")
+    assert len(guessed.evidence) == 1
+
+
+@pytest.mark.parametrize(
+    ("platform", "events", "agent", "says"),
+    [
+        (REALM, [dma_map(POOL), access(POOL)], "guest", "gave the device a plain"),
+        (REALM, [dma_map(), access(POOL)], "device", "dropped the shared bit"),
+        (REALM, [dma_map(POOL), dma_map(), access(POOL)], "guest", "gave the device a plain"),
+        (REALM, [dma_map(), access(BUFFER)], "guest", "past the DMA API"),
+        (REALM, [access(BUFFER)], "guest", "was given a plain (protected) address of guest RAM"),
+        (LOG, [dma_map(), smmu_event(POOL + 64 * PAGE)], "guest", "was given a plain"),
+        (LOST, [dma_map(), access(POOL + 64 * PAGE)], "guest", "was given a plain"),
+        (REALM, [dma_map(), access(POOL + 64 * PAGE)], None, ""),  # F3
+        (LOG, [dma_alloc(), smmu_event(POOL + 64 * PAGE)], None, ""),  # F3
+        (REALM, [access(OUTSIDE)], None, ""),
+        (NO_RAM, [access(BUFFER)], None, ""),
+        (REALM, [dma_map(POOL), access(POOL, "F_PERMISSION")], None, ""),
+        (REALM, [dma_map(POOL), access(ALIAS)], None, ""),
+        (REALM, [access(BUFFER | 1 << 45)], None, ""),
+        (REALM, [access(BUFFER, device="tdisp", sid=0x20)], None, ""),
+    ],
+)
+def test_f2_a_plain_address_and_who_took_the_bit_off(
+    platform: Platform, events: list[Event], agent: str | None, says: str
+) -> None:
+    findings = found("F2", platform, *events)
+    if agent is None:
+        assert findings == []
+        return
+    (finding,) = findings
+    assert (finding.agent, finding.device, finding.severity) == (agent, "disk", "violation")
+    assert says in finding.message
+    if "past" not in says:
+        value = events[-1].address or 0
+        assert finding.expected == f"0x{value | S:016x} (bit 40, the shared bit, set)"
+    assert len(finding.evidence) == (1 if "was given" in says else 2)
+
+
+@pytest.mark.parametrize(
+    ("platform", "events", "severity", "says"),
+    [
+        (REALM, [dma_map(), dma_unmap(), access(ALIAS)], "violation", "after it was unmapped"),
+        (REALM, [dma_map(), dma_unmap(), access(POOL)], "violation", "after it was unmapped"),
+        (REALM, [dma_map(), access(FAR)], "violation", "that it was never given"),
+        (LOG, [dma_alloc(), smmu_event(FAR)], "warning", "that it was never given"),
+        (REALM, [dma_map(), access(OUTSIDE)], "violation", "neither mapped nor guest RAM"),
+        (REALM, [access(OUTSIDE)], "warning", "neither mapped nor guest RAM"),
+        (LOG, [smmu_event(OUTSIDE)], "warning", "neither mapped nor guest RAM"),
+        (REALM, [dma_map(), dma_unmap(), access(ALIAS | 1 << 45)], None, ""),  # F4
+        (REALM, [dma_map(), dma_unmap(), access(ALIAS, "F_PERMISSION")], None, ""),
+        (REALM, [dma_map(), access(ALIAS)], None, ""),  # F1
+        (REALM, [dma_map(), access(POOL)], None, ""),  # F2
+        (REALM, [dma_map(), access(BUFFER)], None, ""),  # F2
+        (REALM, [dma_map(POOL), access(POOL)], None, ""),  # F2
+        (LOG, [dma_alloc(FAR), dma_map(), smmu_event(BUFFER)], None, ""),  # F2
+        (REALM, [dma_map(BUFFER), dma_unmap(BUFFER), access(BUFFER)], "violation", "after it was"),
+        (REALM, [access(FAR)], None, ""),  # F1
+        (LOG, [dma_map(), smmu_event(FAR)], None, ""),  # F1
+        (NO_RAM, [access(OUTSIDE)], None, ""),  # what RAM is, nothing tells
+        (LOG_NO_RAM, [dma_alloc(), smmu_event(OUTSIDE)], "warning", "neither mapped nor guest"),
+        (LOG_DOORBELL, [dma_alloc(), smmu_event(DOORBELL)], None, ""),  # F6
+    ],
+)
+def test_f3_an_address_that_the_device_has_not(
+    platform: Platform, events: list[Event], severity: str | None, says: str
+) -> None:
+    findings = found("F3", platform, *events)
+    if severity is None:
+        assert findings == []
+        return
+    (finding,) = findings
+    assert (finding.agent, finding.device, finding.severity) == ("device", "disk", severity)
+    assert says in finding.message
+    assert len(finding.evidence) == (2 if "after" in says else 1)
+    assert ("before the trace began" in finding.expected) == (
+        "never given" in says and severity == "warning"
+    )
+
+
+def test_f3_is_quiet_where_the_buffer_itself_was_used_before_it_was_mapped() -> None:
+    # In order, and the mapping came later: F2 tells of the buffer, not F3.
+    assert found("F3", REALM, access(BUFFER), dma_map()) == []
+    assert told("F2", REALM, access(BUFFER), dma_map()) == blame("guest")
+
+
+@pytest.mark.parametrize(
+    ("events", "agent"),
+    [
+        ([dma_map(), access(ALIAS | 1 << 45)], "device"),
+        ([dma_map(ALIAS | 1 << 45), access(ALIAS | 1 << 45)], "guest"),
+        ([dma_map(ALIAS | 1 << 45), dma_unmap(ALIAS | 1 << 45), access(ALIAS | 1 << 45)], "guest"),
+        ([access(1 << 41, "F_ADDR_SIZE")], "device"),
+        ([access((1 << 41) - 1, "F_ADDR_SIZE")], None),
+        ([access(1 << 41, "C_BAD_STE")], None),
+    ],
+)
+def test_f4_an_address_beyond_the_ipa_space(events: list[Event], agent: str | None) -> None:
+    assert told("F4", REALM, *events) == ([] if agent is None else blame(agent))
+
+
+def test_f4_names_the_highest_bit_and_the_mapping() -> None:
+    beyond = ALIAS | 1 << 45
+    (finding,) = found("F4", REALM, dma_map(beyond), access(beyond))
+    assert finding.expected == "no bit above bit 40, the shared bit"
+    assert len(finding.evidence) == 2
+    (finding,) = found("F4", REALM, access(beyond))
+    assert "that nobody gave it" in finding.message
+
+
+WRITE = access(ALIAS, "F_PERMISSION", "w")
+READ = access(ALIAS, "F_PERMISSION", "r")
+
+
+@pytest.mark.parametrize(
+    ("platform", "events", "agent", "says"),
+    [
+        (REALM, [dma_map(direction="TO_DEVICE"), WRITE], "device", "wrote to a buffer that is"),
+        (REALM, [dma_map(direction="FROM_DEVICE"), READ], "device", "read a buffer that is mapped"),
+        (REALM, [dma_map(direction="FROM_DEVICE"), WRITE], "vmm", "does not allow what"),
+        (REALM, [dma_map(direction="TO_DEVICE"), READ], "vmm", "does not allow what"),
+        (REALM, [dma_map(direction="BIDIRECTIONAL"), WRITE], "vmm", "does not allow what"),
+        (REALM, [dma_map(), dma_unmap(), WRITE], "device", "never given"),
+        (REALM, [WRITE], "vmm", "does not allow what"),
+        (LOG, [smmu_event(ALIAS, "F_PERMISSION")], "vmm", "does not allow what"),
+        (REALM, [*SHARED, dma_map(direction="BIDIRECTIONAL"), WRITE], None, ""),  # F7
+        (REALM, [dma_map(), access(ALIAS)], None, ""),
+    ],
+)
+def test_f5_a_direction_that_is_not_allowed(
+    platform: Platform, events: list[Event], agent: str | None, says: str
+) -> None:
+    findings = found("F5", platform, *events)
+    if agent is None:
+        assert findings == []
+        return
+    (finding,) = findings
+    assert (finding.agent, finding.device) == (agent, "disk")
+    assert says in finding.message
+
+
+@pytest.mark.parametrize(
+    ("event", "expected"),
+    [
+        (access(ALIAS, "C_BAD_STE"), blame("host")),
+        (access(ALIAS, "F_WALK_EABT"), blame("host")),
+        (access(ALIAS, "F_ADDR_SIZE"), blame("host")),
+        (access(1 << 41, "F_ADDR_SIZE"), NOBODY),  # F4
+        (access(ALIAS, "F_TRANSLATION"), NOBODY),
+        (access(ALIAS, "F_PERMISSION"), NOBODY),
+        (Event("smmu", "smmu_event", sid=0x99, status="C_BAD_STREAMID"),
+         blame("host", device="StreamID 0x99")),
+    ],
+)  # fmt: skip
+def test_f9_the_hosts_own_tables(event: Event, expected: list[object]) -> None:
+    assert told("F9", REALM, event) == expected
+
+
+@pytest.mark.parametrize("value", [ALIAS, 1 << 63, (1 << 64) - 1])
+def test_f9_of_an_unknown_width_any_address_counts(value: int) -> None:
+    event = access(value, "C_BAD_STE")
+    assert told("F9", UNKNOWN_WIDTH, event) == told("F9", REALM, access(ALIAS, "C_BAD_STE"))
+
+
+def test_f9_names_the_event() -> None:
+    (finding,) = found("F9", REALM, access(ALIAS, "C_BAD_STE"), access(ALIAS, "C_BAD_STE"))
+    assert finding.message.endswith("stopped the device: C_BAD_STE")
+    assert finding.count == 2
+
+
+def test_a_fault_of_one_device_is_not_anothers() -> None:
+    events = [dma_map(), access(ALIAS), access(ALIAS, device="narrow", sid=0x30)]
+    assert told("F1", REALM, *events) == [("vmm", "disk", 1), ("vmm", "narrow", 1)]
+    assert told("F1", REALM, iommu_map(BUFFER, HOST), *events[:2]) == blame("vmm")

@@ -1,0 +1,29 @@
+"""One boot with exactly the facts, numbers and findings that a test wants to see shown."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from topbit.recording import Platform
+from topbit.report.boot import BootReport
+from topbit.report.summary import Summary
+from topbit.rules.finding import Checked, Finding, NotChecked, Severity
+
+NOTHING = Summary(0, 0, None, 0, 0, 0, 0, 0, 0, ())
+REALM = Platform(realm=True, ipa_bits=41)
+
+
+def finding(severity: Severity = "violation", **parts: object) -> Finding:
+    made = Finding("M1", severity, "guest", "something is wrong")
+    return dataclasses.replace(made, **parts)  # type: ignore[arg-type]
+
+
+def boot(
+    platform: Platform = REALM,
+    findings: Sequence[Finding] = (),
+    not_checked: Sequence[NotChecked] = (),
+    **numbers: object,
+) -> BootReport:
+    summary = dataclasses.replace(NOTHING, **numbers)  # type: ignore[arg-type]
+    return BootReport(platform, summary, Checked(list(findings), list(not_checked)))
