@@ -155,7 +155,8 @@ def test_a_mapping_succeeded_or_not(address: int, status: str | None, good: bool
 
 @pytest.mark.parametrize("kind", [*NEEDED, "dma_map", "payload"])
 def test_events_without_what_their_kind_needs_are_left_out(kind: str) -> None:
-    whole = Event("guest", kind, address=1, phys=PAGE)
+    agent = "vmm" if kind.startswith("iommu") else "guest"
+    whole = Event(agent, kind, address=1, phys=PAGE, pa=PAGE)
     for column in ("address", "phys"):
         lacking = dataclasses.replace(whole, **{column: None})
         kept = usable(Recording.of_events(REALM, [lacking, whole])).frame

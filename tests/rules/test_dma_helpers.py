@@ -93,7 +93,7 @@ def test_h4_the_c_bit_is_the_other_way_round(name: str, shared: bool) -> None:
     ("rule", "platform", "says"),
     [
         ("H4", REALM, "the scheme is arm-cca, not AMD SME or SEV"),
-        ("H4", dataclasses.replace(SME, policies={}), "the position of the C bit is not known"),
+        ("H4", dataclasses.replace(SME, c_bit=None), "the position of the C bit is not known"),
         ("H4", dataclasses.replace(SME, scheme="amd-sev"), ""),
         ("H5", SME, "amd-sme has an attribute bit in DMA addresses"),
         ("H5", dataclasses.replace(SME, scheme="amd-sev"), "amd-sev has an attribute bit"),

@@ -105,7 +105,6 @@ def test_a_missing_alias_is_told_and_whether_the_plain_address_was_mapped() -> N
         ([shared(POOL), iommu_map(ALIAS, HOST, status="error")], []),
         ([iommu_map(ALIAS, HOST), shared(POOL)], []),
         ([shared(POOL), convert(POOL, "private"), iommu_map(ALIAS, HOST)], []),
-        ([shared(POOL), dataclasses.replace(iommu_map(ALIAS, HOST), pa=None)], []),
     ],
 )
 def test_the_alias_leads_to_the_page_that_backs_it(

@@ -7,6 +7,7 @@ from topbit.addressing.kernel_policy import policy_for
 from topbit.events import Event
 from topbit.linux.device import Device
 from topbit.linux.kernel import GuestConfig, Kernel
+from topbit.recording.trouble import TROUBLE_KINDS
 
 POOL_SIZE = 1 << 20
 POOL = RAM + RAM_SIZE - POOL_SIZE
@@ -41,7 +42,7 @@ class GuestBench:
         return self.kernel.device("nvme0", dma_mask=mask, **properties)  # type: ignore[arg-type]
 
     def logs(self) -> list[str]:
-        return [event.detail or "" for event in self.events if event.event == "log"]
+        return [event.detail or "" for event in self.events if event.event in TROUBLE_KINDS]
 
     def of(self, kind: str) -> list[Event]:
         return [event for event in self.events if event.event == kind]
