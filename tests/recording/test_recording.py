@@ -185,54 +185,47 @@ def test_a_run_emits_only_documented_kinds_and_columns(scenario: str) -> None:
         assert used <= set(KINDS[str(kind)].columns) | common, kind
 
 
-def test_files_of_somebody_else_are_refused_in_one_line(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    for data in MALFORMED.values():
-        path = tmp_path / "run.parquet"
-        path.write_bytes(data)
-        with pytest.raises(InputError) as caught:
-            Recording.read(path)
-        assert str(caught.value).isprintable()
-    # Not even where the library underneath panics.
-    assert capfd.readouterr().err == ""
+MIXED = [
+    Event("guest", "dma_map", address=1),
+    Event("vmm", "convert", phys=2),
+    Event("guest", "of a later version"),
+    Event("guest", "dma_unmap", address=3),
+    Event("guest", "dma_map", address=4, status="error"),
+]
 
 
-def rewritten(events: list[Event], **metadata: str) -> bytes:
-    stored = io.BytesIO()
-    frame = Recording.of_events(PLATFORM, events).frame
-    told = {"topbit.format": "2", "topbit.platform": "{}"} | {
-        key.replace("_", "."): value for key, value in metadata.items()
-    }
-    frame.write_parquet(stored, metadata=told)
-    return stored.getvalue()
+def mixed() -> Recording:
+    return Recording.of_events(PLATFORM, MIXED)
 
 
 @pytest.mark.parametrize(
-    ("data", "message"),
+    ("kinds", "numbers"),
     [
-        (rewritten([], topbit_format="9"), "of format '9'; read are 1, 2"),
-        (rewritten([], topbit_platform='{"ipa_bits": 99}'), "ipa_bits is 99"),
-        (rewritten([Event("judge", "dma_map")]), "events of the agent 'judge'"),  # type: ignore[arg-type]
-        (rewritten([Event("guest", None)]), "an event without a kind"),  # type: ignore[arg-type]
-        (rewritten([Event("guest", "x")] * ((1 << 20) + 100_000)), "more than a file of its size"),
+        (("dma_map",), [0, 4]),
+        (("dma_unmap", "dma_map", "access"), [0, 3, 4]),
+        (("access",), []),
+        (("of a later version",), []),
+        ((), []),
+        (tuple(KINDS), [0, 1, 3, 4]),
     ],
-    ids=["format", "platform", "agent", "kind", "rows"],
 )
-def test_what_no_recording_holds(tmp_path: Path, data: bytes, message: str) -> None:
-    path = tmp_path / "run.parquet"
-    path.write_bytes(data)
-    with pytest.raises(InputError, match=message):
-        Recording.read(path)
+def test_events_of_some_kinds_in_order(kinds: tuple[str, ...], numbers: list[int]) -> None:
+    recording = mixed()
+    assert recording.scan(*kinds).collect()["number"].to_list() == numbers
+    assert recording.of_kind(*kinds).equals(recording.frame[numbers])
+    assert recording.has(*kinds) is bool(numbers)
 
 
-def test_recordings_of_the_first_format_are_read(tmp_path: Path) -> None:
-    path = tmp_path / "run.parquet"
-    path.write_bytes(rewritten(EVENTS, topbit_format="1", topbit_platform='{"ipa_bits": 41}'))
-    assert Recording.read(path).platform.origins == {"ipa_bits": "recording"}
+def test_events_of_a_kind_that_meet_a_condition() -> None:
+    recording = mixed()
+    failed = recording.of_kind("dma_map", where=polars.col("status") == "error")
+    assert failed.equals(recording.frame[[4]])
+    assert tuple(recording.of_kind("access", where=polars.col("sid") == 1).columns) == COLUMNS
 
 
-def test_a_time_that_is_no_number_is_no_time(tmp_path: Path) -> None:
-    path = tmp_path / "run.parquet"
-    path.write_bytes(rewritten([Event("guest", "trouble", time=float("nan"))]))
-    assert Recording.read(path).frame["time"].to_list() == [None]
+def test_events_by_number() -> None:
+    recording = mixed()
+    assert recording.rows([3, 0]).equals(recording.scan("dma_map", "dma_unmap").collect()[[1, 0]])
+    assert recording.rows([]).is_empty()
+    assert recording.row(3) == recording.rows([3]).row(0, named=True)
+    assert (recording.row(3)["number"], recording.row(3)["address"]) == (3, 3)

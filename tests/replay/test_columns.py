@@ -19,18 +19,24 @@ from rule_events import (
     S,
     dma_alloc,
     dma_map,
+    iommu_map,
+    iommu_unmap,
 )
 from topbit.events import Event
-from topbit.recording import DeviceFacts, Recording
+from topbit.recording import DeviceFacts, Platform, Recording
 from topbit.replay.columns import (
     NEEDED,
     at_doorbell,
+    beyond_ipa_space,
     canonical,
     canonical_of,
     devices_where,
+    exempt_devices,
+    given,
     has_attr,
     in_ranges,
     input_address,
+    is_beyond_ipa_space,
     lies_in,
     shared_mappings,
     succeeded,
@@ -126,11 +132,14 @@ def test_which_mappings_are_of_shared_memory(event: Event, counts: bool) -> None
     platform = dataclasses.replace(REALM, devices=REALM.devices | guarded)
     rows = shared_mappings(Recording.of_events(platform, [event]))
     assert len(rows) == int(counts)
+    assert set(exempt_devices(platform)) == {"tdisp", "guarded"}
 
 
-def test_kinds_of_mappings_may_be_chosen() -> None:
-    recording = Recording.of_events(REALM, [dma_map(), dma_alloc()])
+def test_kinds_of_mappings_and_a_condition_may_be_chosen() -> None:
+    recording = Recording.of_events(REALM, [dma_map(), dma_alloc(), dma_map(attrs="MMIO")])
     assert shared_mappings(recording, "dma_alloc")["event"].to_list() == ["dma_alloc"]
+    streaming = pl.col("event") == "dma_map"
+    assert shared_mappings(recording, where=streaming)["event"].to_list() == ["dma_map"]
 
 
 @pytest.mark.parametrize(
@@ -151,6 +160,32 @@ def test_a_mapping_succeeded_or_not(address: int, status: str | None, good: bool
         schema={"address": pl.UInt64, "status": pl.String},
     )
     assert frame.select(succeeded).item() is good
+    assert frame.select(given).item() is good
+
+
+def test_an_event_without_address_gave_none() -> None:
+    frame = pl.DataFrame(
+        {"address": [None], "status": ["ok"]}, schema={"address": pl.UInt64, "status": pl.String}
+    )
+    assert not frame.select(given).item()
+
+
+@pytest.mark.parametrize(
+    ("platform", "address", "beyond"),
+    [
+        (REALM, (1 << 41) - 1, False),
+        (REALM, 1 << 41, True),
+        (REALM, 1 << 63, True),
+        (UNKNOWN_WIDTH, FAILED, False),
+        (dataclasses.replace(REALM, ipa_bits=64), FAILED, False),
+    ],
+)
+def test_an_address_is_beyond_the_ipa_space_or_not(
+    platform: Platform, address: int, beyond: bool
+) -> None:
+    frame = pl.DataFrame({"address": [address]}, schema={"address": pl.UInt64})
+    assert frame.select(beyond_ipa_space(platform)).item() is beyond
+    assert is_beyond_ipa_space(platform, address) is beyond
 
 
 @pytest.mark.parametrize("kind", [*NEEDED, "dma_map", "payload"])
@@ -161,3 +196,28 @@ def test_events_without_what_their_kind_needs_are_left_out(kind: str) -> None:
         lacking = dataclasses.replace(whole, **{column: None})
         kept = usable(Recording.of_events(REALM, [lacking, whole])).frame
         assert len(kept) == (1 if column in NEEDED.get(kind, ()) else 2)
+
+
+def test_a_recording_of_which_everything_is_usable_is_not_copied() -> None:
+    recording = Recording.of_events(REALM, [dma_map(), Event("vmm", "convert", phys=1)])
+    assert usable(recording) is recording
+
+
+@pytest.mark.parametrize(
+    ("event", "kept"),
+    [
+        (dma_map(), True),
+        (dataclasses.replace(dma_map(), agent="host"), False),  # a device of the host's own
+        (Event("host", "swiotlb_full", "disk"), False),
+        (Event("guest", "swiotlb_full", "disk"), True),
+        (Event("host", "trouble", "disk"), True),
+        (iommu_map(POOL, PAGE), True),
+        (dataclasses.replace(iommu_map(POOL, PAGE), agent="guest"), False),
+        (dataclasses.replace(iommu_unmap(POOL), agent="host"), False),
+        (iommu_unmap(POOL), True),
+    ],
+)
+def test_what_concerns_others_is_left_out(event: Event, kept: bool) -> None:
+    events = [Event("guest", "step"), event, Event("guest", "step")]
+    left = usable(Recording.of_events(REALM, events)).frame
+    assert left["event"].to_list() == ["step", *[event.event] * kept, "step"]

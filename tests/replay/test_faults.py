@@ -22,7 +22,9 @@ from rule_events import (
 )
 from topbit.events import Event
 from topbit.recording import Platform, Recording
+from topbit.recording.recording import NUMBER
 from topbit.replay.faults import CONFIGURATION, Mapped, fault_rows, faults, key_of
+from topbit.replay.page_set import pages_of
 
 ALIAS = POOL | S
 
@@ -69,13 +71,18 @@ def test_a_configuration_fault_needs_no_address(status: str) -> None:
 def test_where_accesses_were_recorded_the_smmus_events_say_the_same_again() -> None:
     assert rows(access(ALIAS), smmu_event(ALIAS)) == [("access", 0x10, ALIAS, "F_TRANSLATION", 1)]
     assert len(rows(access(ALIAS), smmu_event(ALIAS, sid=0x20))) == 2
+    assert len(rows(access(ALIAS), smmu_event(ALIAS, sid=None))) == 2
     assert len(rows(access(ALIAS, "ok"), smmu_event(ALIAS))) == 1
     assert len(rows(access(ALIAS, sid=None), smmu_event(ALIAS, sid=None))) == 1
-    assert len(rows(access(ALIAS), smmu_event(ALIAS, sid=None))) == 2
 
 
 def mapped(*events: Event) -> Mapped:
-    return Mapped(Recording.of_events(REALM, events))
+    """What these events map at the pages that the tests ask about."""
+    asked = [access(POOL - PAGE, size=3 * PAGE), access(BUFFER, size=2 * PAGE), access(FAILED)]
+    return Mapped(
+        Recording.of_events(REALM, events),
+        pages_of(REALM, Recording.of_events(REALM, asked).frame),
+    )
 
 
 def test_what_was_ever_mapped_is_found_by_address_or_page() -> None:
@@ -106,7 +113,28 @@ def test_a_buffer_is_known_by_its_own_address() -> None:
     assert made.buffer_at(BUFFER + 64) is None
     assert made.buffer_at(BUFFER + PAGE) is None  # an allocation has no other buffer
     assert made.at(BUFFER) is None
-    assert len(made.ever) == 0 or made.at(FAILED) is None
+    assert made.at(FAILED) is None
+
+
+def test_of_several_mappings_of_an_address_the_last_is_told() -> None:
+    made = mapped(dma_map(), dma_map(size=32, device="narrow"), dma_map(device="tdisp"))
+    for offset in (0, 40):
+        row = made.at(ALIAS + offset)
+        assert row is not None
+        assert row["device"] == "tdisp"
+    again = mapped(dma_map(), dma_map(size=32, device="narrow"))
+    told = [again.at(ALIAS + offset) for offset in (0, 40)]
+    assert [row and row["device"] for row in told] == ["narrow", "disk"]
+
+
+def test_an_address_beside_a_mapping_is_not_exactly_its() -> None:
+    made = mapped(dma_map(ALIAS + 0x100))
+    assert made.exactly_at(ALIAS + 0x100) is not None
+    assert made.exactly_at(ALIAS) is None
+
+
+def test_what_lies_in_other_pages_is_not_looked_at() -> None:
+    assert mapped(dma_map(ALIAS + 8 * PAGE)).at(ALIAS + 8 * PAGE) is None
 
 
 def test_devices_that_were_traced_and_that_allocated() -> None:
@@ -135,16 +163,6 @@ def test_without_an_order_what_was_ever_mapped_counts() -> None:
     assert live(access(ALIAS), platform=LOG) == [(False, False, False)]
 
 
-@pytest.mark.parametrize("one_clock", [True, False])
-def test_without_a_known_bit_the_alias_is_the_address_itself(one_clock: bool) -> None:
-    platform = dataclasses.replace(REALM, ipa_bits=None, one_clock=one_clock)
-    events = [dma_map(ALIAS, size=1), dma_map(ALIAS + 1, size=1), access(ALIAS)]
-    (fault,) = faults(Recording.of_events(platform, events))
-    assert fault.alias == fault.live
-    assert fault.live is not None
-    assert fault.live["address"] == ALIAS
-
-
 def test_a_fault_without_address_has_no_mapping() -> None:
     event = dataclasses.replace(smmu_event(0, "C_BAD_STE"), address=None)
     assert live(dma_map(), event) == [(False, False, True)]
@@ -157,3 +175,14 @@ def test_the_first_of_a_page_decides_and_the_answer_is_kept() -> None:
     assert (fault.live, fault.row["times"]) == (None, 2)
     assert faults(recording)[0] is fault
     assert key_of(fault.row) == (0x10, "disk", ALIAS >> 12, "F_TRANSLATION", "r")
+    assert fault.row[NUMBER] == 0
+
+
+@pytest.mark.parametrize("one_clock", [True, False])
+def test_without_a_known_bit_the_alias_is_the_address_itself(one_clock: bool) -> None:
+    platform = dataclasses.replace(REALM, ipa_bits=None, one_clock=one_clock)
+    events = [dma_map(ALIAS, size=1), dma_map(ALIAS + 1, size=1), access(ALIAS)]
+    (fault,) = faults(Recording.of_events(platform, events))
+    assert fault.alias == fault.live
+    assert fault.live is not None
+    assert fault.live["address"] == ALIAS

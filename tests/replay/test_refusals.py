@@ -13,6 +13,7 @@ from rule_events import (
     DOORBELL,
     HOST,
     INTERRUPTS,
+    LOG,
     PAGE,
     POOL,
     REALM,
@@ -28,7 +29,16 @@ from rule_events import (
 )
 from topbit.events import Event
 from topbit.recording import Platform, Recording
-from topbit.replay.refusals import LATE
+from topbit.recording.recording import NUMBER
+from topbit.replay.faults import faults, key_of
+from topbit.replay.refusals import (
+    LATE,
+    FirstGiven,
+    Refusal,
+    against,
+    refusals,
+    was_translated,
+)
 from topbit.rules import check
 
 RECORDINGS = DATA / "recordings"
@@ -209,3 +219,98 @@ def test_a_trusted_device_on_qemu_behind_concatenated_root_tables() -> None:
     assert [each.agent for each in found.evidence[:3]] == ["smmu", "rmm", "guest"]
     unmapped = recording.frame.filter(pl.col("event") != "rtt_map")
     assert check(Recording(recording.platform, unmapped)).findings == []
+
+
+def test_of_one_kind_of_refusal_everything_is_told() -> None:
+    events = [iommu_map(ALIAS, HOST), dma_map(), access(ALIAS + 8), access(ALIAS), access(POOL)]
+    recording = Recording.of_events(REALM, events)
+    found = refusals(recording)
+    assert list(found) == [key_of(recording.row(2)), key_of(recording.row(4))]
+    told, plain = found.values()
+    assert (told.at_first, told.times) == (True, 2)
+    numbers = [row and row[NUMBER] for row in (told.row, told.entry, told.mapping)]
+    assert numbers == [2, 0, 1]
+    assert plain == Refusal(at_first=False)
+    assert refusals(recording) is found
+
+
+@pytest.mark.parametrize(
+    ("tables", "at_first", "times"),
+    [
+        ([iommu_map(ALIAS, HOST)], True, 1),
+        ([], False, 0),
+        ([iommu_map(ALIAS, HOST), iommu_unmap(ALIAS, status="error")], True, 0),  # perhaps
+        ([iommu_map(ALIAS, HOST), iommu_map(ALIAS, HOST, status="error")], True, 0),
+        ([iommu_map(ALIAS, HOST), iommu_unmap(ALIAS)], False, 0),
+    ],
+)
+def test_what_is_held_perhaps_is_held_for_one_question_and_not_for_the_other(
+    tables: list[Event], at_first: bool, times: int
+) -> None:
+    recording = Recording.of_events(REALM, [*tables, dma_map(), access(ALIAS)])
+    (told,) = refusals(recording).values()
+    assert (told.at_first, told.times) == (at_first, times)
+    (fault,) = faults(recording)
+    assert was_translated(recording, fault) is at_first
+
+
+def test_an_event_without_a_size_is_about_one_byte() -> None:
+    events = [at(0.0, iommu_map(ALIAS, HOST)), dma_map(size=PAGE), smmu_event(ALIAS + PAGE - 1)]
+    assert blamed(events) == SMMU
+
+
+def test_without_refusals_there_are_none() -> None:
+    recording = Recording.of_events(REALM, [*SHARED, dma_map(), access(ALIAS, "ok")])
+    assert refusals(recording) == {}
+    unordered = Recording.of_events(LOG, [*SHARED, dma_map(), access(ALIAS)])
+    assert refusals(unordered) == {}
+    (fault,) = faults(unordered)
+    assert not was_translated(unordered, fault)
+
+
+@pytest.mark.parametrize(
+    ("of_access", "of_mapping", "is_against"),
+    [
+        ("w", "TO_DEVICE", True),
+        ("r", "FROM_DEVICE", True),
+        ("r", "TO_DEVICE", False),
+        ("w", "FROM_DEVICE", False),
+        ("w", "BIDIRECTIONAL", False),
+        ("w", None, False),
+        (None, "TO_DEVICE", False),
+    ],
+)
+def test_an_access_is_against_its_mapping(
+    of_access: str | None, of_mapping: str | None, is_against: bool
+) -> None:
+    assert against({"direction": of_access}, {"direction": of_mapping}) is is_against
+    assert not against({"direction": of_access}, None)
+
+
+RANGES = dataclasses.replace(REALM, dma_ranges=[(0x4000_0000, 0, 1 << 30)])
+
+
+@pytest.mark.parametrize(
+    ("mapped", "first"),
+    [
+        ([dma_map()], 0),
+        ([dma_map(BUFFER), dma_map(), dma_map()], 1),
+        ([dma_map(ALIAS + PAGE), dma_map()], 0),  # beside it
+        ([dma_map(ALIAS - 1, size=1), dma_map()], 0),
+        ([dma_map(ALIAS - PAGE - 1, size=1), dma_map()], 1),
+        ([dma_map(ALIAS + 2 * PAGE), dma_map()], 1),
+        ([dma_map(ALIAS - PAGE, size=PAGE + 1), dma_map()], 0),
+        ([dma_map(ALIAS + PAGE)], None),  # beside it, and never the page itself
+        ([dataclasses.replace(dma_map(), size=None)], 0),
+        ([dataclasses.replace(dma_map(), address=None)], None),
+    ],
+)
+def test_when_a_page_or_one_beside_it_was_given_first(
+    mapped: list[Event], first: int | None
+) -> None:
+    for platform, shift in ((REALM, 0), (RANGES, 0x4000_0000)):
+        given = FirstGiven(platform, [ALIAS + 0x10])
+        for number, event in enumerate(mapped):
+            address = None if event.address is None else event.address - shift
+            given.apply({"address": address, "size": event.size, NUMBER: number})
+        assert given.of(ALIAS + 0x20) == first

@@ -1,4 +1,4 @@
-"""P and D: pages that turn private or vanish while somebody uses them."""
+"""P: are pages shared while devices use them, private while they must not, and taken back?"""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from rule_events import (
     REALM,
     S,
     access,
-    asked,
+    convert,
     dma_alloc,
     dma_map,
     dma_unmap,
     set_memory,
-    unshared,
 )
 from rule_findings import found, told
 from topbit.events import Event
-from topbit.recording import DeviceFacts
+from topbit.recording import DeviceFacts, Recording
+from topbit.rules import RULES
 
 ALIAS = BUFFER | S
 GUEST = [("guest", "disk", 1)]
@@ -43,6 +43,7 @@ GUARDED = dataclasses.replace(REALM, devices={"disk": DeviceFacts(behind_iommu=T
         ([dma_map(ALIAS), dma_unmap(ALIAS), PRIVATE], []),
         ([dma_alloc(), set_memory(BUFFER, "shared")], None),
         ([dma_alloc(), set_memory(BUFFER, "error"), set_memory(POOL, "private")], []),
+        ([dma_alloc(), set_memory(BUFFER, "shared"), dma_unmap(ALIAS, size=PAGE), PRIVATE], []),
         ([dma_alloc(device="tdisp"), PRIVATE], []),
         ([dma_alloc(BUFFER), PRIVATE], []),  # M1
         ([PRIVATE, dma_alloc()], GUEST),
@@ -104,50 +105,96 @@ def test_p4_counts_a_device_without_a_name() -> None:
     assert told("P4", REALM, access(BUFFER, "GPF", device=None)) == [("vmm", "disk", 1)]
 
 
-@pytest.mark.parametrize(("attrs", "count"), [("DESTROYED", 1), ("RAM", 0), ("EMPTY", 0)])
-def test_p5_ram_is_not_destroyed(attrs: str, count: int) -> None:
-    event = Event("rmm", "ripas", phys=BUFFER, size=2 * PAGE, status="ok", attrs=attrs)
-    findings = found("P5", REALM, event)
-    assert len(findings) == count
-    for finding in findings:
-        assert finding.agent == "host"
-        assert finding.seen == f"IPA 0x{BUFFER:016x}, 8192 bytes: RIPAS DESTROYED"
+# P3
+
+STEP = "rebind-0000-00-01-0"
 
 
-NOTHING = asked(POOL, "EMPTY")
+def step(status: str, times: int, name: str = STEP) -> Event:
+    return Event("guest", "step", status=status, detail=name, attrs=f"times={times}")
+
+
+def cycles(times: int, left: int, first: int = 0) -> list[Event]:
+    """Each time 4 pages are shared and all but `left` of them are taken back."""
+    events = []
+    for page in range(BUFFER + 4 * first * PAGE, BUFFER + 4 * (first + times) * PAGE, 4 * PAGE):
+        events += [convert(page, "shared", 4 * PAGE), convert(page, "private", (4 - left) * PAGE)]
+    return events
+
+
+def repeated(times: int, left: int, name: str = STEP, first: int = 0) -> list[Event]:
+    return [step("begin", times, name), *cycles(times, left, first), step("0", times, name)]
+
+
+def more_shared(*events: Event) -> list[int]:
+    """How many pages more stayed shared, as P3 tells of each step."""
+    recording = Recording.of_events(REALM, events)
+    return [int(f.seen.split(" pages more")[0].split()[-1]) for f in RULES["P3"].check(recording)]
+
+
+def test_p3_counts_the_pages_that_stay_shared() -> None:
+    assert more_shared(*repeated(13, 1)) == [4]
+    assert more_shared(*repeated(13, 2)) == [8]
+    assert more_shared(*repeated(13, 0)) == []
+
+
+def test_p3_tells_the_step_and_both_ends() -> None:
+    events = [dataclasses.replace(event, source="run") for event in repeated(13, 1)]
+    (finding,) = found("P3", REALM, *events)
+    assert (finding.severity, finding.agent, finding.device) == ("violation", "guest", None)
+    assert finding.seen == (
+        f"in the last third of the step {STEP} 4 pages more stayed shared than in the third before"
+    )
+    assert finding.expected == "as few as before: 5 pages shared at the lowest"
+    texts = [f"step {STEP} begin times=13", f"step {STEP} 0 times=13"]
+    assert [each.text for each in finding.evidence] == texts
 
 
 @pytest.mark.parametrize(
     ("events", "count"),
     [
-        ([asked(BUFFER, "EMPTY"), unshared(BUFFER)], 1),
-        ([asked(BUFFER, "EMPTY"), asked(BUFFER, "RAM"), unshared(BUFFER)], 0),
-        ([asked(BUFFER, "RAM"), asked(BUFFER, "EMPTY"), unshared(BUFFER)], 1),
-        ([NOTHING, unshared(BUFFER)], 0),  # nobody said that it was shared
-        ([asked(BUFFER + PAGE, "EMPTY"), unshared(BUFFER)], 0),
-        ([asked(BUFFER, "EMPTY"),
-          dataclasses.replace(unshared(BUFFER - PAGE), size=2 * PAGE)], 1),
-        ([asked(BUFFER, "EMPTY"), dataclasses.replace(unshared(BUFFER), attrs="protected")], 0),
-        ([asked(BUFFER, "EMPTY"), dataclasses.replace(unshared(BUFFER), size=None)], 0),
-        ([asked(BUFFER, "EMPTY"), dataclasses.replace(unshared(BUFFER), phys=None)], 0),
-        ([dataclasses.replace(asked(BUFFER, "EMPTY"), status="IRQ"), unshared(BUFFER)], 0),
+        # What is shared for good at first is no leak; what is left behind later is one.
+        ([step("begin", 20), *cycles(6, 1), *cycles(14, 0, 6), step("0", 20)], 0),
+        ([step("begin", 20), *cycles(8, 0), *cycles(12, 1, 8), step("0", 20)], 1),
+        # What was shared before and after the step is none of its.
+        ([*cycles(9, 1), *repeated(12, 0), *cycles(9, 1)], 0),
+        # A page that is shared twice is one page.
+        ([step("begin", 12), *[event for event in cycles(12, 0) for _ in "12"], step("0", 12)], 0),
+        # Refused conversions change nothing.
+        ([step("begin", 12), *cycles(12, 0), *[convert(POOL, "error")] * 9, step("0", 12)], 0),
+        ([*repeated(12, 1), *repeated(12, 1, "reload-nvme", 12)], 2),
+        # Begun and never ended: how far it came is not known.
+        ([step("begin", 12), *cycles(12, 1), *repeated(12, 0, "another")], 0),
     ],
-)  # fmt: skip
-def test_p6_a_shared_page_stays_mapped(events: list[Event], count: int) -> None:
-    findings = found("P6", REALM, *events)
-    assert len(findings) == count
-    for finding in findings:
-        assert finding.agent == "host"
-        assert f"0x{events[-1].address or 0:016x}, {events[-1].size} bytes" in finding.seen
+)
+def test_p3_compares_thirds_of_one_step(events: list[Event], count: int) -> None:
+    assert len(more_shared(*events)) == count
+
+
+def test_p3_counts_pages_that_were_shared_before() -> None:
+    """Conversions of other sizes and of pages that are shared already count what changes."""
+    start = [convert(BUFFER - 8 * PAGE, "shared", 8 * PAGE), convert(POOL, "private")]
+    more = [convert(BUFFER - 2 * PAGE, "shared", 4 * PAGE), convert(BUFFER - PAGE, "private")]
+    events = [step("begin", 12), *more, *start, *cycles(12, 1, 1), step("0", 12)]
+    (finding,) = found("P3", REALM, *events)
+    assert finding.expected.startswith("as few as before: 13 pages")
 
 
 @pytest.mark.parametrize(
-    ("status", "direction", "says"),
-    [("wrong", "w", "64 bytes, w: wrong"), ("wrong", None, "64 bytes, both ways: wrong"),
-     ("ok", "w", ""), ("lost", "w", "")],
-)  # fmt: skip
-def test_d1_what_arrives(status: str, direction: str | None, says: str) -> None:
-    event = Event("device", "payload", sid=0x10, size=64, status=status, direction=direction)
-    findings = found("D1", REALM, event)
-    assert [finding.seen for finding in findings] == ([says] if says else [])
-    assert [finding.device for finding in findings] == (["disk"] if says else [])
+    ("events", "says"),
+    [
+        (repeated(9, 1), "did the same 10 times or more"),
+        ([step("begin", 12), *cycles(12, 1)], "did the same 10 times or more"),
+        (cycles(12, 1), "no step event"),
+        ([step("begin", 12), step("0", 12)], "no convert event"),
+        ([dataclasses.replace(e, attrs=None) for e in repeated(12, 1)], "did the same 10 times"),
+    ],
+)
+def test_p3_needs_a_step_that_is_repeated(events: list[Event], says: str) -> None:
+    assert says in RULES["P3"].lacks(Recording.of_events(REALM, events))
+
+
+def test_p3_needs_the_order_of_events() -> None:
+    unordered = dataclasses.replace(REALM, one_clock=False)
+    assert "order" in RULES["P3"].lacks(Recording.of_events(unordered, repeated(12, 1)))
+    assert RULES["P3"].lacks(Recording.of_events(REALM, repeated(10, 1))) == ""

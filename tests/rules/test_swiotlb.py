@@ -48,6 +48,7 @@ def test_the_largest_request_and_use_are_told() -> None:
     assert finding.seen == "used 510 of 512 slots of 2 KiB when 4096 bytes were asked for"
     assert len(finding.evidence) == 2
     (finding,) = found("S1", REALM, full(300 * KIB), full(400 * KIB))
+    assert finding.mend.endswith("a larger pool does not help")
     assert (finding.seen, finding.count) == ("sz: 409600 bytes", 2)
     assert len(finding.evidence) == 2
     (finding,) = found("S1", REALM, *[full(used=0)] * 3)

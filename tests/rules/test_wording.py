@@ -88,6 +88,7 @@ def test_a_device_is_named_by_the_kernel_or_by_its_stream(
         ),
         (Event("rmm", "ripas", phys=0, size=0), f"ripas phys=0x{0:016x} size=0"),
         (Event("smmu", "smmu_event", sid=0), "smmu_event StreamID 0x0"),
+        (Event("guest", "step", detail="rebind-x", status="begin"), "step rebind-x begin"),
     ],
 )
 def test_an_event_is_one_line(event: Event, line: str) -> None:

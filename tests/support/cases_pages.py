@@ -12,6 +12,7 @@ from rule_events import (
     S,
     access,
     asked,
+    convert,
     dma_alloc,
     dma_map,
     dma_unmap,
@@ -21,7 +22,26 @@ from rule_events import (
 )
 from topbit.events import Event
 
+
+def rebound(left: int) -> list[Event]:
+    """A driver is bound anew 13 times, and each time leaves pages shared, or does not."""
+    step = {"attrs": "times=13", "detail": "rebind-disk"}
+    events = [Event("guest", "step", status="begin", **step)]
+    for page in range(BUFFER, BUFFER + 13 * 4 * PAGE, 4 * PAGE):
+        events.append(convert(page, "shared", 4 * PAGE))
+        events.append(convert(page, "private", (4 - left) * PAGE))
+    return [*events, Event("guest", "step", status="0", **step)]
+
+
 CASES = {
+    "P3: pages stay shared each time": Case(
+        "P3",
+        "guest",
+        rebound(1),
+        rebound(0),
+        device=None,
+        says="4 pages more stayed shared",
+    ),
     "P5: a page of RAM is destroyed": Case(
         "P5",
         "host",

@@ -11,17 +11,17 @@ import io
 import json
 import os
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from topbit.errors import InputError
 from topbit.events import AGENTS, Event
 from topbit.recording.metadata import platform_of
 from topbit.recording.platform import Platform
-from topbit.recording.schema import COLUMNS, polars_schema
+from topbit.recording.schema import COLUMNS, KINDS, polars_schema
 
 if TYPE_CHECKING:
     import polars
@@ -35,9 +35,13 @@ PARQUET_MAGIC = b"PAR1"
 SMALLEST = 12
 """Bytes of the two magics and the footer's length, without which no Parquet file is whole."""
 
+NUMBER = "number"
+"""The column of an event's row in the recording, where it is told."""
+
 ROWS_ANY_FILE, ROWS_A_BYTE = 1 << 20, 1
 """How many rows a file may have: so many, and so many more for each of its bytes."""
 
+_CODE = "kind"
 _row = attrgetter(*COLUMNS)
 
 
@@ -110,13 +114,39 @@ class Recording:
         )
         return cls(platform, frame)
 
-    def of_kind(self, *kinds: str) -> polars.DataFrame:
-        """Which rows are of one of these kinds?"""
-        import polars
+    def of_kind(self, *kinds: str, where: polars.Expr | None = None) -> polars.DataFrame:
+        """Which rows are of one of these kinds?
+
+        `where`: only those for which this is true. Nothing else is copied, so that a question
+        with few answers costs little memory however long the recording is.
+        """
 
         if not self.has(*kinds):
             return self.frame.clear()
-        return self.frame.filter(polars.col("event").is_in(kinds))
+        rows = self.scan(*kinds)
+        return rows.filter(True if where is None else where).drop(NUMBER).collect()
+
+    def scan(self, *kinds: str) -> polars.LazyFrame:
+        """Which rows are of one of these kinds, to be asked for lazily?
+
+        Their first column, `number`, is the row in `frame`.
+        """
+        import polars
+
+        wanted = [polars.col(_CODE) == kind for kind in self._kinds.intersection(kinds)]
+        rows = self._coded.lazy().with_row_index(NUMBER)
+        return rows.filter(polars.any_horizontal(wanted or polars.lit(False))).drop(_CODE)
+
+    def rows(self, numbers: Sequence[int] | polars.Series) -> polars.DataFrame:
+        """Which events have these numbers? Numbered as by `scan`."""
+        import polars
+
+        numbers = polars.Series(NUMBER, numbers, dtype=polars.UInt32)
+        return self.frame[numbers].insert_column(0, numbers)
+
+    def row(self, number: int) -> dict[str, Any]:
+        """What does the event with this number say, by column?"""
+        return {NUMBER: number, **self.frame.row(number, named=True)}
 
     def has(self, *kinds: str) -> bool:
         """Is there any event of one of these kinds?"""
@@ -124,7 +154,15 @@ class Recording:
 
     @cached_property
     def _kinds(self) -> frozenset[str]:
-        return frozenset(self.frame["event"].unique())
+        return frozenset(self._coded[_CODE].unique())
+
+    @cached_property
+    def _coded(self) -> polars.DataFrame:
+        """The frame with each event's kind as a number: one byte to look at instead of a word."""
+        import polars
+
+        codes = self.frame["event"].cast(polars.Enum(list(KINDS)), strict=False)
+        return self.frame.with_columns(codes.alias(_CODE))
 
     def write(self, path: str | Path) -> None:
         """Store the recording as one Parquet file; a file of that name is replaced at once.

@@ -21,6 +21,18 @@ U64_COLUMNS = frozenset({"address", "phys", "pa", "size", "mask"})
 DMA_MAPPING_ERROR = (1 << 64) - 1
 """The dma_addr_t of a failed mapping (Linux 7.2 include/linux/dma-mapping.h)."""
 
+OK, ERROR = "ok", "error"
+"""`status` of what went as it should, and of what did not."""
+SHARED, PRIVATE = "shared", "private"
+"""`status` of a range that reached this state; `attrs` of memory that is in it."""
+GPF = "GPF"
+"""`status` of an access that granule protection refused (DDI0487, granule protection fault)."""
+
+STEP_BEGIN, STEP_HUNG = "begin", "hung"
+"""`status` of a step that begins, and of one that did not come to its end."""
+STEP_TIMES = "times="
+"""What stands in `attrs` of a step before the number of times that it does the same."""
+
 
 @dataclass(frozen=True, slots=True)
 class Kind:
@@ -48,7 +60,7 @@ _MAPPING = {
 _ALLOCATION = {k: v for k, v in _MAPPING.items() if k != "phys"} | {
     "phys": "phys_addr of the memory, where known (kernel traces do not tell)"
 }
-_RANGE_STATUS = "the state that was reached: shared | private | error"
+_RANGE_STATUS = f"the state that was reached: {SHARED} | {PRIVATE} | {ERROR}"
 
 KINDS: dict[str, Kind] = {
     # The guest. dma_* and swiotlb_bounced are what Linux traces
@@ -102,6 +114,14 @@ KINDS: dict[str, Kind] = {
             "address": "result of the dma_addr_* and *phys_to_dma* helpers, "
             "argument of the *dma_to_phys ones",
             "device": "device whose dma_range_map applies, if any",
+        },
+    ),
+    "step": Kind(
+        "guest",
+        {
+            "detail": "name of a piece of the guest's work",
+            "status": f"{STEP_BEGIN}; at its end its exit status, or {STEP_HUNG}",
+            "attrs": f"{STEP_TIMES}N: how often it does the same again, if more than once",
         },
     ),
     # Any agent's log.

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import numpy as np
 import polars as pl
 
 from topbit.recording import Platform, Recording
-from topbit.recording.schema import DMA_MAPPING_ERROR
+from topbit.recording.recording import NUMBER
+from topbit.recording.schema import DMA_MAPPING_ERROR, ERROR, KINDS
 
 MAPS = ("dma_map", "dma_alloc")
 ADDRESSES = ("dma_map", "dma_alloc", "dma_unmap", "dma_free", "dma_sync")
 
+PAGE_SHIFT = 12
+"""Bits of an address within a page of 4 KiB, the smallest that any table translates."""
+PAGE = 1 << PAGE_SHIFT
+
+OWN_DEVICES = tuple(kind for kind in KINDS if kind.startswith(("dma_", "swiotlb_")))
+"""What a kernel does for devices of its own; if it is the host's, they are not the guest's."""
+IOMMU = ("iommu_map", "iommu_unmap")
 OTHERS = ("host", "guest")
 """Whose IOMMU mappings are none of the VMM's for the guest's devices."""
-NEEDED = {
+
+NEEDED: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("iommu_unmap", "access", "vmm_dma"), ("address",)),
     "iommu_map": ("address", "pa"),
     **dict.fromkeys(("convert", "set_memory"), ("phys",)),
@@ -27,22 +37,30 @@ def usable(recording: Recording) -> Recording:
     Those that lack a column that their kind needs, and what concerns a host's own devices, or a
     guest's own IOMMU.
     """
-    own = pl.col("event").str.starts_with("dma_") | pl.col("event").str.starts_with("swiotlb_")
-    mapped = pl.col("event").is_in(["iommu_map", "iommu_unmap"])
-    whole = ~(own & (pl.col("agent") == "host")) & ~(mapped & pl.col("agent").is_in(OTHERS))
+    agent = pl.col("agent")
+    useless = {OWN_DEVICES: agent == "host", IOMMU: agent.is_in(OTHERS)}
     for kind, columns in NEEDED.items():
-        for column in columns:
-            whole = whole & ((pl.col("event") != kind) | pl.col(column).is_not_null())
-    return Recording(recording.platform, recording.frame.filter(whole))
+        useless[(kind,)] = pl.any_horizontal(pl.col(columns).is_null())
+    kept = np.ones(len(recording.frame), dtype=bool)
+    for kinds, is_useless in useless.items():
+        if recording.has(*kinds):
+            numbers = recording.scan(*kinds).filter(is_useless).select(NUMBER).collect()[NUMBER]
+            kept[numbers.to_numpy()] = False
+    if kept.all():
+        return recording
+    return Recording(recording.platform, recording.frame.filter(pl.Series(kept)))
 
 
 has_attr = pl.col("attrs").fill_null("").str.split("|").list.contains
 """Expression: do the DMA attributes hold this one?"""
 
 succeeded = (pl.col("address") != DMA_MAPPING_ERROR) & (
-    pl.col("status").is_null() | (pl.col("status") != "error")
+    pl.col("status").is_null() | (pl.col("status") != ERROR)
 )
 """Expression: did the mapping or allocation give an address?"""
+
+given = pl.col("address").is_not_null() & succeeded
+"""Expression: was this address given to a device?"""
 
 
 def devices_where(platform: Platform, **facts: object) -> list[str]:
@@ -54,20 +72,35 @@ def devices_where(platform: Platform, **facts: object) -> list[str]:
     ]
 
 
-def shared_mappings(recording: Recording, *kinds: str) -> pl.DataFrame:
+def shared_mappings(
+    recording: Recording, *kinds: str, where: pl.Expr | None = None
+) -> pl.DataFrame:
     """Which addresses did the guest give to devices that reach shared memory only?
 
     Left out: failed mappings, MMIO (peer to peer), trusted devices (their private addresses
     carry no shared bit) and devices behind a guest IOMMU (their addresses are IOVAs).
+    `where`: only those for which this is true.
     """
-    platform = recording.platform
-    other = devices_where(platform, trusted=True) + devices_where(platform, behind_iommu=True)
-    return recording.of_kind(*(kinds or MAPS)).filter(
-        pl.col("address").is_not_null()
-        & succeeded
-        & ~has_attr("MMIO")
-        & ~pl.col("device").fill_null("").is_in(other)
-    )
+    wanted = given & ~has_attr("MMIO")
+    if other := exempt_devices(recording.platform):
+        wanted = wanted & ~pl.col("device").fill_null("").is_in(other)
+    return recording.of_kind(*(kinds or MAPS), where=wanted if where is None else wanted & where)
+
+
+def exempt_devices(platform: Platform) -> list[str]:
+    """Which devices' addresses do not follow the convention: trusted, or behind a guest IOMMU?"""
+    return devices_where(platform, trusted=True) + devices_where(platform, behind_iommu=True)
+
+
+def beyond_ipa_space(platform: Platform, column: str = "address") -> pl.Expr:
+    """Expression: has an address a bit above the IPA space? Never while its width is not known."""
+    highest = (1 << (platform.ipa_bits or 64)) - 1
+    return pl.col(column) > pl.lit(highest, dtype=pl.UInt64)
+
+
+def is_beyond_ipa_space(platform: Platform, address: int) -> bool:
+    """Has one address a bit above the IPA space? As `beyond_ipa_space`."""
+    return bool(address >> (platform.ipa_bits or 64))
 
 
 def other_bits(platform: Platform) -> pl.Expr:
@@ -114,7 +147,7 @@ def at_doorbell(platform: Platform, address: int | None) -> bool:
     """Does an address lie in the page of an interrupt's doorbell?"""
     if address is None:
         return False
-    return any(address >> 12 == doorbell >> 12 for doorbell in platform.msi_doorbells)
+    return any(address & -PAGE == doorbell & -PAGE for doorbell in platform.msi_doorbells)
 
 
 def in_ranges(column: pl.Expr, ranges: list[tuple[int, int]]) -> pl.Expr:

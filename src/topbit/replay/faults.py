@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from weakref import WeakKeyDictionary
+from functools import cached_property
 
 import polars as pl
 
 from topbit.recording import Recording
-from topbit.recording.schema import DMA_MAPPING_ERROR
-from topbit.replay.columns import input_address
+from topbit.recording.recording import NUMBER
+from topbit.replay.columns import MAPS, PAGE, PAGE_SHIFT, input_address, succeeded
 from topbit.replay.intervals import IntervalMap
-from topbit.replay.replay import MAPPING_KINDS, Row, replay
+from topbit.replay.kept import kept
+from topbit.replay.page_set import PageSet, numbers_near, pages_of
+from topbit.replay.replay import MAPPING_KINDS, Row, states_at
 
-FAULT_KINDS = ("access", "smmu_event")
+ACCESS = "access"
+FAULT_KINDS = (ACCESS, "smmu_event")
+TRANSLATION, PERMISSION = "F_TRANSLATION", "F_PERMISSION"
 CONFIGURATION = (
     "C_BAD_STREAMID",
     "F_STE_FETCH",
@@ -26,75 +30,110 @@ CONFIGURATION = (
     "F_ACCESS",
     "F_ADDR_SIZE",
 )
+"""Events of tables that are not as they must be, whatever the address was (IHI0070 7.3)."""
 
 
+@kept
 def fault_rows(recording: Recording) -> pl.DataFrame:
     """Which refused accesses are there, each once, with how often it came (`times`)?
 
     Events that differ only within a 4 KiB page are one: a failing burst is reported piecewise.
     Where refused accesses of a stream were recorded, its SMMU events say the same again.
+
+    Returns:
+        the first of each, with its `number`.
     """
-    rows = recording.of_kind(*FAULT_KINDS).filter(
-        pl.col("status").str.starts_with("F_") | pl.col("status").is_in(CONFIGURATION)
+    configuration = pl.col("status").is_in(CONFIGURATION)
+    rows = (
+        recording.scan(*FAULT_KINDS)
+        .filter(pl.col("status").str.starts_with("F_") | configuration)
+        .collect()
     )
-    accesses = rows.filter(pl.col("event") == "access")
+    accesses = rows.filter(pl.col("event") == ACCESS)
     rows = rows.filter(
-        (pl.col("event") == "access")
+        (pl.col("event") == ACCESS)
         | ~pl.col("sid").is_in(accesses["sid"].unique().implode(), nulls_equal=True)
     )
     # Configuration faults have no address.
-    rows = rows.filter(pl.col("address").is_not_null() | pl.col("status").is_in(CONFIGURATION))
-    page = (pl.col("address") // 4096).alias("page")
+    rows = rows.filter(pl.col("address").is_not_null() | configuration)
+    page = (pl.col("address") // PAGE).alias("page")
     key = ["sid", "device", page, "status", "direction"]
     return (
         rows.group_by(key, maintain_order=True)
         .agg(pl.all().exclude("sid", "device", "status", "direction").first(), times=pl.len())
-        .drop("page")
-        .select(*recording.frame.columns, "times")
+        .select(NUMBER, *recording.frame.columns, "times")
     )
+
+
+def key_of(row: Row) -> tuple[object, ...]:
+    """What do refused accesses have in common that `fault_rows` takes for one?"""
+    page = None if row["address"] is None else row["address"] >> PAGE_SHIFT
+    return row["sid"], row["device"], page, row["status"], row["direction"]
 
 
 class Mapped:
     """What did the guest map, over the whole recording?
 
-    Attributes:
-        traced, allocated: devices with any mapping, and with an allocation, in the recording.
+    Args:
+        recording: the recording.
+        pages: the ones that will be asked about.
     """
 
-    def __init__(self, recording: Recording) -> None:
-        self.recording = recording
-        self.ever: IntervalMap[int] = IntervalMap()
-        self.rows: list[Row] = []
-        self.buffers: IntervalMap[int] = IntervalMap()
-        self.traced: set[str] = set()
-        self.allocated: set[str] = set()
-        for number, row in enumerate(
-            recording.of_kind("dma_map", "dma_alloc").iter_rows(named=True)
-        ):
-            self.rows.append(row)
-            if row["device"]:
-                self.traced.add(row["device"])
-                if row["event"] == "dma_alloc":
-                    self.allocated.add(row["device"])
-            if row["address"] not in (None, DMA_MAPPING_ERROR) and row["status"] != "error":
-                arrives = input_address(recording.platform, row["address"])
-                self.ever.set(arrives, row["size"] or 1, number)
-            if row["phys"] is not None and row["event"] == "dma_map":
-                self.buffers.set(row["phys"], row["size"] or 1, number)
+    def __init__(self, recording: Recording, pages: PageSet) -> None:
+        self._recording = recording
+        self._ever: IntervalMap[int] = IntervalMap()
+        self._buffers: IntervalMap[int] = IntervalMap()
+        for number, address, size in self._ranges(pages, "address", succeeded, *MAPS):
+            self._ever.set(input_address(recording.platform, address), size or 1, number)
+        for number, phys, size in self._ranges(pages, "phys", pl.lit(True), "dma_map"):
+            self._buffers.set(phys, size or 1, number)
+
+    def _ranges(
+        self, pages: PageSet, column: str, where: pl.Expr, *kinds: str
+    ) -> list[tuple[int, int, int | None]]:
+        """Which (event's number, start, size) of a column touch the pages, each range's last?"""
+        start = None if column == "address" else pl.col(column)
+        rows = self._recording.rows(numbers_near(self._recording, pages, *kinds, start=start))
+        return (
+            rows.filter(where)
+            .unique([column, "size"], keep="last", maintain_order=True)
+            .select(NUMBER, column, "size")
+            .rows()
+        )
+
+    def _row(self, number: int | None) -> Row | None:
+        return None if number is None else self._recording.row(number)
 
     def at(self, value: int) -> Row | None:
         """Which mapping ever covered this address at the SMMU, or its page?"""
-        number = self.ever.at(value)
+        number = self._ever.at(value)
         if number is None:
             # Translation works on pages: a fault next to a buffer is a fault of its page.
-            pages = list(self.ever.overlapping(value & ~0xFFF, 4096))
-            number = pages[0][2] if pages else None
-        return None if number is None else self.rows[number]
+            beside = self._ever.overlapping(value & -PAGE, PAGE)
+            number = next((number for _, _, number in beside), None)
+        return self._row(number)
+
+    def exactly_at(self, value: int) -> Row | None:
+        """Which mapping ever covered this very address at the SMMU?"""
+        return self._row(self._ever.at(value))
 
     def buffer_at(self, phys: int) -> Row | None:
         """Which mapping's own (unbounced) buffer covers this guest address?"""
-        number = self.buffers.at(phys)
-        return None if number is None else self.rows[number]
+        return self._row(self._buffers.at(phys))
+
+    @cached_property
+    def traced(self) -> frozenset[str]:
+        """Which devices have any mapping in the recording?"""
+        return self._devices(*MAPS)
+
+    @cached_property
+    def allocated(self) -> frozenset[str]:
+        """Which devices have an allocation in the recording?"""
+        return self._devices("dma_alloc")
+
+    def _devices(self, *kinds: str) -> frozenset[str]:
+        names = self._recording.scan(*kinds).select(pl.col("device").unique()).collect()
+        return frozenset(names["device"]) - {None, ""}
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,43 +156,37 @@ class Fault:
     mapped: Mapped
 
 
-_known: WeakKeyDictionary[Recording, list[Fault]] = WeakKeyDictionary()
-
-
+@kept
 def faults(recording: Recording) -> list[Fault]:
-    """Which refused accesses are there? Several rules ask; the answer is kept."""
-    if recording not in _known:
-        _known[recording] = _faults(recording)
-    return _known[recording]
-
-
-def _faults(recording: Recording) -> list[Fault]:
+    """Which refused accesses are there?"""
     rows = fault_rows(recording)
     if rows.is_empty():
         return []
-    platform, mapped = recording.platform, Mapped(recording)
-    if not platform.one_clock:
-        return [
-            Fault(row, mapped.at(value), mapped.at(platform.unprotected(value)), False, mapped)
-            if (value := row["address"]) is not None
-            else Fault(row, None, None, False, mapped)
-            for row in rows.iter_rows(named=True)
-        ]
-    waiting = {key_of(row): row for row in rows.iter_rows(named=True)}
+    pages = pages_of(recording.platform, rows)
+    mapped = Mapped(recording, pages)
+    if recording.platform.one_clock:
+        return _in_order(recording, rows, pages, mapped)
+    platform = recording.platform
+    return [
+        Fault(row, mapped.at(value), mapped.at(platform.unprotected(value)), False, mapped)
+        if (value := row["address"]) is not None
+        else Fault(row, None, None, False, mapped)
+        for row in rows.iter_rows(named=True)
+    ]
+
+
+def _in_order(
+    recording: Recording, rows: pl.DataFrame, pages: PageSet, mapped: Mapped
+) -> list[Fault]:
+    times = dict(rows.select(NUMBER, "times").rows())
     found: list[Fault] = []
-    for row, state in replay(recording, *FAULT_KINDS, state_kinds=MAPPING_KINDS):
-        first = waiting.pop(key_of(row), None)
-        if first is not None:
-            value = first["address"]
-            live = None if value is None else state.mapping_at(value)
-            alias = None if value is None else state.mapping_at(platform.unprotected(value))
-            found.append(Fault(first, live, alias, True, mapped))
-        if not waiting:
-            break
+    for row, state in states_at(recording, rows[NUMBER], pages, *MAPPING_KINDS):
+        row["times"] = times[row[NUMBER]]
+        live = alias = None
+        if row["address"] is not None:
+            live = state.mapping_at(row["address"])
+            alias = state.mapping_at(recording.platform.unprotected(row["address"]))
+        live_row = None if live is None else recording.row(live)
+        alias_row = None if alias is None else recording.row(alias)
+        found.append(Fault(row, live_row, alias_row, True, mapped))
     return found
-
-
-def key_of(row: Row) -> tuple[object, ...]:
-    """What do refused accesses have in common that `fault_rows` takes for one?"""
-    page = None if row["address"] is None else row["address"] >> 12
-    return row["sid"], row["device"], page, row["status"], row["direction"]

@@ -11,16 +11,27 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeAlias
-from weakref import WeakKeyDictionary
 
 import polars as pl
 
 from topbit.recording import Platform, Recording
-from topbit.replay.columns import MAPS, at_doorbell, input_address
-from topbit.replay.entries import ENTRY_KINDS, Entries, Entry
-from topbit.replay.faults import FAULT_KINDS, Fault, fault_rows, key_of
-from topbit.replay.replay import MAPPING_KINDS, Row, replay
+from topbit.recording.recording import NUMBER
+from topbit.replay.columns import MAPS, PAGE_SHIFT, at_doorbell, input_address
+from topbit.replay.faults import (
+    ACCESS,
+    FAULT_KINDS,
+    PERMISSION,
+    TRANSLATION,
+    Fault,
+    fault_rows,
+    key_of,
+)
+from topbit.replay.kept import kept
+from topbit.replay.page_set import numbers_near, pages_of
+from topbit.replay.replay import STATE_KINDS, Replay, Row, states_at
+from topbit.replay.tables import Entry
 
 LATE = 2.0
 """Seconds after an access by which its event record has been collected. The QEMU machine looks
@@ -29,37 +40,33 @@ every 0.25 s, and up to 0.25 s later when nothing happens; the rest is for a bus
 Key: TypeAlias = tuple[object, ...]
 
 
+REFUSED = pl.col("status").is_in([TRANSLATION, PERMISSION])
+"""Expression: may a table have held what was refused? Of other faults no event tells it."""
+STAGE_2_INPUT = {"s2", "IN"}
+"""Attributes of a fault of stage 2 at the input address, not at a table's or a stage 1's."""
+
+
 @dataclass(slots=True)
 class Refusal:
     """What is known about one kind of refused access (as `fault_rows` tells them apart)?
 
     Attributes:
-        at_first: the table held the address when the first of them was recorded.
+        at_first: the table held the address, perhaps, when the first of them was recorded.
         times: how many of them were certainly refused against the table.
         row: the event of the first of those.
-        entry: what made the translation valid.
+        entry: the event that made the translation valid.
         mapping: the guest's mapping of the address; None for an interrupt's doorbell.
     """
 
     at_first: bool
     times: int = 0
     row: Row | None = None
-    entry: Entry | None = None
+    entry: Row | None = None
     mapping: Row | None = None
 
 
-_known: WeakKeyDictionary[Recording, dict[Key, Refusal]] = WeakKeyDictionary()
-
-
-def refusals(recording: Recording) -> dict[Key, Refusal]:
-    """Which refused accesses did a table hold? Several rules ask; the answer is kept."""
-    if recording not in _known:
-        _known[recording] = _refusals(recording)
-    return _known[recording]
-
-
 def was_translated(recording: Recording, fault: Fault) -> bool:
-    """Did the stream's own table hold the address when this fault was recorded?"""
+    """Did the stream's own table hold the address, perhaps, when this fault was recorded?"""
     found = refusals(recording).get(key_of(fault.row))
     return found is not None and found.at_first
 
@@ -71,40 +78,48 @@ def nothing_lost(recording: Recording) -> str:
     return "the SMMU lost event records" if recording.has("smmu_lost") else ""
 
 
-def _refusals(recording: Recording) -> dict[Key, Refusal]:
+@kept
+def refusals(recording: Recording) -> dict[Key, Refusal]:
+    """Which refused accesses did a table hold?"""
     platform = recording.platform
     if not platform.one_clock or nothing_lost(recording):
         return {}
-    rows = fault_rows(recording).filter(pl.col("status").is_in(["F_TRANSLATION", "F_PERMISSION"]))
+    rows = fault_rows(recording).filter(REFUSED)
     keys = {key_of(row) for row in rows.iter_rows(named=True)}
     if not keys:
         return {}
-    recorded = set(recording.of_kind("access")["sid"])
+    pages = pages_of(platform, rows)
+    beside = pages.widened()
+    refused = numbers_near(recording, pages, *FAULT_KINDS, where=REFUSED)
+    asked = pl.concat([refused, numbers_near(recording, beside, *MAPS)])
+    recorded = set(recording.scan(ACCESS).select("sid").unique().collect()["sid"])
     given = FirstGiven(platform, rows["address"].drop_nulls().to_list())
-    entries = Entries()
+    event = lru_cache(recording.row)  # a burst of refusals meets the same few again and again
     found: dict[Key, Refusal] = {}
-    watched = (*FAULT_KINDS, *MAPS, *ENTRY_KINDS)
-    for number, (row, state) in enumerate(replay(recording, *watched, state_kinds=MAPPING_KINDS)):
-        kind = row["event"]
-        if kind in MAPS:
-            given.apply(number, row)
-        elif kind in ENTRY_KINDS:
-            entries.apply(number, row)
-        elif (key := key_of(row)) in keys and (kind == "access" or row["sid"] not in recorded):
-            mapping = state.mapping_at(row["address"])
-            entry = _entry(platform, row, mapping, entries)
+    for row, state in states_at(recording, asked, beside, *STATE_KINDS):
+        if row["event"] in MAPS:
+            given.apply(row)
+        elif (key := key_of(row)) in keys and (
+            row["event"] == ACCESS or row["sid"] not in recorded
+        ):
+            number = state.mapping_at(row["address"])
+            mapping = None if number is None else event(number)
+            entry = _entry(platform, row, mapping, state)
             refusal = found.setdefault(key, Refusal(at_first=entry is not None))
-            if entry is not None and _certain(row, entry, given):
+            if entry is None or not entry.certain:
+                continue
+            made = event(entry.number)
+            if _was_there(row, made, given):
                 refusal.times += 1
                 if refusal.row is None:
-                    refusal.row, refusal.entry, refusal.mapping = row, entry, mapping
+                    refusal.row, refusal.entry, refusal.mapping = row, made, mapping
     return found
 
 
-def _entry(platform: Platform, row: Row, mapping: Row | None, entries: Entries) -> Entry | None:
+def _entry(platform: Platform, row: Row, mapping: Row | None, state: Replay) -> Entry | None:
     """Which entry of the stream's table translates what a device rightly accessed?"""
     sid, address, size = row["sid"], row["address"], row["size"] or 1
-    if row["event"] == "smmu_event" and set((row["attrs"] or "").split("|")) != {"s2", "IN"}:
+    if row["event"] != ACCESS and set((row["attrs"] or "").split("|")) != STAGE_2_INPUT:
         return None
     device = row["device"] or (None if sid is None else platform.device_of_sid(sid))
     facts = platform.devices.get(device or "")
@@ -117,25 +132,25 @@ def _entry(platform: Platform, row: Row, mapping: Row | None, entries: Entries) 
             return None
     elif mapping["device"] not in (None, device):
         return None
-    permission = row["status"] == "F_PERMISSION"
+    permission = row["status"] == PERMISSION
     if facts.trusted:
         # Which permissions the Realm's table gives, no event tells.
-        return None if permission else entries.of_realm(address, size)
+        return None if permission else state.realm_entry(address, size)
     if mapping is not None and not platform.has_shared_bit(address):
         return None  # the guest should not have given it (F2)
     if permission and (row["direction"] is None or against(row, mapping)):
         return None
-    return entries.of_vmm(sid, address, size, row["direction"] if permission else None)
+    return state.stage2.entry(sid, address, size, row["direction"] if permission else None)
 
 
-def _certain(row: Row, entry: Entry, given: FirstGiven) -> bool:
-    """Was the entry there already when the access came?"""
-    if row["event"] == "access":
+def _was_there(row: Row, entry: Row, given: FirstGiven) -> bool:
+    """Had the event that made the entry come before the access?"""
+    if row["event"] == ACCESS:
         return True
     first = given.of(row["address"])
-    if first is not None and first > entry.number:
+    if first is not None and first > entry[NUMBER]:
         return True
-    now, since = row["time"], entry.row["time"]
+    now, since = row["time"], entry["time"]
     return now is not None and since is not None and bool(now - since > LATE)
 
 
@@ -155,24 +170,24 @@ class FirstGiven:
 
     def __init__(self, platform: Platform, addresses: list[int]) -> None:
         self._platform = platform
-        pages = {address >> 12 for address in addresses}
+        pages = {address >> PAGE_SHIFT for address in addresses}
         self._pages = sorted({page + beside for page in pages for beside in (-1, 0, 1)})
         self._first: dict[int, int] = {}
 
-    def apply(self, number: int, row: Row) -> None:
+    def apply(self, row: Row) -> None:
         """Take one mapping or allocation into account."""
         if row["address"] is None:
             return
         start = input_address(self._platform, row["address"])
         end = start + (row["size"] or 1)
-        at = bisect_left(self._pages, start >> 12)
-        while at < len(self._pages) and self._pages[at] << 12 < end:
-            self._first.setdefault(self._pages[at], number)
+        at = bisect_left(self._pages, start >> PAGE_SHIFT)
+        while at < len(self._pages) and self._pages[at] << PAGE_SHIFT < end:
+            self._first.setdefault(self._pages[at], row[NUMBER])
             at += 1
 
     def of(self, address: int) -> int | None:
         """At which event; None: the page itself was not given so far."""
-        page = address >> 12
+        page = address >> PAGE_SHIFT
         if page not in self._first:
             return None
         return min(self._first.get(near, self._first[page]) for near in (page - 1, page, page + 1))

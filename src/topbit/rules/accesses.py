@@ -6,16 +6,23 @@ each access shows it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
+
+import polars as pl
 
 from topbit.recording import Recording
+from topbit.recording.recording import NUMBER
+from topbit.recording.schema import GPF, OK
 from topbit.replay.columns import at_doorbell, devices_where
-from topbit.replay.replay import MAPPING_KINDS, replay
+from topbit.replay.page_set import ipa_of, page_set
+from topbit.replay.replay import MAPPING_KINDS, TABLE_KINDS, replay, states_at
+from topbit.replay.steady import is_steady
 from topbit.rules.finding import Finding
 from topbit.rules.rule import a_realm, any_event, one_clock, rule
 from topbit.rules.wording import address, evidence_of
 
-LET_THROUGH = ("ok", "GPF")
+LET_THROUGH = (OK, GPF)
 """How an access ended that the SMMU translated."""
 
 
@@ -28,13 +35,21 @@ LET_THROUGH = ("ok", "GPF")
 )
 def removed_translations_are_gone(recording: Recording) -> Iterator[Finding]:
     """Which accesses were translated although the device's stage 2 holds no such mapping?"""
-    trusted = set(devices_where(recording.platform, trusted=True))
-    kinds = ("iommu_map", "iommu_unmap")
-    for row, state in replay(recording, "access", state_kinds=kinds):
-        if row["status"] not in LET_THROUGH or row["device"] in trusted:
+    trusted = devices_where(recording.platform, trusted=True)
+    by_untrusted = ~pl.col("device").fill_null("").is_in(trusted)
+    accesses = (
+        recording.scan("access")
+        .filter(pl.col("status").is_in(LET_THROUGH) & by_untrusted)
+        .select(NUMBER, "size", start="address", ipa=ipa_of(recording.platform))
+        .collect()
+    )
+    accesses = accesses.filter(~is_steady(recording, accesses))
+    pages = page_set(accesses.select("size", start="ipa"))
+    known = _tables_known_since(recording)
+    for row, state in states_at(recording, accesses[NUMBER], pages, *TABLE_KINDS):
+        if row[NUMBER] < known(row["sid"]):
             continue
-        tables = state.tables(row["sid"])
-        if not tables or any(t.covers(row["address"], row["size"] or 1) for _, t in tables):
+        if state.stage2.is_mapped(row["sid"], row["address"], row["size"] or 1):
             continue
         yield Finding(
             "A1",
@@ -51,6 +66,20 @@ def removed_translations_are_gone(recording: Recording) -> Iterator[Finding]:
         )
 
 
+def _tables_known_since(recording: Recording) -> Callable[[int | None], float]:
+    """From which event on is anything known of a stream's table (None: of any table)?"""
+    firsts = recording.scan(*TABLE_KINDS).group_by("sid").agg(pl.min(NUMBER)).collect()
+    since: dict[int | None, int] = dict(firsts.rows())
+
+    def known(sid: int | None) -> float:
+        numbers = [
+            number for stream, number in since.items() if sid is None or stream in (sid, None)
+        ]
+        return min(numbers, default=math.inf)
+
+    return known
+
+
 @rule(
     "A2",
     "A device touches memory only through addresses that the guest has mapped for it.",
@@ -65,9 +94,8 @@ def reached_memory_is_mapped(recording: Recording) -> Iterator[Finding]:
     """
     if recording.platform.lost_events:
         return
-    for row, state in replay(recording, "access", state_kinds=MAPPING_KINDS):
-        if row["status"] != "ok":
-            continue
+    went_through = pl.col("status") == OK
+    for row, state in replay(recording, "access", where=went_through, state_kinds=MAPPING_KINDS):
         if state.mapping_at(row["address"]) is not None:
             continue
         if at_doorbell(recording.platform, row["address"]):

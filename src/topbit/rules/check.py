@@ -6,11 +6,43 @@ from collections.abc import Iterable
 
 from topbit.recording import Recording
 from topbit.replay.columns import usable
-from topbit.rules import accesses, dma_helpers, faults, mappings, pages, rmm, smmu, swiotlb, vmm
+from topbit.rules import (
+    accesses,
+    conversion,
+    dma_helpers,
+    emulated,
+    faults,
+    host_pages,
+    mapping_life,
+    mappings,
+    pages,
+    rmm,
+    smmu,
+    swiotlb,
+    tables,
+    transfers,
+    vmm,
+)
 from topbit.rules.finding import SEVERITIES, Checked, Finding, NotChecked
 from topbit.rules.rule import RULES, Rule
 
-FAMILIES = (accesses, rmm, faults, dma_helpers, vmm, smmu, mappings, pages, swiotlb)
+FAMILIES = (
+    accesses,
+    rmm,
+    faults,
+    tables,
+    dma_helpers,
+    vmm,
+    conversion,
+    emulated,
+    smmu,
+    mappings,
+    mapping_life,
+    pages,
+    host_pages,
+    transfers,
+    swiotlb,
+)
 """The modules that hold rules, in the order in which their findings are told."""
 
 MAX_EVIDENCE = 8

@@ -12,6 +12,7 @@ import polars as pl
 from topbit.recording import Recording
 from topbit.recording.schema import DMA_MAPPING_ERROR
 from topbit.replay.columns import MAPS, other_bits, shared_mappings, with_shared_bit
+from topbit.replay.kept import kept
 from topbit.rules.finding import Evidence, Finding
 from topbit.rules.rule import a_realm, any_event, rule, the_shared_bit
 from topbit.rules.wording import address, bits_of, by_device, describe, evidence, shared_bit_name
@@ -20,14 +21,21 @@ HELPERS = "Linux include/linux/dma-direct.h, mem_encrypt.h; arch/arm64/include/a
 ORDER_MEND = "Linux 6.15, 6.14.2 or 6.13.11 canonicalise first (commit c380931712d1)"
 TO_DMA = ("phys_to_dma", "phys_to_dma_unencrypted", "phys_to_dma_encrypted")
 
+ALLOCATION = "dma_alloc"
+ENOUGH_ALLOCATIONS = {12: 1, 16: 2}
+"""Bits of an address within a page of the guest: how many allocations that carry the wrong bits,
+and none that does not, show it. With 64K pages one alone could be a 4K page by chance."""
+
 
 def _calls(recording: Recording, *names: str) -> pl.DataFrame:
-    return recording.of_kind("helper").filter(pl.col("attrs").is_in(names))
+    return recording.of_kind("helper", where=pl.col("attrs").is_in(names))
 
 
 def _findings(
     rows: pl.DataFrame, rule_id: str, message: str, expected: str, mend: str = ""
 ) -> Iterator[Finding]:
+    if rows.is_empty():
+        return
     for (device, name), group in rows.group_by("device", "attrs", maintain_order=True):
         first = group.row(0, named=True)
         yield Finding(
@@ -184,6 +192,7 @@ def one_bit_changes(recording: Recording) -> Iterator[Finding]:
     )
 
 
+@kept
 def wide_ipa_rows(recording: Recording) -> pl.DataFrame:
     """Which mappings carry the page-table form of the shared bit instead of the bit?
 
@@ -193,27 +202,25 @@ def wide_ipa_rows(recording: Recording) -> pl.DataFrame:
     from topbit.addressing.scheme import prot_ns_shared_pte
 
     platform = recording.platform
-    rows = shared_mappings(recording, *MAPS).with_columns(wrong=pl.lit(0, dtype=pl.UInt64))
     space = platform.space
-    if space is None or not platform.realm:
-        return rows.clear()
-    allocations = pl.col("event") == "dma_alloc"
-    for page_shift in (12, 16):
+    for page_shift, enough in ENOUGH_ALLOCATIONS.items():
+        if space is None or not platform.realm:
+            break
         wrong = prot_ns_shared_pte(space.bits, page_shift)
         if wrong == space.shared_bit:
             continue
         carries = (pl.col("address") & wrong) == wrong
         if not space.has_shared_bit(wrong):
             carries = carries & ~with_shared_bit(platform)
-        # Allocations are page-aligned, so there a low bit cannot be part of the address; with 64K
-        # pages one alone could still be a 4K page by chance.
+        # Allocations are page-aligned, so there a low bit cannot be part of the address.
         in_page = (1 << page_shift) - 1
-        aligned = (pl.col("address") & in_page) == (wrong & in_page)
-        allocated = rows.filter(allocations)
-        marked = allocated.filter(carries & aligned)
-        if len(marked) == len(allocated) and len(marked) >= (1 if page_shift == 12 else 2):
-            return rows.filter(carries).with_columns(wrong=pl.lit(wrong, dtype=pl.UInt64))
-    return rows.clear()
+        marked = carries & ((pl.col("address") & in_page) == (wrong & in_page))
+        if len(shared_mappings(recording, ALLOCATION, where=marked)) < enough:
+            continue
+        if shared_mappings(recording, ALLOCATION, where=~marked).is_empty():
+            rows = shared_mappings(recording, where=carries)
+            return rows.with_columns(wrong=pl.lit(wrong, dtype=pl.UInt64))
+    return recording.frame.clear().with_columns(wrong=pl.lit(0, dtype=pl.UInt64))
 
 
 @rule(
@@ -230,7 +237,7 @@ def shared_bit_is_no_pte_value(recording: Recording) -> Iterator[Finding]:
     if space is None or rows.is_empty():
         return
     bit = bits_of(space.shared_bit)
-    failed = recording.of_kind("dma_map").filter(pl.col("address") == DMA_MAPPING_ERROR)
+    failed = recording.of_kind("dma_map", where=pl.col("address") == DMA_MAPPING_ERROR)
     full = recording.of_kind("swiotlb_full")
     for device, group in by_device(rows):
         first = group.row(0, named=True)

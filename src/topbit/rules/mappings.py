@@ -1,4 +1,4 @@
-"""M: does the guest give devices the right addresses, and takes each back?"""
+"""M: does the guest give devices the right addresses?"""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ from collections.abc import Iterator
 import polars as pl
 
 from topbit.recording import Recording
-from topbit.recording.schema import DMA_MAPPING_ERROR
 from topbit.replay.columns import (
     MAPS,
+    beyond_ipa_space,
     canonical,
+    given,
     has_attr,
     in_ranges,
     shared_mappings,
-    succeeded,
     with_shared_bit,
 )
+from topbit.replay.page_set import HIGHEST
 from topbit.rules.dma_helpers import wide_ipa_rows
-from topbit.rules.finding import Evidence, Finding
+from topbit.rules.finding import Finding
 from topbit.rules.rule import a_realm, any_event, rule, told_the_truth
 from topbit.rules.wording import (
     address,
@@ -28,6 +29,9 @@ from topbit.rules.wording import (
     release_mend,
     shared_bit_name,
 )
+
+MASK_TOLD = "swiotlb_bounced"
+"""The kind of event that tells a device's mask (Linux include/trace/events/swiotlb.h)."""
 
 COVER_LETTER = 'cover letter of "arm64: realm: Fix DMA address for devices"'
 
@@ -55,17 +59,15 @@ def shared_bit_is_set(recording: Recording) -> Iterator[Finding]:
     ends below it.
     """
     platform = recording.platform
-    rows = shared_mappings(recording)
+    space = platform.space
+    plain = ~with_shared_bit(platform)
+    if space is None:
+        plain = in_ranges(pl.col("address"), platform.ram)
+    beyond = beyond_ipa_space(platform)
+    rows = shared_mappings(recording, where=plain | beyond)
     wide = wide_ipa_rows(recording)
     if not wide.is_empty():
         rows = rows.join(wide.select("address").unique(), on="address", how="anti")
-    space = platform.space
-    if space is None:
-        plain = in_ranges(pl.col("address"), platform.ram)
-        beyond = pl.lit(False)
-    else:
-        plain = ~with_shared_bit(platform)
-        beyond = pl.col("address") >= pl.lit(space.size, dtype=pl.UInt64)
     for device, group in by_device(rows.filter(plain & ~beyond)):
         first = group.row(0, named=True)
         yield Finding(
@@ -109,11 +111,13 @@ def shared_bit_is_set(recording: Recording) -> Iterator[Finding]:
 def streaming_maps_bounce(recording: Recording) -> Iterator[Finding]:
     """Which maps let a device at the driver's own buffer instead of a bounce buffer?"""
     platform = recording.platform
-    rows = shared_mappings(recording, "dma_map").filter(
-        pl.col("phys").is_not_null()
-        & ~has_attr("CC_SHARED")
+    rows = shared_mappings(
+        recording,
+        "dma_map",
+        where=pl.col("phys").is_not_null()
         & (canonical(platform) == pl.col("phys"))
-        & ~in_ranges(pl.col("phys"), platform.pools)
+        & ~has_attr("CC_SHARED")
+        & ~in_ranges(pl.col("phys"), platform.pools),
     )
     for device, group in by_device(rows):
         first = group.row(0, named=True)
@@ -146,13 +150,7 @@ def streaming_maps_bounce(recording: Recording) -> Iterator[Finding]:
 )
 def addresses_fit_the_device(recording: Recording) -> Iterator[Finding]:
     """Which devices were given addresses that they cannot put on the bus?"""
-    beyond_first = pl.col("size").fill_null(1).clip(1) - 1
-    # Without a sum, which could wrap around.
-    too_high = (pl.col("address") > pl.col("limit")) | (
-        pl.col("limit") - pl.col("address") < beyond_first
-    )
-    rows = _with_masks(recording).filter(pl.col("limit").is_not_null() & too_high)
-    for device, group in by_device(rows):
+    for device, group in by_device(_too_high(recording)):
         first = group.row(0, named=True)
         yield Finding(
             "M4",
@@ -170,166 +168,50 @@ def addresses_fit_the_device(recording: Recording) -> Iterator[Finding]:
         )
 
 
-def _with_masks(recording: Recording) -> pl.DataFrame:
-    """Which limit (mask and bus limit together) held for each successful mapping?"""
-    devices = recording.platform.devices
-    masks = {name: d.dma_mask for name, d in devices.items() if d.dma_mask is not None}
-    limits = {name: d.bus_dma_limit for name, d in devices.items() if d.bus_dma_limit is not None}
+def _too_high(recording: Recording) -> pl.DataFrame:
+    """Which successful mappings end beyond the `limit` (mask and bus limit together) they had?"""
+    narrow = _narrow_devices(recording)
+    rows = recording.of_kind(
+        *MAPS, MASK_TOLD, where=pl.col("device").is_in(narrow, nulls_equal=True)
+    )
+    masks, bus_limits = _facts(recording, "dma_mask"), _facts(recording, "bus_dma_limit")
     maybe = pl.UInt64
     known = pl.col("device").replace_strict(masks, default=None, return_dtype=maybe)
     # swiotlb_bounced tells the mask of each streaming map that follows it on the same device.
     traced = pl.col("mask").forward_fill().over("device")
-    limit = pl.col("device").replace_strict(limits, default=None, return_dtype=maybe)
-    streaming = pl.col("event") == "dma_map"
-    own = pl.col("mask")
-    rows = recording.of_kind(*MAPS, "swiotlb_bounced").with_columns(
-        limit=pl.min_horizontal(
-            pl.when(streaming).then(traced.fill_null(known)).otherwise(own.fill_null(known)), limit
-        )
+    bus_limit = pl.col("device").replace_strict(bus_limits, default=None, return_dtype=maybe)
+    mask = pl.when(pl.col("event") == "dma_map").then(traced).otherwise(pl.col("mask"))
+    beyond_first = pl.col("size").fill_null(1).clip(1) - 1
+    # Without a sum, which could wrap around.
+    too_high = (pl.col("address") > pl.col("limit")) | (
+        pl.col("limit") - pl.col("address") < beyond_first
     )
-    return rows.filter(pl.col("event").is_in(MAPS) & pl.col("address").is_not_null() & succeeded)
-
-
-def _whole_trace(recording: Recording) -> str:
-    lost = recording.platform.lost_events
-    return f"the trace lost {lost} events" if lost else ""
-
-
-@rule(
-    "M7",
-    "Every streaming mapping is unmapped: only then is bounced data copied back.",
-    source="Linux 7.2 Documentation/core-api/dma-api.rst; kernel/dma/swiotlb.c:"
-    "swiotlb_tbl_unmap_single copies back for FROM_DEVICE",
-    needs=[_whole_trace, any_event("dma_map"), any_event("dma_unmap")],
-)
-def maps_are_unmapped(recording: Recording) -> Iterator[Finding]:
-    """Which buffers were mapped again and again without ever being unmapped?
-
-    A mapping that is live when a trace ends is no leak in itself (a receive queue keeps its
-    buffers mapped). It is one when the same buffer was mapped for reading again and again after
-    it, and none of these mappings was ever unmapped.
-    """
-    rows = (
-        recording.of_kind("dma_map", "dma_unmap")
-        .with_row_index("n")
-        .filter(pl.col("address").is_not_null() & succeeded)
+    return rows.with_columns(limit=pl.min_horizontal(mask.fill_null(known), bus_limit)).filter(
+        pl.col("event").is_in(MAPS) & given & pl.col("limit").is_not_null() & too_high
     )
-    # The k-th unmap of an address on a device ends the latest map before it: a map is live at
-    # the end if no unmap of its address follows.
-    last_unmap = (
-        rows.filter(pl.col("event") == "dma_unmap")
-        .group_by("device", "address")
-        .agg(last=pl.col("n").max())
+
+
+def _narrow_devices(recording: Recording) -> list[str | None]:
+    """Which devices have any limit below the highest address that was given to any device?"""
+    highest, largest = (
+        recording.scan(*MAPS)
+        .filter(given)
+        .select(pl.max("address"), pl.max("size"))
+        .collect()
+        .row(0)
     )
-    live = (
-        rows.filter(
-            (pl.col("event") == "dma_map")
-            & pl.col("direction").is_in(["FROM_DEVICE", "BIDIRECTIONAL"])
-            & pl.col("phys").is_not_null()
-        )
-        .join(last_unmap, on=["device", "address"], how="left", nulls_equal=True)
-        .filter(pl.col("last").is_null() | (pl.col("last") < pl.col("n")))
-        .sort("n")
-    )
-    # An address that is mapped again was unmapped in between, while nobody traced.
-    remapped = (
-        rows.filter(pl.col("event") == "dma_map").group_by("address").agg(latest=pl.col("n").max())
-    )
-    live = live.join(remapped, on="address").filter(pl.col("n") == pl.col("latest")).sort("n")
-    if recording.has("dma_unmap_sg"):
-        # Scatterlists are unmapped by buffer, not by DMA address.
-        by_buffer = (
-            recording.frame.with_row_index("m")
-            .filter(pl.col("event") == "dma_unmap_sg")
-            .group_by("device", "phys")
-            .agg(sg=pl.col("m").len())
-        )
-        live = live.join(by_buffer, on=["device", "phys"], how="anti", nulls_equal=True)
-    again = live.filter(pl.len().over("device", "phys", "size") >= LEAK)
-    # Unmaps without their map show that lines are missing, so unmaps may be missing as well.
-    unmatched = rows.filter(pl.col("event") == "dma_unmap").join(
-        rows.filter(pl.col("event") == "dma_map"),
-        on=["device", "address"],
-        how="anti",
-        nulls_equal=True,
-    )
-    damaged = set(unmatched["device"].to_list())
-    for device, group in by_device(again):
-        first = group.row(0, named=True)
-        certain = device not in damaged and not recording.platform.unparsed
-        yield Finding(
-            "M7",
-            "violation" if certain else "warning",
-            "guest",
-            "the driver maps the same buffer again and again and never unmaps it: what the device "
-            "wrote is never copied back from the bounce buffer",
-            device=device,
-            count=len(group),
-            seen=f"{len(group)} maps, the first of phys_addr={address(first['phys'])}, "
-            "without an unmap",
-            expected="a dma_unmap_* with the same address for each"
-            + ("" if certain else " (the trace has gaps: some unmaps may be missing from it)"),
-            evidence=evidence(group),
-            mend="update the driver"
-            + (
-                " (NVMe with SGLs: commit a54afbc8a213)"
-                if _driver(recording, device) == "nvme"
-                else ""
-            ),
-        )
+    if highest is None:
+        return []
+    end = highest + max(largest or 1, 1) - 1
+    low = pl.col("mask").is_not_null() if end > HIGHEST else pl.col("mask") < end
+    traced = recording.scan(*MAPS, MASK_TOLD).filter(low).select("device").unique().collect()
+    facts = (_facts(recording, which) for which in ("dma_mask", "bus_dma_limit"))
+    known = [name for limits in facts for name, limit in limits.items() if limit < end]
+    return [*traced["device"], *known]
 
 
-LEAK = 3
-"""How many maps of one buffer, none ever unmapped, are a leak beyond doubt?"""
-
-
-def _driver(recording: Recording, device: str | None) -> str | None:
-    facts = recording.platform.devices.get(device or "")
-    return facts.driver if facts else None
-
-
-@rule(
-    "M9",
-    "Mappings and coherent allocations succeed.",
-    source="Linux 7.2 kernel/dma/direct.h:dma_direct_map_phys (DMA_MAPPING_ERROR), "
-    "kernel/dma/direct.c:dma_coherent_ok",
-    needs=[any_event(*MAPS)],
-)
-def maps_succeed(recording: Recording) -> Iterator[Finding]:
-    """On which devices did mappings fail, and why?"""
-    platform = recording.platform
-    failed = recording.of_kind(*MAPS).filter(
-        (pl.col("address") == DMA_MAPPING_ERROR) | (pl.col("status") == "error")
-    )
-    space = platform.space
-    wide = set(wide_ipa_rows(recording)["device"].to_list())
-    full = recording.of_kind("swiotlb_full")
-    masks = recording.of_kind("swiotlb_bounced", *MAPS).filter(pl.col("mask").is_not_null())
-    for device, group in by_device(failed):
-        facts = platform.devices.get(device or "")
-        traced = masks.filter(pl.col("device").eq_missing(pl.lit(device)))["mask"].min()
-        mask = traced if isinstance(traced, int) else (facts.dma_mask if facts else None)
-        shown = evidence(group, 2)
-        if device in wide:
-            why, mend = "because of the wrong bit in their addresses (H7)", "see H7"
-        elif mask is not None and platform.realm and space and space.in_par(mask):
-            why = f"because the device's mask 0x{mask:x} cannot carry {shared_bit_name(platform)}"
-            mend = "give the Realm an IPA space that fits the device's mask, or do not assign it"
-        elif not (lines := full.filter(pl.col("device").eq_missing(pl.lit(device)))).is_empty():
-            why, mend = "because the swiotlb pool was full", "see S1"
-            row = lines.row(0, named=True)
-            shown.append(Evidence(str(row["detail"]), row["source"] or "", row["line"], "guest"))
-        else:
-            why, mend = "and nothing recorded tells why", "look for swiotlb lines in the kernel log"
-        yield Finding(
-            "M9",
-            "warning",
-            "guest",
-            f"mappings failed {why}",
-            device=device,
-            count=len(group),
-            seen="DMA_MAPPING_ERROR, or no memory",
-            expected="an address",
-            evidence=shown,
-            mend=mend,
-        )
+def _facts(recording: Recording, which: str) -> dict[str, int]:
+    """What is known by device of this fact, where anything is?"""
+    devices = recording.platform.devices
+    known = {name: getattr(device, which) for name, device in devices.items()}
+    return {name: value for name, value in known.items() if value is not None}

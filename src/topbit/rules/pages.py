@@ -7,12 +7,27 @@ from collections.abc import Iterator
 import polars as pl
 
 from topbit.recording import Recording
-from topbit.replay.columns import MAPS, canonical_of, devices_where
+from topbit.recording.recording import NUMBER
+from topbit.recording.schema import (
+    DMA_MAPPING_ERROR,
+    ERROR,
+    GPF,
+    OK,
+    PRIVATE,
+    SHARED,
+    STEP_BEGIN,
+    STEP_TIMES,
+)
+from topbit.replay.columns import MAPS, PAGE, canonical_of, devices_where, exempt_devices
 from topbit.replay.intervals import IntervalMap
-from topbit.replay.replay import MAPPING_KINDS, replay
+from topbit.replay.page_set import pages_of
+from topbit.replay.replay import MAPPING_KINDS, Row, replay
 from topbit.rules.finding import Finding
-from topbit.rules.rule import a_realm, any_event, rule, the_shared_bit
+from topbit.rules.rule import a_realm, any_event, one_clock, rule, the_shared_bit
 from topbit.rules.wording import address, device_name, evidence_of
+
+OFTEN = 10
+"""How many times a step must do the same for its second and its last third to be compared."""
 
 
 @rule(
@@ -30,21 +45,18 @@ from topbit.rules.wording import address, device_name, evidence_of
 def shared_while_mapped(recording: Recording) -> Iterator[Finding]:
     """Which pages did the guest make private under a live mapping, or map while private?"""
     platform = recording.platform
-    other = set(devices_where(platform, trusted=True)) | set(
-        devices_where(platform, behind_iommu=True)
-    )
-    private = (pl.col("event") == "set_memory") & (pl.col("status") == "private")
-    if not recording.frame.select(private.any()).item():
-        return
+    exempt = exempt_devices(platform)
+    became_private = recording.of_kind("set_memory", where=pl.col("status") == PRIVATE)
+    near = pages_of(platform, became_private)
     kinds = (*MAPPING_KINDS, "set_memory")
-    for row, state in replay(recording, "set_memory", *MAPS, state_kinds=kinds):
+    for row, state in replay(recording, "set_memory", *MAPS, state_kinds=kinds, near=near):
         if row["event"] == "set_memory":
-            if row["status"] != "private":
+            if row["status"] != PRIVATE:
                 continue
             alias = platform.unprotected(row["phys"])
             for _, _, number in state.live.overlapping(alias, row["size"] or 1):
-                mapping = state.rows[number]
-                if mapping["device"] in other:
+                mapping = recording.row(number)
+                if mapping["device"] in exempt:
                     continue
                 yield Finding(
                     "P1",
@@ -58,12 +70,12 @@ def shared_while_mapped(recording: Recording) -> Iterator[Finding]:
                     evidence=[evidence_of(mapping), evidence_of(row)],
                     mend="unmap or free the device's buffer before set_memory_encrypted()",
                 )
-        elif platform.has_shared_bit(row["address"] or 0) and row["status"] != "error":
-            if row["device"] in other or row["address"] == (1 << 64) - 1:
+        elif platform.has_shared_bit(row["address"] or 0) and row["status"] != ERROR:
+            if row["device"] in exempt or row["address"] == DMA_MAPPING_ERROR:
                 continue
             ipa = canonical_of(platform, row["address"])
             states = state.guest.overlapping(ipa, row["size"] or 1)
-            if any(now == "private" for _, _, now in states):
+            if any(now == PRIVATE for _, _, now in states):
                 yield Finding(
                     "P1",
                     "violation",
@@ -77,6 +89,83 @@ def shared_while_mapped(recording: Recording) -> Iterator[Finding]:
                 )
 
 
+def _a_repeated_step(recording: Recording) -> str:
+    if list(_repeated_steps(recording)):
+        return ""
+    return f"no step of the guest's work did the same {OFTEN} times or more"
+
+
+@rule(
+    "P3",
+    "What the guest shares for a while it takes back: each time as few pages are shared as before.",
+    source="Linux 7.2 kernel/dma/direct.c:dma_direct_free takes back what dma_direct_alloc shared "
+    "(dma_set_encrypted, dma_set_decrypted)",
+    needs=[a_realm, one_clock, any_event("convert"), any_event("step"), _a_repeated_step],
+)
+def shared_pages_are_taken_back(recording: Recording) -> Iterator[Finding]:
+    """Which steps that the guest repeated left more pages shared each time?
+
+    A driver that is bound anew shares its coherent memory anew. While it is unbound, as few pages
+    are shared as the time before, unless somebody leaves pages behind. The first times may share
+    what stays, so that the second and the last third are compared.
+    """
+    points = list(_low_points(recording))
+    for begin, end in _repeated_steps(recording):
+        shared = [pages for number, pages in points if begin[NUMBER] < number < end[NUMBER]]
+        third = len(shared) // 3
+        if not third:
+            continue
+        before, after = min(shared[third : 2 * third]), min(shared[-third:])
+        if after <= before:
+            continue
+        yield Finding(
+            "P3",
+            "violation",
+            "guest",
+            "the guest leaves pages shared each time that it does the same again",
+            seen=f"in the last third of the step {begin['detail']} {after - before} pages more "
+            "stayed shared than in the third before",
+            expected=f"as few as before: {before} pages shared at the lowest",
+            evidence=[evidence_of(begin), evidence_of(end)],
+            mend="look at what the driver shares when it is bound, and does not take back "
+            "(dma_free_coherent, set_memory_encrypted) when it is unbound",
+        )
+
+
+def _repeated_steps(recording: Recording) -> Iterator[tuple[Row, Row]]:
+    """Which steps (their beginning, their end) did the same often enough to be compared?"""
+    begun: dict[str | None, Row] = {}
+    times = pl.col("attrs").str.extract(rf"\b{STEP_TIMES}(\d+)").cast(pl.UInt32, strict=False)
+    rows = recording.scan("step").filter(times >= OFTEN).collect()
+    for row in rows.iter_rows(named=True):
+        if row["status"] == STEP_BEGIN:
+            begun[row["detail"]] = row
+        elif row["detail"] in begun:
+            yield begun.pop(row["detail"]), row
+
+
+def _low_points(recording: Recording) -> Iterator[tuple[int, int]]:
+    """Where did pages turn shared after others had turned private, and how many were shared then?
+
+    Yields:
+        the row of the event, and pages of 4 KiB.
+    """
+    shared: IntervalMap[bool] = IntervalMap()
+    size, before = 0, SHARED
+    rows = recording.scan("convert").filter(pl.col("status").is_in([SHARED, PRIVATE])).collect()
+    for row in rows.iter_rows(named=True):
+        if row["status"] == SHARED and before == PRIVATE:
+            yield row[NUMBER], size // PAGE
+        before, first, length = row["status"], row["phys"], row["size"] or 0
+        pieces = shared.overlapping(first, length)
+        size -= sum(min(end, first + length) - max(start, first) for start, end, _ in pieces)
+        if row["status"] == SHARED:
+            shared.set(first, length, True)
+            size += length
+        else:
+            shared.clear(first, length)
+
+
 @rule(
     "P4",
     "No untrusted device reaches private memory.",
@@ -87,15 +176,11 @@ def shared_while_mapped(recording: Recording) -> Iterator[Finding]:
 def private_memory_is_not_reached(recording: Recording) -> Iterator[Finding]:
     """Which untrusted devices reached a private page, or were led to one and stopped?"""
     trusted = devices_where(recording.platform, trusted=True)
-    rows = recording.of_kind("access").filter(
-        ~pl.col("device").fill_null("").is_in(trusted)
-        & (
-            (pl.col("status") == "GPF")
-            | ((pl.col("status") == "ok") & (pl.col("attrs") == "private"))
-        )
-    )
-    for row in rows.iter_rows(named=True):
-        stopped = row["status"] == "GPF"
+    private = (pl.col("status") == OK) & (pl.col("attrs") == PRIVATE)
+    by_untrusted = ~pl.col("device").fill_null("").is_in(trusted)
+    led_there = by_untrusted & ((pl.col("status") == GPF) | private)
+    for row in recording.of_kind("access", where=led_there).iter_rows(named=True):
+        stopped = row["status"] == GPF
         reached = "" if row["pa"] is None else f" (physical {address(row['pa'])})"
         yield Finding(
             "P4",
@@ -111,85 +196,4 @@ def private_memory_is_not_reached(recording: Recording) -> Iterator[Finding]:
             evidence=[evidence_of(row)],
             mend="map only shared pages; unmap a page and invalidate the SMMU's TLB before it "
             "becomes private",
-        )
-
-
-@rule(
-    "P5",
-    "The host destroys no page that the Realm holds as its RAM.",
-    source="DEN0137 1.0, RIPAS DESTROYED: only RMI_DATA_DESTROY of RAM, which the Realm did not "
-    "ask for, leads there",
-    needs=[any_event("ripas")],
-)
-def ram_is_not_destroyed(recording: Recording) -> Iterator[Finding]:
-    """Which pages did the host take away that the Realm had not given up?"""
-    rows = recording.of_kind("ripas").filter(pl.col("attrs") == "DESTROYED")
-    for row in rows.iter_rows(named=True):
-        yield Finding(
-            "P5",
-            "violation",
-            "host",
-            "the host destroyed a page of the Realm's RAM",
-            seen=f"IPA {address(row['phys'])}, {row['size']} bytes: RIPAS DESTROYED",
-            expected="RIPAS RAM until the Realm asks for another (RSI_IPA_STATE_SET)",
-            evidence=[evidence_of(row)],
-            mend="look at what the host reclaims (guest_memfd, ballooning); the Realm cannot go on "
-            "without the page's content",
-        )
-
-
-@rule(
-    "P6",
-    "A page that the Realm shares stays mapped for it.",
-    source="DEN0137 1.0, RMI_RTT_UNMAP_UNPROTECTED; Linux arch/arm64/kvm: a page turns private "
-    "only when the Realm asks for RIPAS RAM",
-    needs=[a_realm, any_event("rmm_exit"), any_event("rtt_unmap")],
-)
-def shared_pages_stay_mapped(recording: Recording) -> Iterator[Finding]:
-    """Which shared pages did the host unmap although the Realm had not taken them back?"""
-    wanted: IntervalMap[str] = IntervalMap()
-    unmap = (pl.col("event") == "rtt_unmap") & (pl.col("attrs") == "unprotected")
-    ask = (pl.col("event") == "rmm_exit") & (pl.col("status") == "RIPAS_CHANGE")
-    for row in recording.frame.filter(unmap | ask).iter_rows(named=True):
-        if row["phys"] is None or not row["size"]:
-            continue
-        if row["event"] == "rmm_exit":
-            wanted.set(row["phys"], row["size"], row["attrs"] or "")
-            continue
-        asked = wanted.overlapping(row["phys"], row["size"])
-        if all(state == "RAM" for _, _, state in asked):
-            continue
-        yield Finding(
-            "P6",
-            "violation",
-            "host",
-            "the host unmapped a page that the Realm shares",
-            seen=f"IPA {address(row['address'])}, {row['size']} bytes, unmapped; the Realm had "
-            "not asked for it as RAM",
-            expected="mapped until the Realm takes it back (RSI_IPA_STATE_SET to RAM)",
-            evidence=[evidence_of(row)],
-            mend="look at what the host reclaims; the Realm's CPUs get an external abort there",
-        )
-
-
-@rule(
-    "D1",
-    "What a device transfers is what arrives.",
-    source="end-to-end comparison of each transfer",
-    needs=[any_event("payload")],
-)
-def payload_arrives(recording: Recording) -> Iterator[Finding]:
-    """On which devices did wrong data arrive?"""
-    rows = recording.of_kind("payload").filter(pl.col("status") == "wrong")
-    for row in rows.iter_rows(named=True):
-        yield Finding(
-            "D1",
-            "warning",
-            "device",
-            "wrong data arrived",
-            device=device_name(recording, row["device"], row["sid"]),
-            seen=f"{row['size']} bytes, {row['direction'] or 'both ways'}: {row['status']}",
-            expected="the data that was sent",
-            evidence=[evidence_of(row)],
-            mend="the other findings tell who sent it to the wrong place",
         )

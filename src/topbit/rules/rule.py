@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from topbit.recording import Recording
+from topbit.replay.kept import kept
 from topbit.rules.finding import Finding
 
 Need: TypeAlias = Callable[[Recording], str]
@@ -102,6 +103,7 @@ def the_shared_bit(recording: Recording) -> str:
     return told_the_truth(recording)
 
 
+@kept
 def told_the_truth(recording: Recording) -> str:
     """Could the guest know its shared bit? What follows from a lie of the RMM is nobody else's."""
     space, told = recording.platform.space, set(recording.of_kind("realm_config")["address"])

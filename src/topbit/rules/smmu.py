@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from topbit.recording import Recording
-from topbit.replay.columns import at_doorbell
-from topbit.replay.faults import faults
+from topbit.replay.columns import PAGE, at_doorbell
+from topbit.replay.faults import PERMISSION, faults
 from topbit.replay.refusals import nothing_lost, refusals, was_translated
 from topbit.rules.finding import Finding
 from topbit.rules.rule import a_realm, any_event, one_clock, rule, sees_faults
@@ -48,7 +48,7 @@ def interrupts_arrive(recording: Recording) -> Iterator[Finding]:
             device=device_name(recording, row["device"], row["sid"]),
             count=row["times"],
             seen=f"a write to {address(row['address'])}, the ITS's doorbell: {row['status']}",
-            expected=f"a writable stage-2 mapping at {address(row['address'] & ~0xFFF)}",
+            expected=f"a writable stage-2 mapping at {address(row['address'] & -PAGE)}",
             evidence=[evidence_of(row)],
             mend="map the page of GITS_TRANSLATER, at its plain address, for each stream",
         )
@@ -70,9 +70,9 @@ def tables_are_walked(recording: Recording) -> Iterator[Finding]:
         row, entry = refusal.row, refusal.entry
         if row is None or entry is None:
             continue
-        table = "the VMM's table" if entry.row["event"] == "iommu_map" else "the Realm's own table"
-        does = "permits" if row["status"] == "F_PERMISSION" else "translates"
-        shown = [row, entry.row, *([refusal.mapping] if refusal.mapping else [])]
+        table = "the VMM's table" if entry["event"] == "iommu_map" else "the Realm's own table"
+        does = "permits" if row["status"] == PERMISSION else "translates"
+        shown = [row, entry, *([refusal.mapping] if refusal.mapping else [])]
         yield Finding(
             "F7",
             "violation",
@@ -81,7 +81,7 @@ def tables_are_walked(recording: Recording) -> Iterator[Finding]:
             device=device_name(recording, row["device"], row["sid"]),
             count=refusal.times,
             seen=refused_access(recording, row),
-            expected=f"the page that {table} holds at {address(row['address'] & ~0xFFF)}",
+            expected=f"the page that {table} holds at {address(row['address'] & -PAGE)}",
             evidence=evidence(shown),
             mend="compare the stream's STE with that table: S2TTB with its root, S2T0SZ and S2SL0 "
             "with its size and root level (CMD_CFGI_STE after every change); look whether the "

@@ -14,6 +14,9 @@ from topbit.rules.wording import by_device, evidence
 
 SLOT = 2048
 """Bytes of a slot, 1 << IO_TLB_SHIFT (Linux include/linux/swiotlb.h)."""
+USUAL_POOL = 64 << 20
+"""Bytes of the pool that a Realm gets without swiotlb= (Linux include/linux/swiotlb.h:
+IO_TLB_DEFAULT_SIZE)."""
 LARGEST = 128 * SLOT
 """Largest contiguous request, IO_TLB_SEGSIZE slots (Linux include/linux/swiotlb.h)."""
 
@@ -26,7 +29,10 @@ LARGEST = 128 * SLOT
 )
 def pool_is_large_enough(recording: Recording) -> Iterator[Finding]:
     """On which devices was the pool full, was it really, and what would help?"""
-    rows = recording.of_kind("swiotlb_full").with_columns(
+    rows = recording.of_kind("swiotlb_full")
+    if rows.is_empty():
+        return
+    rows = rows.with_columns(
         total=pl.col("attrs").str.extract(r"total=(\d+)").cast(pl.Int64),
         used=pl.col("attrs").str.extract(r"used=(\d+)").cast(pl.Int64),
     )
@@ -98,7 +104,7 @@ def _pool_mend(recording: Recording, total: int) -> str:
     ram = sum(size for _, size in platform.ram)
     # Linux 7.3 arch/arm64/mm/init.c:arch_mm_preinit sizes the pool RAM/1024 when no RAM lies
     # above the DMA limit, and 7.2 leaves Realms at 64 MiB.
-    shrunk = ram and total == ram >> 10 and total < 64 << 20
+    shrunk = ram and total == ram >> 10 and total < USUAL_POOL
     if shrunk:
         return (
             f"Linux {platform.kernel or '7.3'} shrank it to RAM/1024 because all RAM lies below "

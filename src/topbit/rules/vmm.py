@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator
+from operator import itemgetter
 
+import numpy as np
 import polars as pl
 
-from topbit.recording import Platform, Recording
-from topbit.replay.columns import MAPS, devices_where, input_address
+from topbit.recording import Recording
+from topbit.recording.recording import NUMBER
+from topbit.recording.schema import ERROR, PRIVATE, SHARED
+from topbit.replay.columns import (
+    MAPS,
+    beyond_ipa_space,
+    devices_where,
+    input_address,
+    other_bits,
+    with_shared_bit,
+)
 from topbit.replay.intervals import IntervalMap
-from topbit.replay.replay import TABLE_KINDS, Row, replay
+from topbit.replay.page_set import HIGHEST, PageSet, ipa_of, numbers_near, page_set, pages_of
+from topbit.replay.replay import TABLE_KINDS, Replay, replay, states_at
+from topbit.replay.steady import is_steady
+from topbit.replay.tables import Certainty, Entry, Table
 from topbit.rules.finding import Finding
 from topbit.rules.rule import a_realm, any_event, one_clock, rule, the_shared_bit
 from topbit.rules.wording import address, device_name, evidence_of, shared_bit_name
@@ -20,6 +33,9 @@ COVER_LETTER = (
     'for VFIO at the "unprotected" alias'
 )
 ALIAS_MEND = "map each shared page at IPA | shared bit (VFIO: iova = gpa | shared bit)"
+
+MAPPED = pl.col("status").ne_missing(ERROR) & pl.col("pa").is_not_null()
+"""Expression: did the VMM map something, and is it known to what?"""
 
 
 def _sids(recording: Recording, **facts: object) -> set[int | None]:
@@ -45,26 +61,14 @@ def live_addresses_are_mapped(recording: Recording) -> Iterator[Finding]:
     Counts different addresses, not how often each was mapped.
     """
     platform = recording.platform
-    other = set(devices_where(platform, trusted=True)) | set(devices_where(platform, emulated=True))
-    # A slot is mapped over and over; between two changes of the tables, once tells all.
-    maps = pl.col("event").is_in(MAPS)
-    tables = pl.col("event").is_in(TABLE_KINDS)
-    rows = recording.of_kind(*MAPS, *TABLE_KINDS).with_columns(epoch=tables.cum_sum())
-    once = maps.not_() | pl.struct("epoch", "device", "address", "size").is_first_distinct()
-    distinct = Recording(platform, rows.filter(once).drop("epoch"))
-    for row, state in replay(distinct, *MAPS, state_kinds=TABLE_KINDS):
-        value = row["address"]
-        if row["device"] in other or value is None or row["status"] == "error":
-            continue
-        if not platform.has_shared_bit(value) or value >> (platform.ipa_bits or 64):
-            continue
-        value = input_address(platform, value)
+    asked = _addresses_to_ask(recording)
+    for row, state in states_at(recording, asked[NUMBER], page_set(asked), *TABLE_KINDS):
+        value, size = input_address(platform, row["address"]), row["size"] or 1
         facts = platform.devices.get(row["device"] or "")
-        walked = state.tables(facts.sid if facts else None)
-        if any(table.covers(value, row["size"] or 1) for _, table in walked):
+        sid = facts.sid if facts else None
+        if state.stage2.is_mapped(sid, value, size):
             continue
-        protected = platform.protected(value)
-        plain = any(table.covers(protected, row["size"] or 1) for _, table in walked)
+        plain = state.stage2.is_mapped(sid, platform.protected(value), size)
         yield Finding(
             "V1",
             "violation",
@@ -79,6 +83,32 @@ def live_addresses_are_mapped(recording: Recording) -> Iterator[Finding]:
         )
 
 
+def _addresses_to_ask(recording: Recording) -> pl.DataFrame:
+    """Which right addresses must be looked up, and when?
+
+    A slot is mapped over and over; between two changes of the tables, once tells all.
+    """
+    platform = recording.platform
+    other = devices_where(platform, trusted=True) + devices_where(platform, emulated=True)
+    right = (
+        ~pl.col("device").fill_null("").is_in(other)
+        & with_shared_bit(platform)
+        & ~beyond_ipa_space(platform)
+        & pl.col("status").ne_missing(ERROR)
+    )
+    maps = (
+        recording.scan(*MAPS)
+        .filter(right)
+        .select(NUMBER, "device", "address", "size", start=ipa_of(platform))
+        .collect()
+    )
+    at_smmu = pl.col("start") | ~other_bits(platform)
+    maps = maps.filter(~is_steady(recording, maps.with_columns(start=at_smmu)))
+    changes = recording.scan(*TABLE_KINDS).select(NUMBER).collect()[NUMBER].to_numpy()
+    maps = maps.with_columns(epoch=np.searchsorted(changes, maps[NUMBER].to_numpy()))
+    return maps.unique(["epoch", "device", "address", "size"], keep="first").sort(NUMBER)
+
+
 @rule(
     "V2",
     "The unprotected alias translates to the page that backs the shared IPA.",
@@ -87,12 +117,12 @@ def live_addresses_are_mapped(recording: Recording) -> Iterator[Finding]:
 )
 def alias_leads_to_the_shared_page(recording: Recording) -> Iterator[Finding]:
     """Which alias mappings lead to another page than the CPU's unprotected mapping?"""
+    if not recording.has("convert"):
+        return
     platform = recording.platform
-    for row, state in replay(recording, "iommu_map", state_kinds=("convert",)):
-        value = row["address"] or 0
-        if row["status"] == "error" or not platform.has_shared_bit(value) or row["pa"] is None:
-            continue
-        ipa = platform.protected(value)
+    alias = MAPPED & with_shared_bit(platform)
+    for row, state in replay(recording, "iommu_map", where=alias, state_kinds=("convert",)):
+        ipa = platform.protected(row["address"])
         for start, end, offset in state.backing.overlapping(ipa, row["size"] or 1):
             if row["pa"] - ipa != offset:
                 first = max(start, ipa)
@@ -121,49 +151,69 @@ def alias_leads_to_the_shared_page(recording: Recording) -> Iterator[Finding]:
 def private_pages_are_unmapped(recording: Recording) -> Iterator[Finding]:
     """Which pages became private while an untrusted device's mapping of them stayed?"""
     platform = recording.platform
+    for number, sid, iova in sorted(_stale(recording), key=itemgetter(0)):
+        row = recording.row(number)
+        yield Finding(
+            "V3",
+            "violation",
+            "vmm",
+            "the VMM left a private page mapped for an untrusted device",
+            device=device_name(recording, row["device"], sid),
+            seen=f"IPA {address(platform.protected(iova))} is private, and mapped at "
+            f"{address(iova)}",
+            expected="the device mapping gone before the page becomes private",
+            evidence=[evidence_of(row)],
+            mend="unmap first, check that everything was unmapped, and refuse the conversion "
+            "otherwise",
+        )
+
+
+def _stale(recording: Recording) -> Iterator[tuple[int, int | None, int]]:
+    """By which event came a private page to be mapped, for which stream, and at which IOVA?"""
+    platform = recording.platform
     trusted = _sids(recording, trusted=True)
-    stale: defaultdict[int | None, IntervalMap[Row]] = defaultdict(IntervalMap)
-    # A mapping may be removed just after the conversion; stale is what is there at the end.
-    watched = ("convert", *TABLE_KINDS)
-    for row, state in replay(recording, *watched, state_kinds=watched):
-        size = row["size"] or 1
-        if row["status"] == "error":
+    for sid, table, private in _at_the_end(recording):
+        if sid in trusted:
             continue
-        if row["event"] == "convert" and row["status"] == "private":
-            for sid, table in state.stage2.items():
-                if sid in trusted:
-                    continue
-                for iova in (row["phys"], platform.unprotected(row["phys"])):
-                    for start, end, _ in table.overlapping(iova, size):
-                        first, last = max(start, iova), min(end, iova + size)
-                        stale[sid].set(first, last - first, row)
-        elif row["event"] == "convert":
-            for held in stale.values():
-                held.clear(row["phys"], size)
-                held.clear(platform.unprotected(row["phys"]), size)
-        elif row["event"] == "iommu_unmap":
-            stale[row["sid"]].clear(row["address"], size)
-        elif row["sid"] not in trusted:
-            ipa = platform.protected(row["address"])
-            for start, end, page in state.shared.overlapping(ipa, size):
-                if page == "private":  # a VMM may map it just before it becomes shared
-                    first, last = max(start, ipa), min(end, ipa + size)
-                    stale[row["sid"]].set(row["address"] + first - ipa, last - first, row)
-    for sid, held in stale.items():
-        for iova, _, row in held.overlapping(0, 1 << 64):
-            yield Finding(
-                "V3",
-                "violation",
-                "vmm",
-                "the VMM left a private page mapped for an untrusted device",
-                device=device_name(recording, row["device"], sid),
-                seen=f"IPA {address(platform.protected(iova))} is private, and mapped at "
-                f"{address(iova)}",
-                expected="the device mapping gone before the page becomes private",
-                evidence=[evidence_of(row)],
-                mend="unmap first, check that everything was unmapped, and refuse the conversion "
-                "otherwise",
-            )
+        found: IntervalMap[int] = IntervalMap()
+        for start, end, converted in private:
+            for first in (start, platform.unprotected(start)):
+                for low, high, entry in table.overlapping(first, end - start):
+                    # After a failed unmap something is left of it, which is enough.
+                    if entry.certainty is Certainty.PERHAPS or _is_of_every(recording, sid, entry):
+                        continue
+                    low, high = max(low, first), min(high, first + end - start)
+                    found.set(low, high - low, max(converted, entry.number))
+        for iova, _, number in found.overlapping(0, HIGHEST):
+            yield number, sid, iova
+
+
+def _at_the_end(
+    recording: Recording,
+) -> Iterator[tuple[int | None, Table, list[tuple[int, int, int]]]]:
+    """What does each stream's table hold at the end, and which pages are private then?
+
+    A mapping may be removed just after the conversion, and a page be mapped just before it becomes
+    shared: only what stays is wrong. The private pages are told by (start, end, row of the event).
+    """
+    private: IntervalMap[int] = IntervalMap()
+    converted = recording.of_kind("convert", where=pl.col("status") == PRIVATE)
+    near = pages_of(recording.platform, converted)
+    state = Replay(recording.platform)
+    numbers = numbers_near(recording, near, "convert", *TABLE_KINDS)
+    for row in recording.rows(numbers).iter_rows(named=True):
+        state.apply(row)
+        if row["event"] == "convert" and row["status"] == PRIVATE:
+            private.set(row["phys"], row["size"] or 1, row[NUMBER])
+        elif row["event"] == "convert" and row["status"] == SHARED:
+            private.clear(row["phys"], row["size"] or 1)
+    for sid, table in state.stage2:
+        yield sid, table, list(private.overlapping(0, HIGHEST))
+
+
+def _is_of_every(recording: Recording, sid: int | None, entry: Entry) -> bool:
+    """Is a stream's entry one of every stream's, and told there?"""
+    return sid is not None and recording.row(entry.number)["sid"] is None
 
 
 @rule(
@@ -176,16 +226,15 @@ def private_pages_are_unmapped(recording: Recording) -> Iterator[Finding]:
 def both_aliases_agree(recording: Recording) -> Iterator[Finding]:
     """Which page has two device addresses that lead to different places?"""
     platform = recording.platform
-    for row, state in replay(recording, "iommu_map", state_kinds=TABLE_KINDS):
-        if row["status"] == "error" or row["address"] is None or row["pa"] is None:
-            continue
+    near = _mapped_at_both(recording)
+    kinds = TABLE_KINDS
+    for row, state in replay(recording, "iommu_map", where=MAPPED, state_kinds=kinds, near=near):
         twin = platform.alias(row["address"])
-        table = state.stage2.get(row["sid"])
-        if table is None:
-            continue
-        for start, _, translation in table.overlapping(twin, row["size"] or 1):
+        for start, _, entry in state.stage2.own(row["sid"]).overlapping(twin, row["size"] or 1):
+            if not entry.certain or entry.offset is None:
+                continue
             here = row["pa"] + max(start - twin, 0)
-            there = max(start, twin) + translation.offset
+            there = max(start, twin) + entry.offset
             if here != there:
                 yield Finding(
                     "V4",
@@ -202,95 +251,15 @@ def both_aliases_agree(recording: Recording) -> Iterator[Finding]:
                 break
 
 
-@rule(
-    "V7",
-    "A failed device map or unmap fails the page conversion.",
-    source='NVIDIA/QEMU pull 40, "vfio: fail closed on Realm DMA map errors"',
-    needs=[any_event("iommu_map", "iommu_unmap"), any_event("convert")],
-)
-def conversion_fails_closed(recording: Recording) -> Iterator[Finding]:
-    """Which pages were converted although the device mapping could not follow?"""
+def _mapped_at_both(recording: Recording) -> PageSet:
+    """Which pages did the VMM ever map at both addresses?"""
     platform = recording.platform
-    failed: list[Row] = []
-    last: dict[int, Row] = {}
-    for row in recording.of_kind(*TABLE_KINDS, "convert").iter_rows(named=True):
-        if row["event"] == "convert":
-            last[row["phys"]] = row
-            again = [f for f in failed if _same_page(platform, f, row)]
-            failed = [f for f in failed if f not in again]
-            pairs = [(f, row) for f in again if row["status"] == _target(f)]
-        elif row["status"] == "error":
-            before = last.get(platform.protected(row["address"]))
-            if before is not None and before["status"] == _target(row):
-                # The conversion was already reported as done when the mapping failed.
-                pairs = [(row, before)]
-            else:
-                pairs = []
-                failed.append(row)
-        else:
-            pairs = []
-            failed = [f for f in failed if f["address"] != row["address"]]
-        for mapping, conversion in pairs:
-            verb = "map" if mapping["event"] == "iommu_map" else "unmap"
-            yield Finding(
-                "V7",
-                "violation",
-                "vmm",
-                f"the VMM made a page {conversion['status']} although the device {verb} failed",
-                device=device_name(recording, mapping["device"], mapping["sid"]),
-                seen=f"IPA {address(conversion['phys'])} became {conversion['status']}; "
-                f"{mapping['event']} at {address(mapping['address'])} had failed",
-                expected="the conversion refused",
-                evidence=[evidence_of(mapping), evidence_of(conversion)],
-                mend="fail closed: return the error of the device mapping to the Realm",
-            )
-
-
-def _target(row: Row) -> str:
-    return "shared" if row["event"] == "iommu_map" else "private"
-
-
-def _same_page(platform: Platform, mapping: Row, conversion: Row) -> bool:
-    start = platform.protected(mapping["address"])
-    return bool(
-        start < conversion["phys"] + (conversion["size"] or 1)
-        and conversion["phys"] < start + (mapping["size"] or 1)
+    is_alias = with_shared_bit(platform)
+    plain, alias = (
+        recording.scan("iommu_map")
+        .filter(MAPPED & half)
+        .select("size", start=ipa_of(platform))
+        .collect()
+        for half in (~is_alias, is_alias)
     )
-
-
-@rule(
-    "V8",
-    "The VMM masks the shared bit off every address that an emulated device is given.",
-    source='cover letter of "arm64: realm: Fix DMA address for devices": the VMM must always '
-    "mask the top bit off any IPA used for DMA",
-    needs=[a_realm, the_shared_bit, any_event("vmm_dma")],
-)
-def emulated_devices_mask(recording: Recording) -> Iterator[Finding]:
-    """Which addresses did the VMM use with the shared bit still on, or reach private memory by?"""
-    platform = recording.platform
-    for row in recording.of_kind("vmm_dma").iter_rows(named=True):
-        if row["address"] is None:
-            continue
-        used = row["phys"] if row["phys"] is not None else row["address"]
-        if platform.has_shared_bit(row["address"]) and platform.has_shared_bit(used):
-            message = "the VMM did not mask the shared bit off an emulated device's address"
-            expected = f"guest address {address(platform.protected(row['address']))}"
-            mend = f"clear {shared_bit_name(platform)}, before the lookup of the memory slot"
-        elif row["status"] == "ok" and row["attrs"] == "private":
-            message = "the VMM served an emulated device from private memory"
-            expected = "a check that every page is shared"
-            mend = "check that the page is shared before it is used"
-        else:
-            continue
-        yield Finding(
-            "V8",
-            "violation",
-            "vmm",
-            message,
-            device=row["device"],
-            seen=f"{address(row['address'])} used as guest address {address(used)}: "
-            f"{row['status']}",
-            expected=expected,
-            evidence=[evidence_of(row)],
-            mend=mend,
-        )
+    return page_set(plain).common_with(page_set(alias))

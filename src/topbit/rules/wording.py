@@ -54,6 +54,8 @@ def describe(row: dict[str, Any]) -> str:
     words = [row["event"]]
     if row["event"] in ("trouble", "log"):
         return str(row["detail"])
+    if row["event"] == "step":
+        words.append(str(row["detail"]))
     if row["event"] == "helper":
         words[0] = f"{row['attrs']}()"
     if row["device"]:
@@ -109,6 +111,8 @@ def evidence(rows: pl.DataFrame | Iterable[dict[str, Any]], few: int = FEW) -> l
 
 def by_device(rows: pl.DataFrame) -> Iterator[tuple[str | None, pl.DataFrame]]:
     """Which rows has each device, in the order in which the devices appear?"""
+    if rows.is_empty():
+        return
     for (device,), group in rows.group_by("device", maintain_order=True):
         yield (None if device is None else str(device)), group
 

@@ -20,7 +20,6 @@ from pathlib import Path
 from topbit.arch.ipa import IpaSpace
 from topbit.events import Event
 from topbit.machine.injection import not_injected
-from topbit.machine.qemu.conversions import leaks
 from topbit.machine.qemu.el2 import cpu_model
 from topbit.machine.qemu.ending import unfinished
 from topbit.machine.qemu.feasible import refuse_impossible, refuse_other_conventions
@@ -124,7 +123,9 @@ class ScenarioRun:
             if disk:
                 self.devices.append(disk)
             self.system = GuestSystem(scenario, kernel, self.own, self.devices, disk, append)
-            archive = self.system.initramfs(busybox, self.system.steps(interactive))
+            steps = self.system.steps(interactive)
+            self._times = {step.name: step.times for step in steps}
+            archive = self.system.initramfs(busybox, steps)
             self.guest = GuestImage(image, archive, self.system.command_line())
         except BaseException:
             self.close()
@@ -205,7 +206,7 @@ class ScenarioRun:
         report = read_report(run.console)
         found = read_evidence(report, run.console)
         traced = clock.merge(run.events, found.events, IpaSpace(self.shape.ipa_bits))
-        steps = step_events(report)
+        traced = clock.interleave(traced, step_events(report, self._times))
         payload: list[Event] = []
         if not self.own.boots:
             payload = [event for device in self.devices for event in device.payload(report)]
@@ -226,7 +227,7 @@ class ScenarioRun:
         platform.unfinished = unfinished(
             run.ending, complete=complete, undone=undone, last_words=last_words
         )
-        recording = Recording.of_events(platform, [*traced, *steps, *output, *payload])
+        recording = Recording.of_events(platform, [*traced, *output, *payload])
         return Outcome(
             recording,
             run.ending,
@@ -256,7 +257,6 @@ class ScenarioRun:
             notes.append(f"the guest's system is your own; it ended with: {run.ending}")
         else:
             notes += [*not_injected(self.scenario.host, run.events), *troubles(run.ending, report)]
-            notes += leaks(run.events, report, self.scenario.workload)
         if self.scenario.workload.attest:
             rim = self.rmm.realm(self.rd).measurements.values[0].hex()
             verified = f"the guest's attestation token was verified; its RIM is {rim}"

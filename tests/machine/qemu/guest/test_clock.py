@@ -4,7 +4,7 @@ import pytest
 
 from topbit.arch.ipa import IpaSpace
 from topbit.events import Event
-from topbit.machine.qemu.guest.clock import lateness, merge
+from topbit.machine.qemu.guest.clock import interleave, lateness, merge
 
 SPACE = IpaSpace(41)
 
@@ -55,3 +55,14 @@ def test_an_event_without_time_stays_where_it_stands() -> None:
     host = [convert(1.0, 0x1000), Event("rmm", "state"), convert(3.0, 0x9000)]
     merged = merge(host, [Event("guest", "log", time=2.0)], SPACE)
     assert [event.event for event in merged] == ["convert", "state", "log", "convert"]
+
+
+def test_sources_that_share_a_clock_are_put_in_order() -> None:
+    steps = [Event("guest", "step", time=1.0), Event("guest", "step", time=None)]
+    others = [convert(0.5, 0x1000), convert(1.0, 0x2000), convert(2.0, 0x3000)]
+    told = [(event.event, event.time) for event in interleave(others, steps)]
+    # At one time in the order of the sources; without a time behind its own.
+    assert told == [
+        ("convert", 0.5), ("convert", 1.0), ("step", 1.0), ("step", None), ("convert", 2.0),
+    ]  # fmt: skip
+    assert interleave() == []

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from topbit.machine.qemu.guest.report import read_report
+from topbit.machine.qemu.guest.report import GuestReport, StepReport, read_report, step_events
 
 MARKERS = b"""[    5.812345] Run /init as init process\r
 @@ 5.83 boot 6.18.15+deb13-cloud-arm64 cpus 1\r
@@ -162,3 +162,26 @@ def test_status_that_is_no_status_is_none(status: str) -> None:
     files = {"a.status": f"{status} 1.0 2.0".encode(), "a.log": b""}
     report = read_report(f"@@ 1.0 step a exit {status}\n".encode() + bundle(packed(files)))
     assert report.steps["a"].status is None
+
+
+def test_steps_are_told_with_both_ends() -> None:
+    report = read_report(MARKERS)
+    told = [
+        (event.event, event.detail, event.status, event.time, event.attrs)
+        for event in step_events(report, {"run": 12, "hang": 1})
+    ]
+    assert told == [
+        ("step", "copy-nvme0n1", "begin", 6.39, None),
+        ("step", "copy-nvme0n1", "0", 7.49, None),
+        ("step", "run", "begin", 7.5, "times=12"),
+        ("step", "run", "3", 7.6, "times=12"),
+        ("step", "hang", "begin", 7.61, None),
+        ("step", "hang", "hung", 9.68, None),
+        ("step", "late", "begin", 9.7, None),
+        ("step", "late", "hung", None, None),
+    ]
+
+
+def test_a_step_whose_beginning_nothing_tells_only_ends() -> None:
+    report = GuestReport(steps={"run": StepReport("run", 0, None, 2.0)})
+    assert [(event.status, event.time) for event in step_events(report, {})] == [("0", 2.0)]

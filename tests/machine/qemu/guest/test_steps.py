@@ -78,3 +78,11 @@ def test_command_line_turns_tracing_on_from_the_start() -> None:
     assert "trace_event=dma:*,swiotlb:*" in words
     assert words[-1] == "nokaslr"
     assert not any(word.startswith("trace") for word in steps.command_line(trace=()).split())
+
+
+def test_a_step_tells_how_often_it_does_the_same() -> None:
+    times = {step.name: step.times for step in STEPS}
+    assert times["reload-virtio-rng"] == times["rebind-0000-00-02-0"] == 3
+    assert set(times.values()) == {1, 3}
+    for step in (s for s in STEPS if s.times == 3):
+        assert "$(seq 3)" in step.script

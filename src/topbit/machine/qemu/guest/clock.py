@@ -56,15 +56,23 @@ def lateness(host: Sequence[Event], guest: Sequence[Event], space: IpaSpace) -> 
 def merge(host: Sequence[Event], guest: Sequence[Event], space: IpaSpace) -> list[Event]:
     """Which order have the events of both, on the guest's clock?
 
-    The host's times are corrected by `lateness`. An event without a time stays where it stands
-    among its own.
+    The host's times are corrected by `lateness`.
     """
     late = lateness(host, guest, space)
     for event in host:
         if event.time is not None:
             event.time -= late
+    return interleave(host, guest)
+
+
+def interleave(*sources: Sequence[Event]) -> list[Event]:
+    """Which order have events of several sources that share a clock?
+
+    At one time the sources come in the order in which they are given. An event without a time
+    stays where it stands among its own.
+    """
     keyed: list[tuple[float, int, Event]] = []
-    for rank, events in enumerate((host, guest)):
+    for rank, events in enumerate(sources):
         latest = float("-inf")
         for event in events:
             latest = latest if event.time is None else event.time

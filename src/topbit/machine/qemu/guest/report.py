@@ -12,10 +12,12 @@ import io
 import re
 import tarfile
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from topbit.events import Event
 from topbit.machine.qemu.guest.init import ALL_DONE, BUNDLE_BEGIN, MARK
+from topbit.recording.schema import STEP_BEGIN, STEP_HUNG, STEP_TIMES
 
 MAX_BUNDLE = 512 << 20  # bytes of one unpacked bundle
 MARKER = re.compile(rf"{MARK} (\d+\.\d+) (\S+) ?(.*?)\r?$", re.MULTILINE)
@@ -92,18 +94,21 @@ def read_report(console: bytes) -> GuestReport:
     return report
 
 
-def step_events(report: GuestReport) -> list[Event]:
-    """How did each step end, as events?"""
-    return [
-        Event(
-            "guest",
-            "state",
-            status="hung" if step.status is None else str(step.status),
-            detail=f"step {step.name}",
-            time=step.end if step.end is not None else step.start,
-        )
-        for step in report.steps.values()
-    ]
+def step_events(report: GuestReport, times: Mapping[str, int]) -> list[Event]:
+    """When did each step begin, and when and how did it end, as events in that order?
+
+    `times`: how often each step, by name, does the same again, where it does.
+    """
+    events = []
+    for step in report.steps.values():
+        attrs = f"{STEP_TIMES}{times[step.name]}" if times.get(step.name, 1) > 1 else None
+        status = STEP_HUNG if step.status is None else str(step.status)
+        for said, time in ((STEP_BEGIN, step.start), (status, step.end)):
+            if said != STEP_BEGIN or time is not None:
+                events.append(
+                    Event("guest", "step", status=said, attrs=attrs, detail=step.name, time=time)
+                )
+    return events
 
 
 def troubles(ending: str, report: GuestReport) -> list[str]:

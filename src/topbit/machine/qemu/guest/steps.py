@@ -54,11 +54,13 @@ class Step:
         name: letters, digits, - and _; names the step in the report.
         script: shell text for the guest.
         limit: seconds after which it counts as hanging; 0 for never.
+        times: how often it does the same again.
     """
 
     name: str
     script: str
     limit: int = 60
+    times: int = 1
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9_-]+", self.name):
@@ -184,7 +186,7 @@ for i in $(seq {times}); do
     rmmod {module} && insmod /topbit/modules/{module}.ko $parameters || exit 1
 done
 """
-    return Step(f"reload-{dashed(module)}", script, limit)
+    return Step(f"reload-{dashed(module)}", script, limit, times)
 
 
 def rebind(
@@ -204,7 +206,7 @@ for i in $(seq {times}); do
 done
 awaited $driver/{device}
 """
-    return Step("rebind-" + dashed(device), script, limit)
+    return Step("rebind-" + dashed(device), script, limit, times)
 
 
 def _only_after(step: str) -> str:
