@@ -171,12 +171,12 @@ def recording(name: str) -> Recording:
     platform = Platform(
         realm=True,
         ipa_bits=41,
-        ipa_bits_from="log",
         kernel="6.18.15",
         pools=[(POOL, POOL_SIZE)],
         ram=[(RAM, RAM_SIZE)],
         devices={name: DeviceFacts(sid=sid) for name, sid in zip(DISKS, SIDS, strict=True)},
         one_clock=one_clock,
+        origins={"realm": "option", "ipa_bits": "option"},
     )
     frame = pl.concat(frames, rechunk=True)
     return Recording(platform, frame.sort("time", maintain_order=True) if one_clock else frame)

@@ -97,7 +97,7 @@ def test_other_arithmetic_is_left_alone(source: str) -> None:
 
 
 def test_it_would_be_found_in_the_vmm() -> None:
-    """As one would write it by habit, in a function that has the space at hand."""
+    """As one would write it by behaviour, in a function that has the space at hand."""
     path = SOURCE / "vmm/convert.py"
     asked = "self.space.unprotected(start)"
     source = path.read_text(encoding="utf-8")

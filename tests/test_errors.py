@@ -25,10 +25,10 @@ BUILTIN = {
 }
 
 
-def test_one_line_with_place_and_mend() -> None:
-    error = InputError("is empty", where="trace.txt", mend="record again")
+def test_one_line_with_place_and_hint() -> None:
+    error = InputError("is empty", where="trace.txt", hint="record again")
     assert str(error) == "trace.txt: is empty (record again)"
-    assert (error.what, error.where, error.mend) == ("is empty", "trace.txt", "record again")
+    assert (error.what, error.where, error.hint) == ("is empty", "trace.txt", "record again")
 
 
 def test_exit_status() -> None:

@@ -83,7 +83,7 @@ def run(
     from topbit.scenario import change, find
 
     if machine not in MACHINES:
-        raise UsageError(f"no machine is called {machine!r}", mend=nearest(machine, MACHINES))
+        raise UsageError(f"no machine is called {machine!r}", hint=nearest(machine, MACHINES))
     require_known(options)
     if machine == "model":
         refuse(options)

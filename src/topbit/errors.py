@@ -8,7 +8,7 @@
           +-- MissingToolError 3   a program or kernel is not installed
           +-- GuestDiedError   3   the guest ended before its workload did
 
-Each carries its data (`what` is wrong, `where`, and how to `mend` it) and prints as one line.
+Each carries its data (`what` is wrong, `where`, and what to do, the `hint`) and prints as one line.
 
 What goes wrong *in* the platform that is run (an abort, a refused call, a ring that makes no sense)
 is a result, no error, and never reaches a user. Between two agents of the platform it may pass as
@@ -43,21 +43,21 @@ class TopbitError(Exception):
     Args:
         what: what is wrong, one sentence without a full stop.
         where: the file, option or key it was found in; empty if it has no place.
-        mend: what the user can do about it; empty if there is nothing to say.
+        hint: what the user can do about it; empty if there is nothing to say.
     """
 
     exit_status = 2
 
-    def __init__(self, what: str, *, where: str = "", mend: str = "") -> None:
+    def __init__(self, what: str, *, where: str = "", hint: str = "") -> None:
         super().__init__(what)
         self.what = what
         self.where = where
-        self.mend = mend
+        self.hint = hint
 
     def __str__(self) -> str:
         place = f"{self.where}: " if self.where else ""
-        mend = f" ({self.mend})" if self.mend else ""
-        return printable(f"{place}{self.what}{mend}")
+        hint = f" ({self.hint})" if self.hint else ""
+        return printable(f"{place}{self.what}{hint}")
 
 
 class UsageError(TopbitError):

@@ -202,7 +202,7 @@ def test_a_realm_with_plain_addresses(tmp_path: Path) -> None:
     assert told.platform.ipa_bits is None
     found = {(f.rule, f.agent) for f in told.checked.findings}
     assert found == {("M1", "guest")}
-    assert all("6.15, 6.14.2 or 6.13.11" in f.mend for f in told.checked.findings)
+    assert all("6.15, 6.14.2 or 6.13.11" in f.hint for f in told.checked.findings)
     assert sum(f.count for f in told.checked.findings) == 2559 + 6
 
 
@@ -383,7 +383,7 @@ def test_a_recording_with_other_files_is_refused_by_name(tmp_path: Path) -> None
     Recording.of_events(Platform(), []).write(path)
     with pytest.raises(UsageError, match="a recording is checked alone") as error:
         read([path, RECORDINGS / "realm-6.18-ok"])
-    assert (error.value.where, error.value.mend) == (str(path), "give one .parquet file")
+    assert (error.value.where, error.value.hint) == (str(path), "give one .parquet file")
 
 
 def test_files_that_tell_nothing_are_named_with_what_would(tmp_path: Path) -> None:
@@ -392,7 +392,7 @@ def test_files_that_tell_nothing_are_named_with_what_would(tmp_path: Path) -> No
     with pytest.raises(InputError, match="holds no DMA trace event") as error:
         read([tmp_path])
     assert error.value.where == f"{tmp_path / 'a'}, {tmp_path / 'b'}"
-    assert "dmesg, or an event queue dump" in error.value.mend
+    assert "dmesg, or an event queue dump" in error.value.hint
 
 
 @pytest.mark.parametrize("lost", [0, 7])

@@ -56,10 +56,10 @@ def test_text(tmp_path: Path, data: bytes, encoding: str, replaced: int) -> None
 def test_other_files_are_named(tmp_path: Path, magic: bytes) -> None:
     path = tmp_path / "x"
     path.write_bytes(magic + bytes(range(256)) * 4)
-    what, mend = MAGIC[magic]
+    what, hint = MAGIC[magic]
     with pytest.raises(InputError, match=f"is {what}, which is not read") as caught:
         open_source(path)
-    assert caught.value.mend == mend
+    assert caught.value.hint == hint
 
 
 def test_a_tar_archive_is_named(tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ def test_outside_a_realm_no_shared_bit_is_counted() -> None:
 
 def test_a_finding_shows_each_part_on_a_line() -> None:
     made = finding(
-        agent="vmm", device="disk", count=3, seen="s", expected="e", mend="m", source="book",
+        agent="vmm", device="disk", count=3, seen="s", expected="e", hint="m", source="book",
         evidence=[Evidence("one", "trace", 5, "smmu"), Evidence("two", agent="guest"),
                   Evidence("three")],
     )  # fmt: skip

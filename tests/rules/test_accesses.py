@@ -61,7 +61,7 @@ def test_a1_no_translation_is_used_that_was_removed(
 def test_a1_tells_how_the_access_ended() -> None:
     (finding,) = found("A1", REALM, *SHARED, iommu_unmap(ALIAS), access(ALIAS, "GPF"))
     assert finding.seen == f"0x{ALIAS:016x} was translated (GPF); no mapping of it is left"
-    assert "CMD_TLBI_S2_IPA" in finding.mend
+    assert "CMD_TLBI_S2_IPA" in finding.hint
 
 
 @pytest.mark.parametrize(

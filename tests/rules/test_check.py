@@ -48,7 +48,7 @@ def test_folded_findings_keep_the_evidence_of_all_up_to_a_limit() -> None:
     for other in ({"rule": "M2"}, {"severity": "note"}, {"agent": "vmm"}, {"device": "nic"},
                   {"message": "other"}):  # fmt: skip
         assert len(fold([one(0), one(1, **other)])) == 2
-    assert len(fold([one(0), one(1, seen="another place", mend="another way")])) == 1
+    assert len(fold([one(0), one(1, seen="another place", hint="another way")])) == 1
 
 
 def test_a_finding_names_its_source_or_its_rules() -> None:

@@ -76,7 +76,7 @@ def test_h3_shared_addresses_have_the_bit_and_private_ones_not(name: str, has: b
     )
     assert (finding.agent, finding.device) == ("guest", "disk")
     assert finding.seen.startswith(f"{name}() disk address=0x{wrong:016x} phys=0x{BUFFER:016x}")
-    assert ("6.15" in finding.mend) == has
+    assert ("6.15" in finding.hint) == has
 
 
 @pytest.mark.parametrize(("name", "shared"), POLARITY)
@@ -86,7 +86,7 @@ def test_h4_the_c_bit_is_the_other_way_round(name: str, shared: bool) -> None:
     assert found("H4", SME, helper(name, BUFFER, FAILED)) == []
     (finding,) = found("H4", SME, helper(name, BUFFER, wrong))
     assert "bit 47, the C bit" in finding.message
-    assert finding.mend == "keep to the kernel's helpers"
+    assert finding.hint == "keep to the kernel's helpers"
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ def test_f1_tells_how_it_knows_the_address_to_be_right() -> None:
     assert given.expected == (
         f"a stage-2 mapping at 0x{ALIAS:016x}: the guest gave the device this address"
     )
-    assert given.mend.startswith("map each shared page at IPA | 1<<40 (VFIO: iova = gpa | shared")
+    assert given.hint.startswith("map each shared page at IPA | 1<<40 (VFIO: iova = gpa | shared")
     assert len(given.evidence) == 2
     assert given.seen.startswith("disk (StreamID 0x10) read 0x")
     (guessed,) = found("F1", REALM, access(FAR + 8))

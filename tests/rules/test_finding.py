@@ -23,7 +23,7 @@ def test_evidence_stands_somewhere(source: str, line: int | None, place: str) ->
 def test_the_json_form_has_every_part() -> None:
     made = Finding(
         "M1", "warning", "guest", "message", device="disk", count=3, seen="seen",
-        expected="expected", mend="mend", source="a book",
+        expected="expected", hint="what to do", source="a book",
         evidence=[Evidence("text", "trace.txt", 1, "guest"), Evidence("other")],
     )  # fmt: skip
     assert made.to_dict() == {
@@ -39,7 +39,7 @@ def test_the_json_form_has_every_part() -> None:
             {"text": "text", "source": "trace.txt", "line": 1, "agent": "guest"},
             {"text": "other", "source": None, "line": None, "agent": ""},
         ],
-        "mend": "mend",
+        "hint": "what to do",
         "source": "a book",
     }
 

@@ -107,7 +107,7 @@ def test_m7_is_less_certain_where_lines_may_be_missing(
 @pytest.mark.parametrize(("driver", "commit"), [("nvme", True), ("ahci", False), (None, False)])
 def test_m7_knows_the_driver_that_did_so(driver: str | None, commit: bool) -> None:
     (finding,) = found("M7", disk(driver=driver), *OTHER, *AGAIN)
-    assert ("a54afbc8a213" in finding.mend) == commit
+    assert ("a54afbc8a213" in finding.hint) == commit
 
 
 def test_m7_needs_the_whole_trace() -> None:

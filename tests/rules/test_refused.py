@@ -30,19 +30,19 @@ LOG_LOST = dataclasses.replace(LOG, lost_events=1)
 def test_a_finding_shows_the_refusal_and_its_mapping() -> None:
     recording = Recording.of_events(REALM, [dma_map(), FAULT, FAULT])
     row = fault_rows(recording).row(0, named=True)
-    made = refusal(recording, row, "F1", "vmm", "wrong", expected="right", mend="do")
+    made = refusal(recording, row, "F1", "vmm", "wrong", expected="right", hint="do")
     assert (made.rule, made.severity, made.agent, made.message) == (
         "F1",
         "violation",
         "vmm",
         "wrong",
     )
-    assert (made.device, made.count, made.expected, made.mend) == ("disk", 2, "right", "do")
+    assert (made.device, made.count, made.expected, made.hint) == ("disk", 2, "right", "do")
     assert made.seen.startswith(f"disk (StreamID 0x10) read 0x{ALIAS:016x}")
     assert [each.agent for each in made.evidence] == ["smmu"]
     mapping = recording.row(0)
     more = refusal(
-        recording, row, "F1", "vmm", "", expected="", mend="", mapping=mapping, severity="warning"
+        recording, row, "F1", "vmm", "", expected="", hint="", mapping=mapping, severity="warning"
     )
     assert more.severity == "warning"
     assert [each.agent for each in more.evidence] == ["smmu", "guest"]

@@ -33,8 +33,8 @@ def test_the_bad_recording_is_flagged(case: Case) -> None:
     assert finding.severity == case.severity
     assert finding.count == case.count
     assert finding.device == case.device
-    assert case.says in " ".join((finding.message, finding.seen, finding.mend))
-    for part in (finding.seen, finding.expected, finding.mend, finding.source):
+    assert case.says in " ".join((finding.message, finding.seen, finding.hint))
+    for part in (finding.seen, finding.expected, finding.hint, finding.source):
         assert part
     assert finding.evidence
 

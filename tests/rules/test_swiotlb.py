@@ -36,7 +36,7 @@ def test_a_full_pool_has_one_of_three_reasons(event: Event, says: str) -> None:
 
 def test_an_empty_pool_of_a_guest_with_the_wrong_bit_is_a_consequence() -> None:
     (finding,) = found("S1", WIDE, dma_alloc(0x7BC2_0200), full(used=0))
-    assert (finding.severity, finding.mend) == ("note", "see H7")
+    assert (finding.severity, finding.hint) == ("note", "see H7")
     assert finding.message.endswith("a consequence of the wrong bit in DMA addresses (H7)")
     (other,) = found("S1", WIDE, dma_alloc(0x7BC2_0200, device="narrow"), full(used=0))
     assert (other.severity, other.device) == ("warning", "disk")
@@ -48,7 +48,7 @@ def test_the_largest_request_and_use_are_told() -> None:
     assert finding.seen == "used 510 of 512 slots of 2 KiB when 4096 bytes were asked for"
     assert len(finding.evidence) == 2
     (finding,) = found("S1", REALM, full(300 * KIB), full(400 * KIB))
-    assert finding.mend.endswith("a larger pool does not help")
+    assert finding.hint.endswith("a larger pool does not help")
     assert (finding.seen, finding.count) == ("sz: 409600 bytes", 2)
     assert len(finding.evidence) == 2
     (finding,) = found("S1", REALM, *[full(used=0)] * 3)
@@ -79,7 +79,7 @@ def test_what_gives_a_larger_pool(
 ) -> None:
     platform: Platform = dataclasses.replace(REALM, ram=ram, kernel=kernel)
     (finding,) = found("S1", platform, full(total=total, used=1))
-    assert finding.mend.startswith(says)
+    assert finding.hint.startswith(says)
 
 
 def test_devices_are_told_apart() -> None:

@@ -20,7 +20,7 @@ from topbit.rules.wording import (
     evidence,
     evidence_of,
     refused_access,
-    release_mend,
+    release_hint,
     shared_bit_name,
 )
 
@@ -160,7 +160,7 @@ def test_devices_come_in_the_order_in_which_they_appear() -> None:
     ],
 )
 def test_what_mends_a_guest_depends_on_its_kernel(kernel: str | None, says: str) -> None:
-    mend = release_mend(Platform(kernel=kernel))
-    assert says in mend
-    assert ("sets the bit itself" in mend) == (kernel == "6.18.15")
-    assert mend.endswith("(commit 7d953a062416)") == (kernel in (None, "strange"))
+    hint = release_hint(Platform(kernel=kernel))
+    assert says in hint
+    assert ("sets the bit itself" in hint) == (kernel == "6.18.15")
+    assert hint.endswith("(commit 7d953a062416)") == (kernel in (None, "strange"))

@@ -134,7 +134,7 @@ def test_only_an_assigned_devices_stream_can_be_disabled(
     [
         ("host.destroy_page", {"host": HostSpec(destroy_page="up")}),
         ("device.kind", {"device": (DISK, DeviceSpec("b", kind="up"))}),
-        ("device.habit", {"device": (DeviceSpec("b", habit="up"),)}),
+        ("device.behaviour", {"device": (DeviceSpec("b", behaviour="up"),)}),
         ("device.model", {"device": (DeviceSpec("b", model="up"),)}),
     ],
 )
@@ -164,13 +164,13 @@ def test_the_kernel_is_a_release() -> None:
         (DeviceSpec("a", dma_offset=0x4000_1000), False),
         (DeviceSpec("a", dma_offset=0x800), False),
         (DeviceSpec("a", dma_offset=-0x1000), False),
-        (DeviceSpec("a", trusted=True, dma_offset=0x1000, habit="stale", model="edu"), True),
+        (DeviceSpec("a", trusted=True, dma_offset=0x1000, behaviour="stale", model="edu"), True),
         (DeviceSpec("a", kind="emulated"), True),
         (DeviceSpec("a", kind="emulated", model="virtio-rng"), True),
         (DeviceSpec("a", kind="emulated", model="nvme"), False),
         (DeviceSpec("a", kind="emulated", trusted=True), False),
         (DeviceSpec("a", kind="emulated", dma_offset=0x1000), False),
-        (DeviceSpec("a", kind="emulated", habit="wild"), False),
+        (DeviceSpec("a", kind="emulated", behaviour="wild"), False),
     ],
 )
 def test_which_devices_can_be(device: DeviceSpec, good: bool) -> None:
@@ -217,4 +217,4 @@ def test_a_host_acts_in_the_middle_of_the_work_or_not(host: HostSpec, injects: b
 def test_a_contradiction_is_a_scenario_error_with_a_mend() -> None:
     with pytest.raises(ScenarioError) as error:
         Scenario("test", realm=RealmSpec(ram_mib=5000))
-    assert error.value.mend == "give 4 to 4096"
+    assert error.value.hint == "give 4 to 4096"

@@ -66,7 +66,9 @@ def test_a_small_file_takes_defaults() -> None:
         ("[[device]]\nname='0000:00:01.0'", ["device.name", "letters"]),
         ('[[device]]\nname="a\\nb"', ["device.name", "letters"]),
         ("[[device]]\nname='realm'", ["device.name", "'realm' is a table"]),
-        ("[[device]]\nname='a'\nkind='emulated'\nhabit='stale'", ["device a", "behaves"]),
+        ("[[device]]\nname='a'\nhabit='stale'", ["'habit'", "it is called 'behaviour' now"]),
+        ("[vmm]\nhabit = 'stale'", ["unknown key 'habit' (did you mean 'shared_bit'"]),
+        ("[[device]]\nname='a'\nkind='emulated'\nbehaviour='stale'", ["device a", "behaves"]),
         ("[[device]]\nname='a'\nkind='emulated'\ntrusted=true", ["cannot be trusted"]),
         ("[device]\nname='a'", ["[[device]]"]),
         ("vmm = 3", ["is not a table"]),
@@ -76,7 +78,7 @@ def test_a_small_file_takes_defaults() -> None:
         ("[vmm", ["not TOML"]),
     ],
 )
-def test_what_is_wrong_is_named_with_its_place_and_mend(text: str, words: list[str]) -> None:
+def test_what_is_wrong_is_named_with_its_place_and_hint(text: str, words: list[str]) -> None:
     with pytest.raises(ScenarioError) as caught:
         loads(text, "mine.toml")
     for word in words:

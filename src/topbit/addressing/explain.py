@@ -51,7 +51,7 @@ def explain(address: int, ipa_bits: int) -> Meaning:
     """
     check_ipa_bits(ipa_bits, "--ipa-bits")
     if not 0 <= address <= U64:
-        raise UsageError(f"{address:#x} is no 64-bit address", mend="give 0 to 0xffffffffffffffff")
+        raise UsageError(f"{address:#x} is no 64-bit address", hint="give 0 to 0xffffffffffffffff")
     space = IpaSpace(ipa_bits)
     half, canonical, alias = space.half(address), space.protected(address), space.alias(address)
     bit = space.bit_number

@@ -68,7 +68,7 @@ def parse_release(text: str, where: str = "kernel release") -> Version:
     match = re.match(r"v?(\d+)\.(\d+)(?:\.(\d+))?", text.strip())
     if not match:
         raise UsageError(
-            f"{text!r} is no kernel release", where=where, mend='write it as "6.15" or "6.14.2"'
+            f"{text!r} is no kernel release", where=where, hint='write it as "6.15" or "6.14.2"'
         )
     major, minor, patch = match.groups()
     return int(major), int(minor), int(patch or 0)

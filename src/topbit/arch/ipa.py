@@ -73,7 +73,7 @@ def check_ipa_bits(bits: int, where: str = "ipa_bits") -> int:
         raise UsageError(
             f"{bits} is no width of a Realm's IPA space",
             where=where,
-            mend=f"give a number from {IPA_BITS_MIN} to {IPA_BITS_MAX}; the shared bit is "
+            hint=f"give a number from {IPA_BITS_MIN} to {IPA_BITS_MAX}; the shared bit is "
             "bit ipa_bits-1",
         )
     return bits

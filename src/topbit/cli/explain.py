@@ -42,9 +42,9 @@ def to_address(text: str) -> int:
     try:
         value = int(digits, 16)
     except ValueError:
-        raise UsageError(f"{text!r} is no address", mend="write it as 0x100433ce000") from None
+        raise UsageError(f"{text!r} is no address", hint="write it as 0x100433ce000") from None
     if digits.startswith("-") or value >> 64:
-        raise UsageError(f"{text} does not fit 64 bits", mend="write at most 16 hex digits")
+        raise UsageError(f"{text} does not fit 64 bits", hint="write at most 16 hex digits")
     return value
 
 
@@ -64,6 +64,6 @@ def width_for(address: int, ipa_bits: int | None) -> tuple[int, str]:
         raise UsageError(
             f"{fmt(address)} does not show the width of the IPA space",
             where="--ipa-bits",
-            mend="give it; the guest's RSI_REALM_CONFIG.ipa_width, or the VMM's setting",
+            hint="give it; the guest's RSI_REALM_CONFIG.ipa_width, or the VMM's setting",
         )
     return width, f"assuming that its top bit, bit {width - 1}, is the shared bit"

@@ -100,7 +100,7 @@ def _matrix(args: argparse.Namespace) -> int:
         raise UsageError(
             "the matrix is many runs and prints one table",
             where="-o, --format",
-            mend="name a scenario, e.g. `topbit run seed -o seed.parquet`",
+            hint="name a scenario, e.g. `topbit run seed -o seed.parquet`",
         )
     matrix = api.matrix(settings=args.settings)
     print(matrix)

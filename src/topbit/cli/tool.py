@@ -42,7 +42,7 @@ def _fetch(names: list[str]) -> int:
 
     for name in names:
         if name not in tools.TOOLS:
-            raise UsageError(f"no tool is named {name!r}", mend=nearest(name, tools.TOOLS))
+            raise UsageError(f"no tool is named {name!r}", hint=nearest(name, tools.TOOLS))
     for name in names:
         path = tools.fetch(name, note=lambda text: print(f"topbit: {text}", file=sys.stderr))
         print(f"{name}\t{path}", flush=True)

@@ -72,7 +72,7 @@ class Options:
             raise UsageError(
                 f"{self.c_bit} is no place of a C bit",
                 where="--c-bit",
-                mend="CPUID 0x8000001F tells it: 47 or 51 on today's machines",
+                hint="CPUID 0x8000001F tells it: 47 or 51 on today's machines",
             )
         for stream in self.streams:
             if not 0 <= stream < 1 << 32:
@@ -92,6 +92,6 @@ def stream_option(text: str) -> tuple[int, str]:
         number = -1
     if not equals or not device or number < 0:
         raise UsageError(
-            f"{text!r} tells no stream", where="--stream", mend="give --stream 0x8=0000:00:01.0"
+            f"{text!r} tells no stream", where="--stream", hint="give --stream 0x8=0000:00:01.0"
         )
     return number, device

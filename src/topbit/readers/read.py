@@ -105,7 +105,7 @@ def _read(
     """Which recordings do `files` make, of which the user named those `asked` for?"""
     files = list(dict.fromkeys(files))
     if not files:
-        raise UsageError("no file was given", mend="give the logs and traces of one run")
+        raise UsageError("no file was given", hint="give the logs and traces of one run")
     told: list[_Read] = []
     others: list[FileFacts] = []
     for path in files:
@@ -122,7 +122,7 @@ def _read(
                 raise UsageError(
                     "a recording is checked alone",
                     where=str(path),
-                    mend="give one .parquet file",
+                    hint="give one .parquet file",
                 )
             return [_recorded(path, options)]
         if source.kind == "event queue":
@@ -135,7 +135,7 @@ def _read(
         raise InputError(
             "holds no DMA trace event, no kernel log and no SMMU event",
             where=", ".join(str(path) for path in files),
-            mend="give /sys/kernel/tracing/trace or a trace.dat with the dma and swiotlb events "
+            hint="give /sys/kernel/tracing/trace or a trace.dat with the dma and swiotlb events "
             "on, dmesg, or an event queue dump",
         )
     earlier = [

@@ -25,7 +25,7 @@ def parse(name: str, data: bytes) -> list[Event]:
             f"is no whole SMMU event queue: {len(data)} bytes are no multiple of "
             f"{EVENT_BYTES}-byte records",
             where=name,
-            mend="dump the queue again, or give a text log",
+            hint="dump the queue again, or give a text log",
         )
     known = {int(kind) for kind in EventType} | IMPLEMENTATION_DEFINED
     events: list[Event] = []

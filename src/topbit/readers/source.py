@@ -72,7 +72,7 @@ def files_of(paths: list[Path]) -> list[Path]:
                 raise InputError(
                     f"is a folder with {len(inside)} files",
                     where=str(path),
-                    mend="give the files of one run",
+                    hint="give the files of one run",
                 )
             files += inside
         else:
@@ -99,7 +99,7 @@ def open_source(path: Path) -> Source:
             raise InputError(
                 f"is no honest log: it {error}, from {len(data)}",
                 where=name,
-                mend="unpack it first if you trust it",
+                hint="unpack it first if you trust it",
             ) from error
         data = unpacked.data
         if unpacked.damage:
@@ -113,8 +113,8 @@ def open_source(path: Path) -> Source:
     if data.startswith(TRACE_DAT_MAGIC):
         return Source(name, "trace.dat", data, damage=damage)
     if (other := encoding.other_kind(data)) is not None:
-        what, mend = other
-        raise OtherKindError(f"is {what}, which is not read", where=name, mend=mend)
+        what, hint = other
+        raise OtherKindError(f"is {what}, which is not read", where=name, hint=hint)
     if not encoding.is_text(data):
         return Source(name, "event queue", data, damage=damage)
     text = encoding.decoded(data)
@@ -127,7 +127,7 @@ def _bytes(path: Path, name: str) -> bytes:
         what = SPECIAL.get(stat.S_IFMT(about.st_mode))
         if what is not None:
             raise InputError(
-                f"is {what}, no file", where=name, mend="write what comes from it into a file"
+                f"is {what}, no file", where=name, hint="write what comes from it into a file"
             )
         if about.st_size > LARGEST:
             raise InputError(f"is larger than {LARGEST >> 30} GiB", where=name)

@@ -229,13 +229,13 @@ class Recording:
             raise InputError(
                 "is a Parquet file, but not a recording of topbit",
                 where=where,
-                mend="topbit run -o FILE.parquet writes recordings",
+                hint="topbit run -o FILE.parquet writes recordings",
             )
         if (form := metadata.get(FORMAT_KEY, FORMAT)) not in FORMATS:
             raise InputError(
                 f"is a recording of format {form!r}; read are {', '.join(FORMATS)}",
                 where=where,
-                mend="read it with the topbit that wrote it, or a later one",
+                hint="read it with the topbit that wrote it, or a later one",
             )
         missing = [name for name in COLUMNS if name not in columns]
         if missing:

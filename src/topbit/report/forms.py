@@ -57,7 +57,7 @@ def form_named(name: str) -> Form:
         UsageError: none has.
     """
     if name not in FORMS:
-        raise UsageError(f"no form of report is called {name!r}", mend=nearest(name, FORMS))
+        raise UsageError(f"no form of report is called {name!r}", hint=nearest(name, FORMS))
     return FORMS[name]
 
 
@@ -72,6 +72,6 @@ def form_for(path: Path) -> Form:
         raise UsageError(
             f"{path.suffix or 'no suffix'!r} names no form of report",
             where=str(path),
-            mend=f"end the name in {' or '.join(known)}, or name one with --format",
+            hint=f"end the name in {' or '.join(known)}, or name one with --format",
         )
     return known[path.suffix]

@@ -3,7 +3,7 @@
 verdict      "ok" or "violation"
 platform     the facts (of the last boot)
 summary      numbers (of the last boot)
-findings     rule, severity, agent, device, count, message, seen, expected, evidence, mend,
+findings     rule, severity, agent, device, count, message, seen, expected, evidence, hint,
              source; with several boots also boot, from 1
 unparsed     how many lines looked like events and could not be read
 unparsed_lines, not_checked   where, which rule and why

@@ -126,8 +126,8 @@ def finding_lines(finding: Finding) -> Iterator[str]:
     for piece in finding.evidence:
         place = f"   {piece.place}" if piece.place else ""
         yield _row(AGENT_NAMES.get(piece.agent, piece.agent or "evidence"), piece.text + place)
-    if finding.mend:
-        yield _row("mend", finding.mend)
+    if finding.hint:
+        yield _row("mend", finding.hint)
     if finding.source:
         yield _row("source", finding.source)
 

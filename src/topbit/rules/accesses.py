@@ -61,7 +61,7 @@ def removed_translations_are_gone(recording: Recording) -> Iterator[Finding]:
             "is left",
             expected="F_TRANSLATION",
             evidence=[evidence_of(row)],
-            mend="send CMD_TLBI_S2_IPA (or CMD_TLBI_S12_VMALL) and CMD_SYNC after every unmap, "
+            hint="send CMD_TLBI_S2_IPA (or CMD_TLBI_S12_VMALL) and CMD_SYNC after every unmap, "
             "before the page is given away",
         )
 
@@ -110,5 +110,5 @@ def reached_memory_is_mapped(recording: Recording) -> Iterator[Finding]:
             seen=f"{row['size']} bytes at {address(row['address'])}, and the SMMU let it through",
             expected="no access after dma_unmap_*",
             evidence=[evidence_of(row)],
-            mend="look at the device, and at how its driver ends transfers",
+            hint="look at the device, and at how its driver ends transfers",
         )

@@ -64,7 +64,7 @@ def conversion_fails_closed(recording: Recording) -> Iterator[Finding]:
                 f"{mapping['event']} at {address(mapping['address'])} had failed",
                 expected="the conversion refused",
                 evidence=[evidence_of(mapping), evidence_of(conversion)],
-                mend="fail closed: return the error of the device mapping to the Realm",
+                hint="fail closed: return the error of the device mapping to the Realm",
             )
 
 

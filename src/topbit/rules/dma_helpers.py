@@ -32,7 +32,7 @@ def _calls(recording: Recording, *names: str) -> pl.DataFrame:
 
 
 def _findings(
-    rows: pl.DataFrame, rule_id: str, message: str, expected: str, mend: str = ""
+    rows: pl.DataFrame, rule_id: str, message: str, expected: str, hint: str = ""
 ) -> Iterator[Finding]:
     if rows.is_empty():
         return
@@ -48,7 +48,7 @@ def _findings(
             seen=describe(first),
             expected=expected,
             evidence=evidence(group),
-            mend=mend or "keep to the kernel's helpers",
+            hint=hint or "keep to the kernel's helpers",
         )
 
 
@@ -113,8 +113,8 @@ def realm_polarity(recording: Recording) -> Iterator[Finding]:
         ok & with_shared_bit(recording.platform)
     )
     name = shared_bit_name(recording.platform)
-    mend = "Linux 6.15, 6.14.2 or 6.13.11 set it for shared memory (commit 7d953a062416)"
-    yield from _findings(shared, "H3", f"left {name}, clear", "the bit set: shared memory", mend)
+    hint = "Linux 6.15, 6.14.2 or 6.13.11 set it for shared memory (commit 7d953a062416)"
+    yield from _findings(shared, "H3", f"left {name}, clear", "the bit set: shared memory", hint)
     yield from _findings(private, "H3", f"set {name}", "the bit clear: private memory")
 
 
@@ -266,6 +266,6 @@ def shared_bit_is_no_pte_value(recording: Recording) -> Iterator[Finding]:
             + ("" if space.has_shared_bit(wrong) else f"{bit} clear"),
             expected=f"dma_addr={address(space.unprotected(first['address'] & ~wrong))}: {bit} set",
             evidence=shown,
-            mend="keep the Realm's IPA space at 50 bits or fewer (48 with 64K pages), or build "
+            hint="keep the Realm's IPA space at 50 bits or fewer (48 with 64K pages), or build "
             "the guest without CONFIG_ARM64_PA_BITS_52; Linux 7.2 and 7.3.4 still do this",
         )

@@ -33,11 +33,11 @@ def emulated_devices_mask(recording: Recording) -> Iterator[Finding]:
         if platform.has_shared_bit(row["address"]) and platform.has_shared_bit(used):
             message = "the VMM did not mask the shared bit off an emulated device's address"
             expected = f"guest address {address(platform.protected(row['address']))}"
-            mend = f"clear {shared_bit_name(platform)}, before the lookup of the memory slot"
+            hint = f"clear {shared_bit_name(platform)}, before the lookup of the memory slot"
         else:
             message = "the VMM served an emulated device from private memory"
             expected = "a check that every page is shared"
-            mend = "check that the page is shared before it is used"
+            hint = "check that the page is shared before it is used"
         yield Finding(
             "V8",
             "violation",
@@ -48,5 +48,5 @@ def emulated_devices_mask(recording: Recording) -> Iterator[Finding]:
             f"{row['status']}",
             expected=expected,
             evidence=[evidence_of(row)],
-            mend=mend,
+            hint=hint,
         )

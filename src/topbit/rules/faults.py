@@ -16,7 +16,7 @@ from topbit.replay.refusals import was_translated
 from topbit.rules.finding import Finding
 from topbit.rules.refused import by_trusted_device, is_traced, refusal
 from topbit.rules.rule import a_realm, rule, sees_faults, the_shared_bit
-from topbit.rules.wording import address, release_mend, shared_bit_name
+from topbit.rules.wording import address, release_hint, shared_bit_name
 
 ALIAS_MEND = "map each shared page at IPA | shared bit (VFIO: iova = gpa | shared bit)"
 COVER_LETTER = 'cover letter of "arm64: realm: Fix DMA address for devices"'
@@ -67,7 +67,7 @@ def alias_faults(recording: Recording) -> Iterator[Finding]:
             "vmm",
             "the VMM did not map the unprotected alias",
             expected=expected,
-            mend=_alias_mend(platform),
+            hint=_alias_mend(platform),
             mapping=live,
         )
 
@@ -99,7 +99,7 @@ def plain_address_faults(recording: Recording) -> Iterator[Finding]:
                 "guest",
                 "the guest gave the device a plain (protected) address",
                 expected=expected,
-                mend=release_mend(platform),
+                hint=release_hint(platform),
                 mapping=plain,
             )
         elif alias is not None:
@@ -110,7 +110,7 @@ def plain_address_faults(recording: Recording) -> Iterator[Finding]:
                 "device",
                 "the device dropped the shared bit of the address that it was given",
                 expected=expected,
-                mend="use a device that carries every address bit, or an IPA space that fits it",
+                hint="use a device that carries every address bit, or an IPA space that fits it",
                 mapping=alias,
             )
         elif (buffer := fault.mapped.buffer_at(value)) is not None:
@@ -121,7 +121,7 @@ def plain_address_faults(recording: Recording) -> Iterator[Finding]:
                 "guest",
                 "the driver gave the device its buffer's own address, past the DMA API",
                 expected="the address that dma_map_*() returned",
-                mend="use the address that the DMA API returns",
+                hint="use the address that the DMA API returns",
                 mapping=buffer,
             )
         elif lies_in(value, platform.ram) and not is_traced(recording, fault):
@@ -132,7 +132,7 @@ def plain_address_faults(recording: Recording) -> Iterator[Finding]:
                 "guest",
                 "the device was given a plain (protected) address of guest RAM",
                 expected=expected,
-                mend=release_mend(platform),
+                hint=release_hint(platform),
             )
 
 
@@ -182,7 +182,7 @@ def unmapped_address_faults(recording: Recording) -> Iterator[Finding]:
             "device",
             message,
             expected=expected,
-            mend="look at the device, and at how its driver ends transfers",
+            hint="look at the device, and at how its driver ends transfers",
             mapping=before,
             severity="violation" if certain else "warning",
         )
@@ -213,6 +213,6 @@ def beyond_ipa_space(recording: Recording) -> Iterator[Finding]:
             if mapping is None
             else "the guest gave the device an address beyond its IPA space",
             expected=f"no bit above {shared_bit_name(platform)}",
-            mend="look for a corrupted descriptor, or check that --ipa-bits is right",
+            hint="look for a corrupted descriptor, or check that --ipa-bits is right",
             mapping=mapping,
         )

@@ -69,7 +69,7 @@ class Finding:
         count: how many observations were folded into this finding.
         seen, expected: the two sides of it, with addresses and bits.
         evidence: some of the observations, the first ones first.
-        mend: which release, setting or change mends it.
+        hint: which release, setting or change mends it.
         source: where the rule comes from (kernel file, cover letter, specification).
     """
 
@@ -82,7 +82,7 @@ class Finding:
     seen: str = ""
     expected: str = ""
     evidence: list[Evidence] = field(default_factory=list)
-    mend: str = ""
+    hint: str = ""
     source: str = ""
 
     def to_dict(self) -> dict[str, Any]:
@@ -100,7 +100,7 @@ class Finding:
                 {"text": e.text, "source": e.source or None, "line": e.line, "agent": e.agent}
                 for e in self.evidence
             ],
-            "mend": self.mend,
+            "hint": self.hint,
             "source": self.source,
         }
 

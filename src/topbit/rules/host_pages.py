@@ -38,7 +38,7 @@ def ram_is_not_destroyed(recording: Recording) -> Iterator[Finding]:
             seen=f"IPA {address(row['phys'])}, {row['size']} bytes: RIPAS DESTROYED",
             expected="RIPAS RAM until the Realm asks for another (RSI_IPA_STATE_SET)",
             evidence=[evidence_of(row)],
-            mend="look at what the host reclaims (guest_memfd, ballooning); the Realm cannot go on "
+            hint="look at what the host reclaims (guest_memfd, ballooning); the Realm cannot go on "
             "without the page's content",
         )
 
@@ -74,5 +74,5 @@ def shared_pages_stay_mapped(recording: Recording) -> Iterator[Finding]:
             "not asked for it as RAM",
             expected="mapped until the Realm takes it back (RSI_IPA_STATE_SET to RAM)",
             evidence=[evidence_of(row)],
-            mend="look at what the host reclaims; the Realm's CPUs get an external abort there",
+            hint="look at what the host reclaims; the Realm's CPUs get an external abort there",
         )

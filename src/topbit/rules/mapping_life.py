@@ -62,7 +62,7 @@ def maps_are_unmapped(recording: Recording) -> Iterator[Finding]:
             expected="a dma_unmap_* with the same address for each"
             + ("" if certain else " (the trace has gaps: some unmaps may be missing from it)"),
             evidence=evidence(group),
-            mend="update the driver"
+            hint="update the driver"
             + (
                 " (NVMe with SGLs: commit a54afbc8a213)"
                 if _driver(recording, device) == "nvme"
@@ -157,16 +157,16 @@ def maps_succeed(recording: Recording) -> Iterator[Finding]:
             mask = facts.dma_mask
         shown = evidence(group, 2)
         if device in wide:
-            why, mend = "because of the wrong bit in their addresses (H7)", "see H7"
+            why, hint = "because of the wrong bit in their addresses (H7)", "see H7"
         elif mask is not None and platform.realm and space and space.in_par(mask):
             why = f"because the device's mask 0x{mask:x} cannot carry {shared_bit_name(platform)}"
-            mend = "give the Realm an IPA space that fits the device's mask, or do not assign it"
+            hint = "give the Realm an IPA space that fits the device's mask, or do not assign it"
         elif not (lines := full.filter(pl.col("device").eq_missing(pl.lit(device)))).is_empty():
-            why, mend = "because the swiotlb pool was full", "see S1"
+            why, hint = "because the swiotlb pool was full", "see S1"
             row = lines.row(0, named=True)
             shown.append(Evidence(str(row["detail"]), row["source"] or "", row["line"], "guest"))
         else:
-            why, mend = "and nothing recorded tells why", "look for swiotlb lines in the kernel log"
+            why, hint = "and nothing recorded tells why", "look for swiotlb lines in the kernel log"
         yield Finding(
             "M9",
             "warning",
@@ -177,5 +177,5 @@ def maps_succeed(recording: Recording) -> Iterator[Finding]:
             seen="DMA_MAPPING_ERROR, or no memory",
             expected="an address",
             evidence=shown,
-            mend=mend,
+            hint=hint,
         )

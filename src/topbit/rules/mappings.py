@@ -26,7 +26,7 @@ from topbit.rules.wording import (
     bits_of,
     by_device,
     evidence,
-    release_mend,
+    release_hint,
     shared_bit_name,
 )
 
@@ -82,7 +82,7 @@ def shared_bit_is_set(recording: Recording) -> Iterator[Finding]:
             if space
             else f"{shared_bit_name(platform)}, set",
             evidence=evidence(group),
-            mend=release_mend(platform),
+            hint=release_hint(platform),
         )
     for device, group in by_device(rows.filter(beyond)):
         first = group.row(0, named=True)
@@ -98,7 +98,7 @@ def shared_bit_is_set(recording: Recording) -> Iterator[Finding]:
             " set",
             expected=f"no bit above {shared_bit_name(platform)}",
             evidence=evidence(group),
-            mend="look for a wrong dma-ranges, or check that --ipa-bits is right",
+            hint="look for a wrong dma-ranges, or check that --ipa-bits is right",
         )
 
 
@@ -137,7 +137,7 @@ def streaming_maps_bounce(recording: Recording) -> Iterator[Finding]:
                 else ""
             ),
             evidence=evidence(group),
-            mend="map through the DMA API without bypass, or share the buffer first and map it "
+            hint="map through the DMA API without bypass, or share the buffer first and map it "
             "with DMA_ATTR_CC_SHARED (Linux 7.2)",
         )
 
@@ -163,7 +163,7 @@ def addresses_fit_the_device(recording: Recording) -> Iterator[Finding]:
             f"limit 0x{first['limit']:x}",
             expected="a failed mapping (DMA_MAPPING_ERROR), or an address below the limit",
             evidence=evidence(group),
-            mend="give the Realm an IPA space that the device's mask can carry, or do not assign "
+            hint="give the Realm an IPA space that the device's mask can carry, or do not assign "
             "the device",
         )
 

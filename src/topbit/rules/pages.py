@@ -68,7 +68,7 @@ def shared_while_mapped(recording: Recording) -> Iterator[Finding]:
                     f"dma_addr={address(mapping['address'])} was mapped",
                     expected="the mapping undone or freed first",
                     evidence=[evidence_of(mapping), evidence_of(row)],
-                    mend="unmap or free the device's buffer before set_memory_encrypted()",
+                    hint="unmap or free the device's buffer before set_memory_encrypted()",
                 )
         elif platform.has_shared_bit(row["address"] or 0) and row["status"] != ERROR:
             if row["device"] in exempt or row["address"] == DMA_MAPPING_ERROR:
@@ -85,7 +85,7 @@ def shared_while_mapped(recording: Recording) -> Iterator[Finding]:
                     seen=f"dma_addr={address(row['address'])}; IPA {address(ipa)} is private",
                     expected="a shared page (set_memory_decrypted() first)",
                     evidence=[evidence_of(row)],
-                    mend="share the page before it is mapped for a device",
+                    hint="share the page before it is mapped for a device",
                 )
 
 
@@ -127,7 +127,7 @@ def shared_pages_are_taken_back(recording: Recording) -> Iterator[Finding]:
             "stayed shared than in the third before",
             expected=f"as few as before: {before} pages shared at the lowest",
             evidence=[evidence_of(begin), evidence_of(end)],
-            mend="look at what the driver shares when it is bound, and does not take back "
+            hint="look at what the driver shares when it is bound, and does not take back "
             "(dma_free_coherent, set_memory_encrypted) when it is unbound",
         )
 
@@ -194,6 +194,6 @@ def private_memory_is_not_reached(recording: Recording) -> Iterator[Finding]:
             seen=f"{address(row['address'])}{reached}: {row['status']}",
             expected="shared memory, or an SMMU fault",
             evidence=[evidence_of(row)],
-            mend="map only shared pages; unmap a page and invalidate the SMMU's TLB before it "
+            hint="map only shared pages; unmap a page and invalidate the SMMU's TLB before it "
             "becomes private",
         )

@@ -19,7 +19,7 @@ def refusal(
     message: str,
     *,
     expected: str,
-    mend: str,
+    hint: str,
     mapping: Row | None = None,
     severity: Severity = "violation",
 ) -> Finding:
@@ -35,7 +35,7 @@ def refusal(
         seen=refused_access(recording, row),
         expected=expected,
         evidence=[evidence_of(each) for each in shown],
-        mend=mend,
+        hint=hint,
     )
 
 

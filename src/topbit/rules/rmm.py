@@ -40,6 +40,6 @@ def the_width_is_true(recording: Recording) -> Iterator[Finding]:
             seen=f"ipa_width={told.bit_length()}: {bits_of(told)} as the shared bit",
             expected=f"ipa_width={platform.ipa_bits}: {shared_bit_name(platform)}",
             evidence=[evidence_of(row)],
-            mend="look at the RMM, and at the Realm parameters (s2sz) that the host gave it; what "
+            hint="look at the RMM, and at the Realm parameters (s2sz) that the host gave it; what "
             "the Realm did with that bit follows from it",
         )

@@ -50,7 +50,7 @@ def interrupts_arrive(recording: Recording) -> Iterator[Finding]:
             seen=f"a write to {address(row['address'])}, the ITS's doorbell: {row['status']}",
             expected=f"a writable stage-2 mapping at {address(row['address'] & -PAGE)}",
             evidence=[evidence_of(row)],
-            mend="map the page of GITS_TRANSLATER, at its plain address, for each stream",
+            hint="map the page of GITS_TRANSLATER, at its plain address, for each stream",
         )
 
 
@@ -83,7 +83,7 @@ def tables_are_walked(recording: Recording) -> Iterator[Finding]:
             seen=refused_access(recording, row),
             expected=f"the page that {table} holds at {address(row['address'] & -PAGE)}",
             evidence=evidence(shown),
-            mend="compare the stream's STE with that table: S2TTB with its root, S2T0SZ and S2SL0 "
+            hint="compare the stream's STE with that table: S2TTB with its root, S2T0SZ and S2SL0 "
             "with its size and root level (CMD_CFGI_STE after every change); look whether the "
             "SMMU sees the table's bytes as they were written, and whether it can walk "
             "concatenated root tables (QEMU's cannot: docs/qemu-deviations.md, Q7)",
@@ -110,5 +110,5 @@ def no_record_is_lost(recording: Recording) -> Iterator[Finding]:
         seen=rows["detail"][0] or "lost",
         expected="every record read before the queue was full",
         evidence=evidence(rows),
-        mend="read the queue on its interrupt, or give it more entries",
+        hint="read the queue on its interrupt, or give it more entries",
     )

@@ -51,7 +51,7 @@ def pool_is_large_enough(recording: Recording) -> Iterator[Finding]:
             seen=f"sz: {asked} bytes",
             expected="requests up to dma_max_mapping_size()",
             evidence=evidence(group, 2),
-            mend="the driver must keep to dma_max_mapping_size(); a larger pool does not help",
+            hint="the driver must keep to dma_max_mapping_size(); a larger pool does not help",
         )
     for device, group in by_device(rows.filter(empty)):
         known = device in wide
@@ -66,7 +66,7 @@ def pool_is_large_enough(recording: Recording) -> Iterator[Finding]:
             seen="used 0 (slots)",
             expected="a free slot",
             evidence=evidence(group, 2),
-            mend="see H7"
+            hint="see H7"
             if known
             else "look at the device's mask, segment boundary and alignment; more pool does not "
             "help",
@@ -85,7 +85,7 @@ def pool_is_large_enough(recording: Recording) -> Iterator[Finding]:
             seen=f"used {used} of {slots} slots of 2 KiB when {asked} bytes were asked for",
             expected="free slots for what the drivers map at one time",
             evidence=evidence(group, 2),
-            mend=_pool_mend(recording, total),
+            hint=_pool_hint(recording, total),
         )
 
 
@@ -99,7 +99,7 @@ def _amount(size: int) -> str:
     return f"{size >> 20} MiB" if size >= 1 << 20 else f"{size >> 10} KiB"
 
 
-def _pool_mend(recording: Recording, total: int) -> str:
+def _pool_hint(recording: Recording, total: int) -> str:
     platform = recording.platform
     ram = sum(size for _, size in platform.ram)
     # Linux 7.3 arch/arm64/mm/init.c:arch_mm_preinit sizes the pool RAM/1024 when no RAM lies

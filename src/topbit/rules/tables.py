@@ -32,17 +32,17 @@ def permission_faults(recording: Recording) -> Iterator[Finding]:
         agent: Agent
         if mapping is None and is_traced(recording, fault):
             message, agent = "the device used an address that it was never given", "device"
-            expected, mend = "an address that the guest mapped", "look at the device"
+            expected, hint = "an address that the guest mapped", "look at the device"
         elif against(row, mapping):
             verb = "wrote to" if row["direction"] == "w" else "read"
             message = f"the device {verb} a buffer that is mapped {direction}"
             agent, expected = "device", f"accesses as {direction} allows"
-            mend = "look at the device's descriptors; map BIDIRECTIONAL if both are meant"
+            hint = "look at the device's descriptors; map BIDIRECTIONAL if both are meant"
         else:
             message = "the VMM's stage-2 mapping does not allow what the guest's mapping allows"
             agent = "vmm"
             expected = "read and write permission for shared pages"
-            mend = "map shared pages readable and writable"
+            hint = "map shared pages readable and writable"
         yield refusal(
             recording,
             row,
@@ -50,7 +50,7 @@ def permission_faults(recording: Recording) -> Iterator[Finding]:
             agent,
             message,
             expected=expected,
-            mend=mend,
+            hint=hint,
             mapping=mapping,
         )
 
@@ -75,6 +75,6 @@ def host_tables_are_broken(recording: Recording) -> Iterator[Finding]:
             "host",
             f"the host's SMMU configuration stopped the device: {row['status']}",
             expected="a valid stream table entry and valid tables for the stream",
-            mend="look at how the host attaches the device (an output or input address size too "
+            hint="look at how the host attaches the device (an output or input address size too "
             "small for the alias gives F_ADDR_SIZE)",
         )

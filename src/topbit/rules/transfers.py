@@ -34,5 +34,5 @@ def payload_arrives(recording: Recording) -> Iterator[Finding]:
             seen=f"{row['size']} bytes, {row['direction'] or 'both ways'}: {row['status']}",
             expected="the data that was sent",
             evidence=[evidence_of(row)],
-            mend="the other findings tell who sent it to the wrong place",
+            hint="the other findings tell who sent it to the wrong place",
         )

@@ -79,7 +79,7 @@ def live_addresses_are_mapped(recording: Recording) -> Iterator[Finding]:
             seen=f"no stage-2 mapping at {address(value)} when the guest gave it to the device",
             expected=f"a mapping at {address(value)} ({shared_bit_name(platform)}, set)",
             evidence=[evidence_of(row)],
-            mend=ALIAS_MEND,
+            hint=ALIAS_MEND,
         )
 
 
@@ -136,7 +136,7 @@ def alias_leads_to_the_shared_page(recording: Recording) -> Iterator[Finding]:
                     f"{address(row['pa'] + first - ipa)}",
                     expected=f"{address(first + offset)}, up to IPA {address(end - 1)}",
                     evidence=[evidence_of(row)],
-                    mend="map the same host page for the device and for the CPU",
+                    hint="map the same host page for the device and for the CPU",
                 )
                 break
 
@@ -163,7 +163,7 @@ def private_pages_are_unmapped(recording: Recording) -> Iterator[Finding]:
             f"{address(iova)}",
             expected="the device mapping gone before the page becomes private",
             evidence=[evidence_of(row)],
-            mend="unmap first, check that everything was unmapped, and refuse the conversion "
+            hint="unmap first, check that everything was unmapped, and refuse the conversion "
             "otherwise",
         )
 
@@ -246,7 +246,7 @@ def both_aliases_agree(recording: Recording) -> Iterator[Finding]:
                     f"{address(platform.alias(max(start, twin)))} to {address(here)}",
                     expected="the same physical page at both, or a mapping at the alias only",
                     evidence=[evidence_of(row)],
-                    mend=ALIAS_MEND,
+                    hint=ALIAS_MEND,
                 )
                 break
 

@@ -117,7 +117,7 @@ def by_device(rows: pl.DataFrame) -> Iterator[tuple[str | None, pl.DataFrame]]:
         yield (None if device is None else str(device)), group
 
 
-def release_mend(platform: Platform) -> str:
+def release_hint(platform: Platform) -> str:
     """What mends a guest that gives plain addresses to devices?"""
     # Imported here: only findings need it.
     from topbit.addressing.kernel_policy import ALIAS_RELEASES, policy_for

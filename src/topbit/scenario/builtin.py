@@ -81,7 +81,7 @@ _builtin(
 _builtin(
     "stale-mapping",
     "a page turns private although the VMM's unmap failed; the device still writes to it",
-    device=(dataclasses.replace(NVME, habit="stale"),),
+    device=(dataclasses.replace(NVME, behaviour="stale"),),
     vmm=VmmPolicy(map_fault=MapFault.UNMAP, fail_closed=False, backing=Backing.IN_PLACE),
 )
 _builtin(
@@ -97,13 +97,13 @@ _builtin(
 _builtin(
     "missing-invalidate",
     "the VMM unmaps without invalidating the SMMU's TLB; the device still writes",
-    device=(dataclasses.replace(NVME, habit="stale"),),
+    device=(dataclasses.replace(NVME, behaviour="stale"),),
     vmm=VmmPolicy(invalidate=False, backing=Backing.IN_PLACE),
 )
 _builtin(
     "stale-translation",
     "as missing-invalidate, with private and shared pages in different memory",
-    device=(NVME, DeviceSpec("edu0", model="edu", habit="stale")),
+    device=(NVME, DeviceSpec("edu0", model="edu", behaviour="stale")),
     vmm=VmmPolicy(invalidate=False),
 )
 _builtin(
@@ -146,12 +146,12 @@ _builtin(
 _builtin(
     "use-after-unmap",
     "a device writes to a buffer after the driver unmapped it",
-    device=(dataclasses.replace(NVME, habit="stale"),),
+    device=(dataclasses.replace(NVME, behaviour="stale"),),
 )
 _builtin(
     "wild-address",
     "a device sets address bits above the IPA space: it must fault, never wrap",
-    device=(dataclasses.replace(NVME, habit="wild"),),
+    device=(dataclasses.replace(NVME, behaviour="wild"),),
 )
 _builtin(
     "narrow-mask",
@@ -195,7 +195,7 @@ def builtin(name: str) -> Scenario:
         ScenarioError: none has.
     """
     if name not in BUILTIN:
-        raise ScenarioError(f"no built-in scenario {name!r}", mend=nearest(name, BUILTIN))
+        raise ScenarioError(f"no built-in scenario {name!r}", hint=nearest(name, BUILTIN))
     return BUILTIN[name]()
 
 

@@ -103,7 +103,7 @@ class DeviceSpec:
         dma_mask_bits: what its driver tells dma_set_mask().
         address_bits: address lines that it really has.
         dma_offset: its bus shows RAM at CPU address minus this (dma-ranges), bytes.
-        habit: "good"; "stale" (writes to the last buffer again after it was unmapped);
+        behaviour: "good"; "stale" (writes to the last buffer again after it was unmapped);
             "wild" (sets bits above the IPA space).
         model: which device it is: of QEMU's an assigned one, on the QEMU machine; on the model
             machine every assigned device is one kind of DMA engine. One of `EMULATED_MODELS` an
@@ -116,7 +116,7 @@ class DeviceSpec:
     dma_mask_bits: int = 64
     address_bits: int = 64
     dma_offset: int = 0
-    habit: str = "good"
+    behaviour: str = "good"
     model: str = ""
 
     def __post_init__(self) -> None:
@@ -169,7 +169,7 @@ MOST_WORK = {
 CHOICES = {
     "host.destroy_page": ["none", "private", "shared"],
     "device.kind": ["assigned", "emulated"],
-    "device.habit": ["good", "stale", "wild"],
+    "device.behaviour": ["good", "stale", "wild"],
     "device.model": ["nvme", "virtio-blk", "virtio-net", "virtio-rng", "e1000e", "edu"],
 }
 
@@ -230,7 +230,7 @@ class Scenario:
             raise ScenarioError("two devices have the same name", where="device.name")
         if len(names) > MOST_DEVICES:
             raise ScenarioError(
-                f"{len(names)} devices", where="device", mend=f"give at most {MOST_DEVICES}"
+                f"{len(names)} devices", where="device", hint=f"give at most {MOST_DEVICES}"
             )
         self._check_host()
 
@@ -240,47 +240,47 @@ class Scenario:
             raise ScenarioError(
                 f"an event queue of {entries} entries",
                 where="host.event_queue",
-                mend="give a power of two from 1 to 1024",
+                hint="give a power of two from 1 to 1024",
             )
         assigned = [d.name for d in self.device if d.kind == "assigned"]
         if victim and victim not in assigned:
             raise ScenarioError(
                 f"{victim!r} is no assigned device",
                 where="host.disable_stream",
-                mend=nearest(victim, assigned) if assigned else "give the scenario one",
+                hint=nearest(victim, assigned) if assigned else "give the scenario one",
             )
 
     def _check_sizes(self) -> None:
         realm, guest, work = self.realm, self.guest, self.workload
         if not 4 <= realm.ram_mib <= 4096:
             raise ScenarioError(
-                f"{realm.ram_mib} MiB of RAM", where="realm.ram_mib", mend="give 4 to 4096"
+                f"{realm.ram_mib} MiB of RAM", where="realm.ram_mib", hint="give 4 to 4096"
             )
         if not IpaSpace(realm.ipa_bits).in_par(RAM_BASE, realm.ram_mib * MIB):
             raise ScenarioError(
                 f"RAM of {realm.ram_mib} MiB at 0x{RAM_BASE:x} does not fit the protected half of "
                 f"a {realm.ipa_bits}-bit IPA space",
                 where="realm.ipa_bits",
-                mend="give more bits or less RAM",
+                hint="give more bits or less RAM",
             )
         if not 1 <= guest.swiotlb_mib <= realm.ram_mib - 2:
             raise ScenarioError(
                 f"a pool of {guest.swiotlb_mib} MiB in {realm.ram_mib} MiB of RAM",
                 where="guest.swiotlb_mib",
-                mend=f"give 1 to {realm.ram_mib - 2}",
+                hint=f"give 1 to {realm.ram_mib - 2}",
             )
         if not 512 <= work.size <= 1 * MIB or work.size % 512:
             raise ScenarioError(
                 f"transfers of {work.size} bytes",
                 where="workload.size",
-                mend="give a multiple of 512 from 512 to 1048576",
+                hint="give a multiple of 512 from 512 to 1048576",
             )
         for name, most in MOST_WORK.items():
             if not 0 <= getattr(work, name) <= most:
                 raise ScenarioError(
                     f"{getattr(work, name)} {name}",
                     where=f"workload.{name}",
-                    mend=f"give 0 to {most}",
+                    hint=f"give 0 to {most}",
                 )
 
     def _check_device(self, device: DeviceSpec) -> None:
@@ -288,41 +288,41 @@ class Scenario:
             raise ScenarioError(
                 f"a device cannot be called {device.name!r}",
                 where="device.name",
-                mend="give it a name of letters, digits, - and _",
+                hint="give it a name of letters, digits, - and _",
             )
         if device.name in {f.name for f in dataclasses.fields(self)}:
             raise ScenarioError(
                 f"{device.name!r} is a table of the scenario",
                 where="device.name",
-                mend=f"call it {device.name}0",
+                hint=f"call it {device.name}0",
             )
         where = f"device {device.name}"
         for name in ("dma_mask_bits", "address_bits"):
             if not 20 <= getattr(device, name) <= 64:
                 raise ScenarioError(
-                    f"{name} is {getattr(device, name)}", where=where, mend="give 20 to 64"
+                    f"{name} is {getattr(device, name)}", where=where, hint="give 20 to 64"
                 )
         if device.kind == "emulated" and (device.trusted or device.dma_offset):
             raise ScenarioError(
                 "an emulated device is part of the VMM: it cannot be trusted or have dma-ranges",
                 where=where,
-                mend='use kind = "assigned"',
+                hint='use kind = "assigned"',
             )
-        if device.kind == "emulated" and device.habit != "good":
+        if device.kind == "emulated" and device.behaviour != "good":
             raise ScenarioError(
                 "an emulated device is part of the VMM: it behaves, and its errors are keys of vmm",
                 where=where,
-                mend='give it habit = "good", or kind = "assigned"',
+                hint='give it behaviour = "good", or kind = "assigned"',
             )
         if device.kind == "emulated" and device.model not in EMULATED_MODELS:
             raise ScenarioError(
                 f"the VMM does not emulate {device.model!r}",
                 where=f"{where}: model",
-                mend=f"give one of {', '.join(EMULATED_MODELS)}",
+                hint=f"give one of {', '.join(EMULATED_MODELS)}",
             )
         if device.dma_offset % 4096 or not 0 <= device.dma_offset <= RAM_BASE:
             raise ScenarioError(
                 f"dma_offset 0x{device.dma_offset:x}",
                 where=where,
-                mend=f"give a multiple of 4096 up to 0x{RAM_BASE:x}, where RAM begins",
+                hint=f"give a multiple of 4096 up to 0x{RAM_BASE:x}, where RAM begins",
             )

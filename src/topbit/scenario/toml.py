@@ -52,6 +52,8 @@ LARGEST = 1 << 20
 """Bytes of a scenario's file: it holds a few dozen keys, and 31 devices at most."""
 SHOWN = 60
 """Characters of a wrong value that are shown."""
+RENAMED = {"habit": "behaviour"}
+"""Keys that had another name in topbit 0.1."""
 
 
 def loads(text: str, where: str) -> Scenario:
@@ -70,12 +72,12 @@ def loads(text: str, where: str) -> Scenario:
     top = {f.name for f in dataclasses.fields(Scenario)}
     for key in data:
         if key not in top:
-            raise ScenarioError(f"unknown key {key!r}", where=where, mend=nearest(key, top))
+            raise ScenarioError(f"unknown key {key!r}", where=where, hint=nearest(key, top))
     found: dict[str, Any] = {"name": Path(where).stem}
     for key, value in data.items():
         if key == "device":
             if not isinstance(value, list):
-                raise ScenarioError("device is a list", where=where, mend="write [[device]]")
+                raise ScenarioError("device is a list", where=where, hint="write [[device]]")
             found[key] = tuple(_table(DeviceSpec, v, f"{where}: device") for v in value)
         elif key in TABLES:
             found[key] = _table(TABLES[key], value, f"{where}: {key}")
@@ -88,7 +90,7 @@ def _in(where: str, found: dict[str, Any]) -> Scenario:
     try:
         return Scenario(**found)
     except UsageError as error:
-        raise ScenarioError(error.what, where=f"{where}: {error.where}", mend=error.mend) from None
+        raise ScenarioError(error.what, where=f"{where}: {error.where}", hint=error.hint) from None
 
 
 def _table(kind: type[Any], data: object, where: str) -> Any:
@@ -97,9 +99,9 @@ def _table(kind: type[Any], data: object, where: str) -> Any:
     fields = fields_of(kind)
     for key in data:
         if key not in fields:
-            raise ScenarioError(f"unknown key {key!r}", where=where, mend=nearest(key, fields))
+            raise ScenarioError(f"unknown key {key!r}", where=where, hint=_meant(key, fields))
     if kind is DeviceSpec and "name" not in data:
-        raise ScenarioError("a device needs a name", where=where, mend='name = "nvme0"')
+        raise ScenarioError("a device needs a name", where=where, hint='name = "nvme0"')
     types = _types(kind)
     return kind(**{fields[k].name: _typed(v, types[k], f"{where}.{k}") for k, v in data.items()})
 
@@ -109,6 +111,13 @@ def _types(kind: type[Any]) -> dict[str, type[Any]]:
     hints = get_type_hints(kind)
     plain = {name: (get_args(hint) or (hint,))[0] for name, hint in hints.items()}
     return {key: plain[f.name] for key, f in fields_of(kind).items()}
+
+
+def _meant(key: str, known: Iterable[str]) -> str:
+    """What did the user mean by an unknown key of a table?"""
+    if key in RENAMED and RENAMED[key] in known:
+        return f"it is called {RENAMED[key]!r} now"
+    return nearest(key, known)
 
 
 def _typed(value: object, kind: type[Any], where: str) -> Any:
@@ -169,7 +178,7 @@ def find(wanted: Wanted) -> Scenario:
         return load(Path(wanted))
     raise ScenarioError(
         f"no scenario {wanted!r}",
-        mend=f"{nearest(wanted, BUILTIN)}; a file of your own ends with .toml",
+        hint=f"{nearest(wanted, BUILTIN)}; a file of your own ends with .toml",
     )
 
 
@@ -218,12 +227,12 @@ def _with(
     names = {d.name for d in scenario.device}
     if table not in TABLES and table not in names:
         raise ScenarioError(
-            f"unknown table {table!r}", where=where, mend=nearest(table, {*TABLES, *names})
+            f"unknown table {table!r}", where=where, hint=nearest(table, {*TABLES, *names})
         )
     kind = DeviceSpec if table in names else TABLES[table]
     types = _types(kind)
     if key not in types:
-        raise ScenarioError(f"unknown key {key!r}", where=where, mend=nearest(key, types))
+        raise ScenarioError(f"unknown key {key!r}", where=where, hint=_meant(key, types))
     value = value_of(types[key])
     if kind is DeviceSpec:
         devices = tuple(
@@ -236,7 +245,7 @@ def _with(
     try:
         return dataclasses.replace(scenario, **changed)
     except UsageError as error:
-        raise ScenarioError(error.what, where=where, mend=error.mend) from None
+        raise ScenarioError(error.what, where=where, hint=error.hint) from None
 
 
 def _changed(device: DeviceSpec, key: str, value: Any) -> DeviceSpec:

@@ -58,7 +58,7 @@ def machine_sources() -> list[Source]:
         MissingToolError: this is not a machine with apt.
     """
     if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
-        raise MissingToolError("apt is not installed", mend="topbit fetches on Debian only")
+        raise MissingToolError("apt is not installed", hint="topbit fetches on Debian only")
     lines = _run(
         [
             *("apt-get", "indextargets", "--no-release-info", "--format"),
@@ -84,7 +84,7 @@ def debian_mirror() -> str:
     raise MissingToolError(
         "this machine's apt has no source of Debian's own archive",
         where="/etc/apt",
-        mend="add a Debian mirror whose address ends in /debian to /etc/apt/sources.list.d",
+        hint="add a Debian mirror whose address ends in /debian to /etc/apt/sources.list.d",
     )
 
 
@@ -195,7 +195,7 @@ class AptRoot:
         if keyring is None:
             raise MissingToolError(
                 "Debian's archive keys are not installed",
-                mend="apt-get install debian-archive-keyring",
+                hint="apt-get install debian-archive-keyring",
             )
         for name in (
             *("etc/apt/sources.list.d", "etc/apt/apt.conf.d", "etc/apt/preferences.d"),
@@ -283,6 +283,6 @@ def _run(command: Sequence[str], *, cwd: Path | None = None, config: Path | None
         raise RunError(
             f"{command[0]} failed: {'; '.join(reasons)[:600]}" + (f" {unmet}{why}".rstrip()),
             where=command[-1],
-            mend="see whether this machine's own apt-get update works",
+            hint="see whether this machine's own apt-get update works",
         ) from error
     return done.stdout

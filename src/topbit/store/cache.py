@@ -38,7 +38,7 @@ def locked(folder: Path) -> Iterator[None]:
         raise RunError(
             f"the cache cannot be written: {error.strerror}",
             where=str(folder),
-            mend="set XDG_CACHE_HOME to a folder you may write",
+            hint="set XDG_CACHE_HOME to a folder you may write",
         ) from error
     with handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
@@ -65,7 +65,7 @@ def install_folder(target: Path, fill: Callable[[Path], None]) -> Path:
         raise RunError(
             f"could not be written: {error.strerror or error}",
             where=str(target),
-            mend="free some disk space, or set XDG_CACHE_HOME to a larger disk",
+            hint="free some disk space, or set XDG_CACHE_HOME to a larger disk",
         ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)

@@ -53,7 +53,7 @@ class Image:
                 f"Linux {self.release or '(unknown release)'} cannot be a Realm: "
                 "this Image has no RSI support",
                 where=where,
-                mend="arm64 kernels have it since 6.13",
+                hint="arm64 kernels have it since 6.13",
             )
 
 
@@ -72,7 +72,7 @@ def read_image(path: Path) -> Image:
         raise InputError(
             "is not an arm64 kernel Image",
             where=str(path),
-            mend="give arch/arm64/boot/Image, or a vmlinuz of an arm64 distribution",
+            hint="give arch/arm64/boot/Image, or a vmlinuz of an arm64 distribution",
         )
     text_offset, image_size, flags = struct.unpack_from("<QQQ", data, 8)
     if flags & 1:

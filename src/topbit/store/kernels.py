@@ -203,7 +203,7 @@ def version_of(release: str) -> tuple[int, ...]:
 
 def _suffix(flavour: str) -> str:
     if flavour not in FLAVOURS:
-        raise InputError(f"unknown flavour {flavour!r}", mend=nearest(flavour, FLAVOURS))
+        raise InputError(f"unknown flavour {flavour!r}", hint=nearest(flavour, FLAVOURS))
     return FLAVOURS[flavour]
 
 
@@ -221,7 +221,7 @@ def _newest(name: str, flavour: str, offers: list[Offer]) -> Offer:
         series = {".".join(map(str, version_of(o.release)[:2])) for o in offers}
         known = ", ".join(sorted(series, key=version_of))
         raise InputError(
-            f"Debian's archive offers no arm64 kernel {name} ({flavour})", mend=f"it has {known}"
+            f"Debian's archive offers no arm64 kernel {name} ({flavour})", hint=f"it has {known}"
         )
     return fitting[-1]
 
@@ -274,10 +274,10 @@ def choose_kernel(
         return own_kernel(path, modules)
     if modules is not None:
         raise UsageError(
-            "goes with a kernel of one's own", where="--modules", mend="--kernel path/to/Image"
+            "goes with a kernel of one's own", where="--modules", hint="--kernel path/to/Image"
         )
     try:
         return kernel(name, flavour=flavour, note=note)
     except InputError as error:
         own = "--kernel path/to/Image boots one's own build"
-        raise InputError(error.what, where="--kernel", mend=f"{error.mend}; {own}") from error
+        raise InputError(error.what, where="--kernel", hint=f"{error.hint}; {own}") from error

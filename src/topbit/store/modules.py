@@ -69,7 +69,7 @@ class ModuleTree:
                 raise InputError(
                     f"this kernel has no module {name}" + wanted_by,
                     where=str(self.folder),
-                    mend=nearest(name, self.files) if self.files else "it has no modules at all",
+                    hint=nearest(name, self.files) if self.files else "it has no modules at all",
                 )
             data = unpack(path.read_bytes(), str(path))
             for dependency in modinfo(data, str(path)).get("depends", "").split(","):

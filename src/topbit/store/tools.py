@@ -82,7 +82,7 @@ def find(name: str) -> Path:
         version = _version(own)
         if version is None or version < tool.minimum:
             raise MissingToolError(
-                f"{own} is not a working {tool.described}", where=variable, mend=_mend(name)
+                f"{own} is not a working {tool.described}", where=variable, hint=_hint(name)
             )
         return Path(own)
     seen = ""
@@ -92,7 +92,7 @@ def find(name: str) -> Path:
             if version >= tool.minimum:
                 return Path(path)
             seen = f" (found {'.'.join(map(str, version))}: {path})"
-    raise MissingToolError(f"{tool.described} is missing{seen}", mend=_mend(name))
+    raise MissingToolError(f"{tool.described} is missing{seen}", hint=_hint(name))
 
 
 def fetch(
@@ -192,7 +192,7 @@ def _version(path: str) -> tuple[int, ...] | None:
     return tuple(map(int, number[1].split("."))) if number else (0,)
 
 
-def _mend(name: str) -> str:
+def _hint(name: str) -> str:
     tool = TOOLS[name]
     if os_release().get("ID") == "debian":
         return f"topbit tool fetch {name}"

@@ -27,7 +27,7 @@ def boot_or_refusal(data: bytes) -> Boot | None:
     try:
         return boot_of(data)
     except InputError as error:
-        if error.where == "t.dat" and error.mend:
+        if error.where == "t.dat" and error.hint:
             return None
         raise
 
@@ -66,7 +66,7 @@ def test_what_is_not_read_is_said(data: bytes, what: str) -> None:
     with pytest.raises(InputError, match=what) as error:
         boot_of(data)
     assert error.value.where == "t.dat"
-    assert error.value.mend
+    assert error.value.hint
 
 
 def test_options_that_lead_to_themselves_end() -> None:

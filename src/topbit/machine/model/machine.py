@@ -215,7 +215,7 @@ class ModelMachine:
                 raise UsageError(
                     f"the modelled guest has no driver for {spec.model}, only for virtio-blk",
                     where=f"device {spec.name}: model",
-                    mend="run it with --machine qemu",
+                    hint="run it with --machine qemu",
                 )
             backend = VirtioBlk(medium)
             dma = EmulatedDma(
@@ -238,7 +238,7 @@ class ModelMachine:
             self.events.append,
             address_bits=spec.address_bits,
             bus_offset=spec.dma_offset,
-            wild_bits=self.space.size if spec.habit == "wild" else 0,
+            wild_bits=self.space.size if spec.behaviour == "wild" else 0,
             trusted=spec.trusted,
         )
         engine = DmaEngine(bus, medium)
@@ -252,7 +252,7 @@ class ModelMachine:
         ring = EngineRing(self.kernel, device, engine, msi)
         engine.interrupt = lambda pa: ring.interrupt() if pa == ITS_DOORBELL else None
         driver = BlockDriver(self.kernel, device, self._watched(spec, sid, ring))
-        misbehave = engine.misbehave if spec.habit == "stale" else None
+        misbehave = engine.misbehave if spec.behaviour == "stale" else None
         return Disk(driver, medium, misbehave)
 
     def _watched(self, spec: DeviceSpec, sid: int, ring: Transport) -> WatchedRing:

@@ -46,7 +46,7 @@ def refuse_other_work(work: WorkloadSpec) -> None:
             raise UsageError(
                 "the modelled guest has no processes, modules, network or PCI bus, only drivers",
                 where=f"workload.{name}",
-                mend="run it with --machine qemu",
+                hint="run it with --machine qemu",
             )
 
 

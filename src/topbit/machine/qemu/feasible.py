@@ -26,38 +26,38 @@ def refuse_impossible(scenario: Scenario) -> None:
         raise UsageError(
             f"QEMU's PCIe window at 2^39 to 2^40 does not fit {bits} bits",
             where="realm.ipa_bits",
-            mend=f"give {LOWEST_BITS} or more, or {MODEL}",
+            hint=f"give {LOWEST_BITS} or more, or {MODEL}",
         )
     for key in ("alias_for_shared", "canonical_before_lookup"):
         if getattr(guest, key) is not None:
             raise UsageError(
                 "a real kernel cannot be told its conventions",
                 where=f"guest.{key}",
-                mend=f"give a kernel that has them with --kernel Image, or {MODEL}",
+                hint=f"give a kernel that has them with --kernel Image, or {MODEL}",
             )
     if guest.private_dma_for_trusted:
         raise UsageError(
             "no released kernel gives trusted devices private addresses",
             where="guest.private_dma_for_trusted",
-            mend=MODEL,
+            hint=MODEL,
         )
     if vmm.backing != "separate":
         raise UsageError(
             "on QEMU private and shared pages are always different memory",
             where="vmm.backing",
-            mend=MODEL,
+            hint=MODEL,
         )
     for device in scenario.device:
         _refuse_device(device, bits)
-        if device.habit == "stale" and victim_of(device, scenario) is None:
+        if device.behaviour == "stale" and victim_of(device, scenario) is None:
             raise UsageError(
                 "QEMU's devices forget addresses in time; only edu does what it is told",
                 where=f"device {device.name}",
-                mend='give it model = "edu", and beside it a device with a driver, which loses '
+                hint='give it model = "edu", and beside it a device with a driver, which loses '
                 f"the memory that it uses; or {MODEL}",
             )
-    if sum(device.habit == "stale" for device in scenario.device) > 1:
-        raise UsageError("one stale device is as many as a run can watch", where="device.habit")
+    if sum(device.behaviour == "stale" for device in scenario.device) > 1:
+        raise UsageError("one stale device is as many as a run can watch", where="device.behaviour")
     if sum(d.model in pci.WIRES for d in scenario.device) > 1:
         raise UsageError("one network device is as many as a run can check", where="device.model")
 
@@ -65,31 +65,31 @@ def refuse_impossible(scenario: Scenario) -> None:
 def _refuse_device(device: DeviceSpec, bits: int) -> None:
     where = f"device {device.name}"
     if device.dma_mask_bits != 64 or device.address_bits != 64:
-        raise UsageError("QEMU's devices drive 64 address bits", where=where, mend=MODEL)
+        raise UsageError("QEMU's devices drive 64 address bits", where=where, hint=MODEL)
     if device.dma_offset:
-        raise UsageError("QEMU's PCIe bus has no dma-ranges", where=where, mend=MODEL)
+        raise UsageError("QEMU's PCIe bus has no dma-ranges", where=where, hint=MODEL)
     if device.kind == "emulated":
         return
     if bits > SMMU_BITS:
         raise UsageError(
             f"QEMU's SMMU takes {SMMU_BITS} bits, the Realm has {bits}",
             where=where,
-            mend='give its devices kind = "emulated"',
+            hint='give its devices kind = "emulated"',
         )
-    if device.habit == "wild" and bits >= SMMU_BITS:
+    if device.behaviour == "wild" and bits >= SMMU_BITS:
         raise UsageError(
             "QEMU drops addresses of 45 bits before its SMMU sees them",
             where=where,
-            mend=f"give realm.ipa_bits {LOWEST_BITS} to {SMMU_BITS - 1}",
+            hint=f"give realm.ipa_bits {LOWEST_BITS} to {SMMU_BITS - 1}",
         )
 
 
 def victim_of(device: DeviceSpec, scenario: Scenario) -> DeviceSpec | None:
-    """Whose memory can a device with the habit "stale" use too late? None: nobody's."""
+    """Whose memory can a device with the behaviour "stale" use too late? None: nobody's."""
     if device.model != "edu" or device.kind != "assigned":
         return None
     others = (d for d in scenario.device if d.kind == "assigned" and not d.trusted)
-    return next((d for d in others if d.habit == "good" and d.model != "edu"), None)
+    return next((d for d in others if d.behaviour == "good" and d.model != "edu"), None)
 
 
 def kernel_of(scenario: Scenario, default: str) -> str:
@@ -111,5 +111,5 @@ def refuse_other_conventions(scenario: Scenario, release: str) -> None:
             f"the scenario is about a kernel {before} the series (Linux {wanted}); "
             f"this one is {release}",
             where="--kernel",
-            mend=f"build one and give its Image with --kernel, or {MODEL}",
+            hint=f"build one and give its Image with --kernel, or {MODEL}",
         )

@@ -76,4 +76,4 @@ def refuse(options: QemuOptions) -> None:
     """
     for option in options:
         flag = "--run" if option == "command" else f"--{option.replace('_', '-')}"
-        raise UsageError("the model machine has no such thing", where=flag, mend="--machine qemu")
+        raise UsageError("the model machine has no such thing", where=flag, hint="--machine qemu")

@@ -56,7 +56,7 @@ def run(
     """
     cpus = options.get("cpus", 1)
     if not 1 <= cpus <= MAX_VCPUS:
-        raise UsageError(f"{cpus} vCPUs", where="--cpus", mend=f"give 1 to {MAX_VCPUS}")
+        raise UsageError(f"{cpus} vCPUs", where="--cpus", hint=f"give 1 to {MAX_VCPUS}")
     refuse_impossible(scenario)
     own = OwnSystem(
         _path(options.get("initrd")),

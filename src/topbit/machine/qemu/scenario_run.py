@@ -142,7 +142,7 @@ class ScenarioRun:
                 scenario.host, disable_stream=self._named(scenario.host.disable_stream)
             ),
             told_ipa_bits=scenario.realm.told_ipa_bits,
-            watched=next((d.name for d in self.devices if d.spec.habit == "stale"), ""),
+            watched=next((d.name for d in self.devices if d.spec.behaviour == "stale"), ""),
         )
 
     def _named(self, device: str) -> str:

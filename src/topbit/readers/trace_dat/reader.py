@@ -42,10 +42,10 @@ def read_trace_dat(source: Source, progress: Callable[[int], None]) -> Boot:
     try:
         return _read(File(source.data), source.name, progress)
     except DamagedError as error:
-        what, mend = f"is a damaged or truncated trace.dat: {error}", "copy or record it again"
-        raise InputError(what, where=source.name, mend=mend) from error
+        what, hint = f"is a damaged or truncated trace.dat: {error}", "copy or record it again"
+        raise InputError(what, where=source.name, hint=hint) from error
     except UnreadableError as error:
-        raise InputError(str(error), where=source.name, mend=REPORT) from error
+        raise InputError(str(error), where=source.name, hint=REPORT) from error
 
 
 def _read(file: File, name: str, progress: Callable[[int], None]) -> Boot:

@@ -87,7 +87,7 @@ def test_devices_behind_ports_have_buses_of_their_own(tree: ModuleTree) -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "habit"),
+    ("model", "behaviour"),
     [
         ("nvme", "good"),
         ("virtio-net", "good"),
@@ -98,9 +98,9 @@ def test_devices_behind_ports_have_buses_of_their_own(tree: ModuleTree) -> None:
         ("nvme", "wild"),
     ],
 )
-def test_a_trusted_device_is_trusted_whatever_it_does(model: str, habit: str) -> None:
+def test_a_trusted_device_is_trusted_whatever_it_does(model: str, behaviour: str) -> None:
     wanted = loads(
-        f'[[device]]\nname="a"\n[[device]]\nname="b"\nmodel="{model}"\nhabit="{habit}"\n'
+        f'[[device]]\nname="a"\n[[device]]\nname="b"\nmodel="{model}"\nbehaviour="{behaviour}"\n'
         "trusted=true",
         "test",
     )
@@ -115,7 +115,7 @@ def test_a_trusted_device_is_trusted_whatever_it_does(model: str, habit: str) ->
 def test_a_device_that_is_watched_stays_in_its_slot() -> None:
     wanted = loads(
         '[workload]\nhotplug = true\n[[device]]\nname="a"\n'
-        '[[device]]\nname="b"\nmodel="edu"\nhabit="stale"',
+        '[[device]]\nname="b"\nmodel="edu"\nbehaviour="stale"',
         "test",
     )
     with pytest.raises(UsageError, match="stays in its slot"):

@@ -99,12 +99,12 @@ class CpuFeatures:
             raise UsageError(
                 f"the CPU model has {name.upper()}, which topbit's Realms have not",
                 where="--cpu",
-                mend=f"add ,{name}=off to its name",
+                hint=f"add ,{name}=off to its name",
             )
         else:
             return
-        mend = "max" if ipa_bits > NARROW_BITS else f"one of {', '.join(MODELS)}"
-        raise UsageError(f"the CPU model has {what}", where="--cpu", mend=f"give {mend}")
+        hint = "max" if ipa_bits > NARROW_BITS else f"one of {', '.join(MODELS)}"
+        raise UsageError(f"the CPU model has {what}", where="--cpu", hint=f"give {hint}")
 
 
 def _field(register: int, shift: int) -> int:

@@ -62,14 +62,14 @@ def device_of(spec: DeviceSpec, number: int, scenario: Scenario, payload: bytes)
         return RandomDevice(spec, EmulatedDevice(number, VirtioRng()), work)
     if spec.model in pci.WIRES:
         return Nic(spec, number, work, payload, bus)
-    if spec.model in pci.DISKS and spec.habit == "good":
+    if spec.model in pci.DISKS and spec.behaviour == "good":
         return DiskDevice(spec, number, Medium(Disk(number, DISK_BYTES)), work, bus)
-    if spec.habit == "wild":
+    if spec.behaviour == "wild":
         device = PciDevice("edu", number, trusted=spec.trusted)
         return WildDevice(spec, device, space)
     device = PciDevice(spec.model, number, bus=bus, trusted=spec.trusted)
     victim = victim_of(spec, scenario)
-    if spec.habit == "stale" and victim is not None:
+    if spec.behaviour == "stale" and victim is not None:
         name = pci_name(scenario.device.index(victim) + 1)
         return StaleDevice(spec, device, name, space)
     return (
@@ -87,17 +87,17 @@ def buses(scenario: Scenario) -> dict[str, int]:
     """
     if not scenario.workload.hotplug:
         return {}
-    if any(spec.habit == "stale" for spec in scenario.device):
+    if any(spec.behaviour == "stale" for spec in scenario.device):
         raise UsageError(
             "a stale device watches one that stays in its slot",
             where="workload.hotplug",
-            mend="set it to false",
+            hint="set it to false",
         )
     used = (*pci.DISKS, *pci.WIRES, "virtio-rng")
     plugged = (
         spec.name
         for spec in scenario.device
-        if spec.kind == "assigned" and spec.habit == "good" and spec.model in used
+        if spec.kind == "assigned" and spec.behaviour == "good" and spec.model in used
     )
     return {name: bus for bus, name in enumerate(plugged, 1)}
 

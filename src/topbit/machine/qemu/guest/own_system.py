@@ -93,15 +93,15 @@ class OwnSystem:
             raise UsageError(
                 "the init of --initrd is your own: it does not run a command for topbit",
                 where="--run",
-                mend="let its /init run the command, or give a root file system with --rootfs",
+                hint="let its /init run the command, or give a root file system with --rootfs",
             )
         if self.written and self.rootfs is None:
-            raise UsageError("says what becomes of a disk", where="--rootfs-write", mend="--rootfs")
+            raise UsageError("says what becomes of a disk", where="--rootfs-write", hint="--rootfs")
         if self.initrd and not _start(self.initrd, "--initrd").startswith(INITRAMFS_MAGICS):
             raise InputError(
                 "is no initramfs: neither a cpio archive (newc) nor a compressed one",
                 where=str(self.initrd),
-                mend="find . | cpio -o -H newc | gzip >initrd.gz",
+                hint="find . | cpio -o -H newc | gzip >initrd.gz",
             )
         if self.rootfs:
             _start(self.rootfs, "--rootfs")
@@ -123,7 +123,7 @@ class OwnSystem:
             raise UsageError(
                 f"it is a disk behind the SMMU, which takes {SMMU_BITS} bits and {SLOTS} devices",
                 where="--rootfs",
-                mend="give fewer devices or IPA bits, or put the files into an --initrd",
+                hint="give fewer devices or IPA bits, or put the files into an --initrd",
             )
         kind = "qcow2" if _start(self.rootfs, "--rootfs").startswith(QCOW2_MAGIC) else "raw"
         device = PciDevice(

@@ -74,7 +74,7 @@ class GuestSystem:
                 raise UsageError(
                     "only topbit's own init in the guest does its part of that",
                     where="workload.attest" if work.attest else "host",
-                    mend="leave --initrd and --rootfs away",
+                    hint="leave --initrd and --rootfs away",
                 )
             return []
         steps = agenda(self.devices, work, self._tree)
@@ -115,7 +115,7 @@ class GuestSystem:
             raise InputError(
                 f"Linux {self.kernel.release} has no driver {missing[0]}",
                 where=str(self.kernel.modules or self.kernel.image),
-                mend="--modules DIR names the modules of one's own kernel; Debian's full kernel "
+                hint="--modules DIR names the modules of one's own kernel; Debian's full kernel "
                 "(--flavour full) has more drivers than its cloud kernel",
             )
         if own.boots:

@@ -28,7 +28,7 @@ def require() -> None:
         raise MissingToolError(
             "the Python packages that make attestation tokens are missing",
             where="workload.attest",
-            mend="pip install cwt cbor2 cryptography",
+            hint="pip install cwt cbor2 cryptography",
         ) from error
 
 

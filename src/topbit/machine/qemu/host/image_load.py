@@ -49,7 +49,7 @@ def plan(slot: MemorySlot, text_offset: int, image_size: int, initrd_size: int) 
         raise RunError(
             f"kernel and initramfs take {(initrd + initrd_size - slot.ipa) >> 20} MiB, "
             f"the guest has {slot.size >> 20}",
-            mend="give the guest more RAM",
+            hint="give the guest more RAM",
         )
     return Plan(kernel, tree, (initrd, initrd_size))
 

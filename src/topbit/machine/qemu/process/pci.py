@@ -71,10 +71,10 @@ class PciDevice:
     def __post_init__(self) -> None:
         if self.model not in _MODELS:
             raise UsageError(
-                f"no such device model: {self.model!r}", mend=nearest(self.model, _MODELS)
+                f"no such device model: {self.model!r}", hint=nearest(self.model, _MODELS)
             )
         if not 1 <= self.slot <= SLOTS:
-            raise UsageError(f"slot {self.slot} of a PCI bus", mend=f"give 1 to {SLOTS}")
+            raise UsageError(f"slot {self.slot} of a PCI bus", hint=f"give 1 to {SLOTS}")
         if (self.image is None) == (self.model in DISKS):
             raise UsageError(f"an image is what disks have, and no other device: {self.model}")
 

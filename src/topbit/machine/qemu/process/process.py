@@ -92,7 +92,7 @@ class QemuProcess:
         lifeline = dying_with_this_process()
         if shutil.which(program) is None:
             raise MissingToolError(
-                f"{program} is not a program that can be started", mend="topbit tool fetch qemu"
+                f"{program} is not a program that can be started", hint="topbit tool fetch qemu"
             )
         self.console, console = socket.socketpair()
         console.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, CONSOLE_ROOM)
@@ -170,7 +170,7 @@ class QemuProcess:
         if version < OLDEST_QEMU:
             raise MissingToolError(
                 f"QEMU {'.'.join(map(str, version))} has no second UART on its virt machine",
-                mend=f"QEMU {OLDEST_QEMU[0]}.{OLDEST_QEMU[1]} or newer is needed: "
+                hint=f"QEMU {OLDEST_QEMU[0]}.{OLDEST_QEMU[1]} or newer is needed: "
                 "topbit tool fetch qemu",
             )
 
@@ -210,6 +210,6 @@ def dying_with_this_process() -> list[str]:
     """
     setpriv = shutil.which("setpriv")
     if setpriv is None:
-        raise MissingToolError("setpriv is missing", mend="install util-linux")
+        raise MissingToolError("setpriv is missing", hint="install util-linux")
     alive = 'test "$PPID" -eq "$0" && exec "$@"'
     return [setpriv, "--pdeathsig", "KILL", "/bin/sh", "-c", alive, str(os.getpid())]

@@ -40,7 +40,7 @@ class AnonymousRam:
         except OSError as error:
             raise RunError(
                 f"no {size >> 20} MiB of memory for the guest: {error.strerror}",
-                mend="give the guest less RAM, or free some",
+                hint="give the guest less RAM, or free some",
             ) from error
         with contextlib.suppress(OSError):  # a kernel without huge pages
             self.buffer.madvise(mmap.MADV_HUGEPAGE)
