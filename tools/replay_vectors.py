@@ -20,7 +20,11 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "src"))
 
 from replay_rmm import read_lines
 
-REPLAYERS = {"rmm10": "replay_rmm", "smmu-s2": "replay_smmu"}
+REPLAYERS = {
+    "rmm10": "replay_rmm",
+    "RMI/RSI call sequences that Arm's RMM ACS": "replay_acs",
+    "smmu-s2": "replay_smmu",
+}
 SHOWN = 20
 
 
@@ -28,7 +32,7 @@ def kind_of(path: Path) -> str | None:
     """Which of the known forms does the header of the file name?"""
     try:
         header = json.loads(next(read_lines(path)))
-        form = str(header["format"])
+        form = str(header["format"] if "format" in header else header["what"])
     except (OSError, ValueError, StopIteration, KeyError, TypeError, EOFError):
         return None
     return next((kind for kind in REPLAYERS if form.startswith(kind)), None)

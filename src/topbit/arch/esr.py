@@ -1,13 +1,17 @@
-"""What does a syndrome (ESR_ELx) of a stage-2 abort say?
+"""What does a syndrome (ESR_ELx) say that a Realm's CPU traps with?
 
-Source: DDI0487, ESR_EL2: exception classes and the ISS of data and instruction aborts.
+Source: DDI0487, ESR_EL2: exception classes, the ISS of data and instruction aborts, and that of a
+trapped WFI or WFE.
 """
 
 from __future__ import annotations
 
 ESR_EC = 0x3F << 26
+EC_WFX = 0x01 << 26
 EC_INSTRUCTION_ABORT = 0x20 << 26
 EC_DATA_ABORT = 0x24 << 26
+
+ESR_WFX_TI = 1 << 0  # of EC_WFX: a WFE, not a WFI
 
 ESR_IL = 1 << 25  # a 32-bit instruction
 ESR_ISV = 1 << 24  # the syndrome describes the load or store: [23:14] are valid

@@ -212,6 +212,7 @@ class RecEnter:
 
     FLAGS = 0x0
     GPRS = 0x200
+    GICV3_HCR = 0x300  # 1.0; the list registers follow
 
     EMUL_MMIO = 1 << 0
     INJECT_SEA = 1 << 1

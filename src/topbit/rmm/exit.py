@@ -1,6 +1,8 @@
-"""What becomes of an access that the Realm's own code makes? Translation, exit, or abort.
+"""What becomes of an access that the Realm's own code makes, and of an instruction that traps?
 
-Source: DEN0137 1.0, "Realm Translation Faults" and host visibility of them; DDI0487 ESR_ELx;
+Translation, exit, abort, or undefined instruction.
+Source: DEN0137 1.0, "Realm exception model": translation faults, WFI, WFE, HVC, and what the host
+sees of them; DDI0487 ESR_ELx;
 observed on TF-RMM v0.8.0 (which registers the host sees, and the shared bit kept in HPFAR).
 """
 
@@ -12,12 +14,15 @@ from typing import Literal, TypeAlias
 from topbit.arch.esr import (
     EC_DATA_ABORT,
     EC_INSTRUCTION_ABORT,
+    EC_WFX,
+    ESR_EC,
     ESR_FSC,
     ESR_ISV,
     ESR_SAS,
     ESR_SAS_SHIFT,
     ESR_SF,
     ESR_SRT_SHIFT,
+    ESR_WFX_TI,
     ESR_WNR,
     FSC_EXTERNAL_ABORT,
     FSC_PERMISSION,
@@ -26,9 +31,9 @@ from topbit.arch.esr import (
     access_bytes,
 )
 from topbit.arch.ipa import Ipa, Pa
-from topbit.arch.rmi import ExitReason, Ripas, RttState
+from topbit.arch.rmi import ExitReason, RecEnter, Ripas, RttState
 from topbit.arch.stage2 import S2AP_READ, S2AP_WRITE, is_leaf
-from topbit.rmm.rec_run import Exit
+from topbit.rmm.rec_run import Exit, Resume
 from topbit.rmm.s2tt import LAST, NS, SHIFTS, XN, Rtt
 from topbit.rmm.state import Rec, RmmState
 
@@ -119,6 +124,23 @@ def access(
         return Sea(found)
     ec = EC_INSTRUCTION_ABORT if kind == "x" else EC_DATA_ABORT
     return rmm.leave(rec, Exit(ExitReason.SYNC, ec | found, hpfar=hpfar))
+
+
+def trap(rmm: RmmState, rec: Rec, esr: int) -> Resume | Exit:
+    """What becomes of an instruction of the Realm that traps, and is neither SMC nor access?
+
+    WFI and WFE leave to the host if it asked for that (RmiRecEnter flags), which sees which of
+    the two it was, and wait as usual if not; the next entry goes on behind them. Anything else,
+    HVC among it, is undefined in a Realm.
+    """
+    if esr & ESR_EC != EC_WFX:
+        return Resume(undefined=True)
+    wanted = RecEnter.TRAP_WFE if esr & ESR_WFX_TI else RecEnter.TRAP_WFI
+    behind = Resume(advance=True)
+    if not rec.traps & wanted:
+        return behind
+    rec.result = behind
+    return rmm.leave(rec, Exit(ExitReason.SYNC, esr & (ESR_EC | ESR_WFX_TI)))
 
 
 def _syndrome(fsc: int, kind: Kind, size: int) -> int:

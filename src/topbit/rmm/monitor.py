@@ -1,8 +1,9 @@
 """What does the RMM answer to the host, to the Realm, and to what the Realm's CPU does?
 
-`Rmm` has three doors: `rmi` for the host's calls, `rsi` for the Realm's, and `access` for what
-the Realm's CPU does with memory. All parameter pages are bytes in physical memory. Whatever
-values come in, the answer is a status, an exit or an abort, never a Python exception.
+`Rmm` has four doors: `rmi` for the host's calls, `rsi` for the Realm's, `access` for what the
+Realm's CPU does with memory, and `trap` for the other instructions that trap. All parameter pages
+are bytes in physical memory. Whatever values come in, the answer is a status, an exit or an abort,
+never a Python exception.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ RSI_REGISTERS = 31
 
 
 class Rmm(RmmState):
-    """The RMM of one platform: what it knows (`RmmState`), and its three doors."""
+    """The RMM of one platform: what it knows (`RmmState`), and its doors."""
 
     _handlers: Mapping[int, tuple[handlers.RmiHandler, int]] = {}
 
@@ -106,6 +107,15 @@ class Rmm(RmmState):
             fault = f"stage 2 fault, fsc 0x{found.fsc:02x}"
             self.emit(Event("rmm", "sea", address=ipa, direction=kind, size=size, detail=fault))
         return found
+
+    def trap(self, rec_pa: Pa, esr: int) -> Resume | Exit:
+        """What becomes of an instruction of the Realm that traps: WFI, WFE, HVC, another?
+
+        Args:
+            rec_pa: the REC; it is running.
+            esr: ESR_EL2 of the trap. Those of an SMC go to `rsi`, of an abort to `access`.
+        """
+        return realm_exit.trap(self, self.running(rec_pa), esr)
 
     def interrupt(self, rec_pa: Pa, reason: ExitReason = ExitReason.IRQ) -> Exit:
         """Take a running REC back to the host for an interrupt (IRQ, FIQ or SERROR)."""

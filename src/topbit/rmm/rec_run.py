@@ -49,12 +49,14 @@ class Resume:
         regs: X registers to set, by number; the others stay as they are.
         advance: step over the trapped SMC or load/store; else it is executed (again).
         sea: inject a synchronous external abort into EL1 instead.
+        undefined: let EL1 take the trapped instruction as undefined instead.
         pc: entry point of a REC that runs for the first time or was turned on by PSCI.
     """
 
     regs: dict[int, int] = field(default_factory=dict)
     advance: bool = False
     sea: bool = False
+    undefined: bool = False
     pc: int | None = None
 
 

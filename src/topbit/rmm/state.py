@@ -129,6 +129,7 @@ class Rec:
         runnable: PSCI says it is on.
         running: between RMI_REC_ENTER and the next exit.
         run: PA of the run page of the entry in progress.
+        traps: which instructions of it the host traps (RmiRecEnter flags, TRAP_WFI, TRAP_WFE).
         pending: the call of the Realm that the next entry completes.
         psci: the call about another REC that RMI_PSCI_COMPLETE completes.
         result: what that call returns.
@@ -143,6 +144,7 @@ class Rec:
     runnable: bool
     running: bool = False
     run: Pa = NOWHERE
+    traps: int = 0
     resume: Resume | Exit = NOTHING
     start: Resume | None = None
     abort_esr: int = 0

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from topbit.arch import psci
-from topbit.arch.esr import ESR_ISV, ESR_WNR
+from topbit.arch.esr import EC_WFX, ESR_EC, ESR_ISV, ESR_WNR
 from topbit.arch.ipa import Ipa, IpaSpace, Pa
 from topbit.arch.rmi import ExitReason, RecEnter, RecExit, Ripas, Rmi
 from topbit.events import Emit
@@ -106,7 +106,7 @@ class Vmm:
         flags = 0
         if reason == ExitReason.RIPAS_CHANGE:
             flags = self._ripas_change(rec, run)
-        elif reason == ExitReason.SYNC:
+        elif reason == ExitReason.SYNC and not self._waits(run):
             flags = self._abort(run)
         elif reason == ExitReason.HOST_CALL:
             self._host_call(run)
@@ -143,6 +143,10 @@ class Vmm:
         if done and self.lost:
             self.lost.difference_update(ipa + offset for offset in range(0, size, PAGE))
         return 0 if done else RecEnter.RIPAS_RESPONSE
+
+    def _waits(self, run: Pa) -> bool:
+        """Did the Realm only wait (WFI, WFE)? It goes on with the next entry."""
+        return self.memory.read_u64(run + RecExit.ESR) & ESR_EC == EC_WFX
 
     def _abort(self, run: Pa) -> int:
         """Give memory, emulate a device register, or let the RMM inject an abort.

@@ -171,6 +171,79 @@ def test_a_host_call_whose_page_went_away_goes_straight_back(host: Host) -> None
     assert not rec.running
 
 
+class TestGicState:
+    """RMI_REC_ENTER, condition rec_gicv3 (1.0)."""
+
+    HW_INTERRUPT = 1 << 62 | 1 << 61 | 27
+
+    def set(self, host: Host, hcr: int, *list_registers: int) -> None:
+        words = struct.pack("<17Q", hcr, *list_registers, *[0] * (16 - len(list_registers)))
+        host.memory.write(RUN + RecEnter.GICV3_HCR, words)
+
+    @pytest.mark.parametrize("state", [(1,), (0, HW_INTERRUPT), (0, *[0] * 15, HW_INTERRUPT)])
+    def test_a_bad_one_is_refused(self, host: Host, state: tuple[int, ...]) -> None:
+        self.set(host, *state)
+        assert host.status(Rmi.REC_ENTER, host.recs[0], RUN) == ERROR_REC
+        self.set(host, 0x40FE, 1 << 62 | 27)
+        assert host.enter().pc == 0x4000
+
+    def test_what_cannot_run_is_found_first(self) -> None:
+        host = Host()
+        host.create()
+        host.rec()
+        self.set(host, 1)
+        assert host.status(Rmi.REC_ENTER, host.recs[0], RUN) == ERROR_REALM
+
+    def test_there_is_none_in_2_0(self) -> None:
+        host = Host(abi="2.0")
+        host.create()
+        host.rec()
+        host.ok(Rmi.REALM_ACTIVATE, host.rd)
+        self.set(host, 1)
+        assert host.enter().pc == 0
+
+
+class TestTraps:
+    """WFI and WFE leave where the host asked for it; anything else is undefined in a Realm."""
+
+    WFI, WFE = 1 << 26 | 1 << 25, 1 << 26 | 1 << 25 | 1
+
+    @pytest.mark.parametrize(
+        ("flags", "leaving"),
+        [
+            (0, []),
+            (RecEnter.TRAP_WFI, [WFI]),
+            (RecEnter.TRAP_WFE, [WFE]),
+            (RecEnter.TRAP_WFI | RecEnter.TRAP_WFE, [WFI, WFE]),
+        ],
+    )
+    def test_who_leaves(self, host: Host, flags: int, leaving: list[int]) -> None:
+        rec = host.recs[0]
+        for esr in (self.WFI, self.WFE):
+            host.enter(flags=flags)
+            got = host.rmm.trap(rec, esr)
+            if esr in leaving:
+                assert got == Exit(ExitReason.SYNC, esr & ~(1 << 25))
+                assert exit_fields(host)["ESR"] == esr & ~(1 << 25)
+                assert host.enter() == Resume(advance=True)
+            else:
+                assert got == Resume(advance=True)
+            host.rmm.interrupt(rec)
+
+    def test_the_host_cannot_answer_it(self, host: Host) -> None:
+        host.enter(flags=RecEnter.TRAP_WFI)
+        host.rmm.trap(host.recs[0], self.WFI)
+        for flag in (RecEnter.EMUL_MMIO, RecEnter.INJECT_SEA):
+            host.memory.write_u64(RUN + RecEnter.FLAGS, flag)
+            assert host.status(Rmi.REC_ENTER, host.recs[0], RUN) == ERROR_REC
+
+    @pytest.mark.parametrize("exception_class", [0x00, 0x16, 0x18, 0x3F])
+    def test_anything_else_is_undefined(self, host: Host, exception_class: int) -> None:
+        host.enter(flags=RecEnter.TRAP_WFI | RecEnter.TRAP_WFE)
+        assert host.rmm.trap(host.recs[0], exception_class << 26) == Resume(undefined=True)
+        assert host.rmm.rec(host.recs[0]).running
+
+
 class TestPsci:
     """Power management of a Realm with two RECs."""
 

@@ -11,12 +11,10 @@ from __future__ import annotations
 
 import struct
 
+from topbit.arch import gicv3
 from topbit.arch.esr import ESR_ISV, ESR_SF, ESR_SSE, ESR_WNR, XZR, access_bytes, register
-from topbit.arch.rmi import (
-    RecEnter,
-    RecParams,
-    RmiStatus,
-)
+from topbit.arch.ipa import Pa
+from topbit.arch.rmi import RecEnter, RecParams, RmiStatus
 from topbit.rmm.granules import DELEGATED, GRANULE, NS, REC, REC_AUX
 from topbit.rmm.rec_run import NOTHING, Exit, Resume
 from topbit.rmm.state import RealmState, Rec, RmmState, rec_index
@@ -104,7 +102,7 @@ def rec_enter(rmm: RmmState, rec_pa: int, run: int) -> tuple[int, ...]:
     state = rec.realm.state
     if state != RealmState.ACTIVE:
         return (ERROR_REALM | (0 if state == RealmState.NEW else 1) << 8,)
-    if not rec.runnable or rec.psci is not None:
+    if not rec.runnable or rec.psci is not None or not _gicv3_is_valid(rmm, run):
         return (ERROR_REC,)
     flags = rmm.memory.read_u64(run + RecEnter.FLAGS)
     esr = rec.abort_esr
@@ -131,9 +129,23 @@ def rec_enter(rmm: RmmState, rec_pa: int, run: int) -> tuple[int, ...]:
             return (SUCCESS,)
         resume, rec.pending = done, None
     rec.abort_esr = 0
+    rec.traps = flags & (RecEnter.TRAP_WFI | RecEnter.TRAP_WFE)
     rec.running = True
     rec.resume = resume
     return (SUCCESS,)
+
+
+_GICV3 = struct.Struct(f"<{1 + gicv3.NUM_LRS}Q")
+_NO_GICV3_STATE = bytes(_GICV3.size)
+
+
+def _gicv3_is_valid(rmm: RmmState, run: Pa) -> bool:
+    """May the REC have the GIC state that the host wants for it? (rec_gicv3)"""
+    state = rmm.memory.read(run + RecEnter.GICV3_HCR, _GICV3.size)
+    if state == _NO_GICV3_STATE or rmm.abi != "1.0":
+        return True
+    hcr, *list_registers = _GICV3.unpack(state)
+    return gicv3.is_valid(hcr, list_registers)
 
 
 def _emulated(esr: int, value: int) -> Resume:

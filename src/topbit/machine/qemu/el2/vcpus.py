@@ -99,16 +99,16 @@ class RealmCpus:
             self._started(rec)
             self._go_on(mailbox, rec, first)
         elif reason == Reason.LOWER_SYNC:
-            handler = self._handlers.get(registers.exception_class(mailbox.esr))
-            if handler is None:
-                mailbox.resume(registers.inject_undefined(mailbox))
-            else:
-                handler(mailbox, rec)
+            handler = self._handlers.get(registers.exception_class(mailbox.esr), self._trap)
+            handler(mailbox, rec)
         else:  # an SError of the guest's own making, or an interrupt that nobody routed here
             mailbox.resume()
 
     def _smc(self, mailbox: Mailbox, rec: Pa) -> None:
         self._go_on(mailbox, rec, self.rmm.rsi(rec, list(mailbox.x)))
+
+    def _trap(self, mailbox: Mailbox, rec: Pa) -> None:
+        self._go_on(mailbox, rec, self.rmm.trap(rec, mailbox.esr))
 
     def _abort(self, mailbox: Mailbox, rec: Pa) -> None:
         esr, ipa = mailbox.esr, registers.faulting_ipa(mailbox)
@@ -160,6 +160,9 @@ class RealmCpus:
             self.at_resume.clear()
         if outcome.sea:
             mailbox.resume(ops + registers.inject_abort(mailbox, SEA))
+            return
+        if outcome.undefined:
+            mailbox.resume(ops + registers.inject_undefined(mailbox))
             return
         if outcome.pc is not None:
             registers.enter(mailbox, outcome.pc, outcome.regs)
