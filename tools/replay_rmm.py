@@ -64,10 +64,12 @@ class Replay:
         elif "p" in record:
             self.probe(record)
         elif "g" in record:
-            state = State(self.rmm.granules.get(number(record["g"])))
-            self.expect(record, "granule state", state.name, record["v"])
+            self.expect(record, "granule", self.granule(number(record["g"])), record["v"])
         elif "w" in record:
             self.walk(record)
+
+    def granule(self, pa: int) -> str:
+        return State(self.rmm.granules.get(pa)).name
 
     def call(self, record: Record) -> None:
         name, rmm = record["o"], self.rmm
@@ -96,8 +98,9 @@ class Replay:
         return [number(a["params_pa"] if isinstance(a, dict) else a) for a in args]
 
     def store(self, pa: int, data: bytes | bytearray) -> None:
-        """What the host stores where no memory is goes nowhere: the call must say what is wrong."""
-        if self.rmm.memory.contains(pa, len(data)):
+        """What the host stores where no memory of its own is goes nowhere: the call must tell."""
+        mine = self.rmm.granules.get(pa & ~0xFFF) == State.NS
+        if mine and self.rmm.memory.contains(pa, len(data)):
             self.rmm.memory.write(pa, data)
 
     def realm_parameters(self, p: Record) -> None:
@@ -181,8 +184,8 @@ class Replay:
     def exit(self, got: Exit) -> list[object]:
         if got.reason.name == "SYNC":
             return ["EXIT", "SYNC", hex(got.esr), hex(got.far), hex(got.hpfar)]
-        ripas = Ripas(got.ripas_value).name
-        return ["EXIT", got.reason.name, hex(got.ripas_base), hex(got.ripas_top), ripas]
+        ripas = Ripas(got.ripas).name
+        return ["EXIT", got.reason.name, hex(got.base), hex(got.top), ripas]
 
     def service(self, rec: int, act: list[Any]) -> list[object]:
         name = act[0].removeprefix("RSI_")

@@ -22,6 +22,7 @@ from replay_rmm import read_lines
 
 REPLAYERS = {
     "rmm10": "replay_rmm",
+    "rmm20": "replay_rmm20",
     "RMI/RSI call sequences that Arm's RMM ACS": "replay_acs",
     "smmu-s2": "replay_smmu",
 }

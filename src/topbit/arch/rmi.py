@@ -1,14 +1,14 @@
-"""Which RMI command has which number, and how are its statuses and structures laid out?
+"""Which RMI command has which number, and how do commands, entries and exits of RECs answer?
 
-Source: Arm DEN0137, Realm Management Monitor specification, 1.0-rel0 (RMI) and 2.0 beta (range
-calls, devices). Offsets are bytes from the start of the 4 KiB page that holds the structure.
+The structures in memory are in `rmi_params.py` and `rmi_da.py`, range descriptors and memory
+requests in `rmi_range.py`, what differs between revisions in `rmi_revision.py`.
+Source: Arm DEN0137, Realm Management Monitor specification, 1.0-rel0 (RMI), 2.0 beta 0 (range
+calls, stateful operations, devices) and, for the numbers that only it has, 2.0-bet3.
 """
 
 from __future__ import annotations
 
 from enum import IntEnum
-
-from topbit.arch.bitfield import Layout, aligned, bit, bits
 
 SMC64 = 0xC400_0000
 
@@ -47,16 +47,36 @@ class Rmi2(IntEnum):
     RTT_DATA_MAP_INIT = SMC64 | 0x153
     RTT_DEV_VALIDATE = SMC64 | 0x163
     RMM_CONFIG_SET = SMC64 | 0x16E
+    PDEV_ABORT = SMC64 | 0x174
+    PDEV_COMMUNICATE = SMC64 | 0x175
     PDEV_CREATE = SMC64 | 0x176
     PDEV_DESTROY = SMC64 | 0x177
+    PDEV_GET_STATE = SMC64 | 0x178
+    PDEV_STREAM_KEY_REFRESH = SMC64 | 0x17A
+    PDEV_SET_PUBKEY = SMC64 | 0x17B
+    PDEV_STOP = SMC64 | 0x17C
+    VDEV_ABORT = SMC64 | 0x185
+    VDEV_COMMUNICATE = SMC64 | 0x186
     VDEV_CREATE = SMC64 | 0x187
     VDEV_DESTROY = SMC64 | 0x188
     VDEV_GET_STATE = SMC64 | 0x189
     VDEV_UNLOCK = SMC64 | 0x18A
+    RTT_SET_S2AP = SMC64 | 0x18B
+    VDEV_COMPLETE = SMC64 | 0x18E  # not in 2.0-bet3
+    VDEV_GET_INTERFACE_REPORT = SMC64 | 0x1D0
+    VDEV_GET_MEASUREMENTS = SMC64 | 0x1D1
     VDEV_LOCK = SMC64 | 0x1D2
     VDEV_START = SMC64 | 0x1D3
+    PSMMU_ACTIVATE = SMC64 | 0x1D7
+    PSMMU_DEACTIVATE = SMC64 | 0x1D8
+    PSMMU_ST_L2_CREATE = SMC64 | 0x1DB
+    PSMMU_ST_L2_DESTROY = SMC64 | 0x1DC
+    GRANULE_TRACKING_GET = SMC64 | 0x1E1
+    RMM_CONFIG_GET = SMC64 | 0x1EC
+    RMM_STATE_GET = SMC64 | 0x1EE  # 2.0-bet3
     GRANULE_RANGE_DELEGATE = SMC64 | 0x1F1
     GRANULE_RANGE_UNDELEGATE = SMC64 | 0x1F2
+    GPT_L1_CREATE = SMC64 | 0x1F3
     RTT_DATA_MAP = SMC64 | 0x1F5
     RTT_DATA_UNMAP = SMC64 | 0x1F6
     RTT_DEV_MAP = SMC64 | 0x1F7
@@ -65,6 +85,14 @@ class Rmi2(IntEnum):
     RTT_UNPROT_UNMAP = SMC64 | 0x1FC
     REALM_TERMINATE = SMC64 | 0x201
     RMM_ACTIVATE = SMC64 | 0x202
+    OP_CONTINUE = SMC64 | 0x203
+    PDEV_STREAM_CONNECT = SMC64 | 0x204
+    PDEV_STREAM_DISCONNECT = SMC64 | 0x205
+    PDEV_STREAM_COMPLETE = SMC64 | 0x206
+    PDEV_STREAM_KEY_PURGE = SMC64 | 0x207
+    OP_MEM_DONATE = SMC64 | 0x208
+    OP_MEM_RECLAIM = SMC64 | 0x209
+    OP_CANCEL = SMC64 | 0x20A
 
 
 class RmiStatus(IntEnum):
@@ -121,7 +149,11 @@ class Ripas(IntEnum):
 
 
 class ExitReason(IntEnum):
-    """Why did a REC return to the host? (RmiRecExit.exit_reason)"""
+    """Why did a REC return to the host?
+
+    The values are those of RmiRecExit.exit_reason in 1.0 and 2.0 beta 0; `Revision.exit_reasons`
+    has the numbers of any revision.
+    """
 
     SYNC = 0
     IRQ = 1
@@ -132,124 +164,21 @@ class ExitReason(IntEnum):
     SERROR = 6
     S2AP_CHANGE = 7
     VDEV_REQUEST = 8
-    VDEV_MAP = 9
+    DEV_MEM_MAP = 9
+    VDEV_P2P_BINDING = 10
 
 
-class AddrRange(Layout):
-    """Which physical blocks does one range descriptor name? (RmiAddrRangeDesc4KB, 2.0)"""
+class MemoryCategory(IntEnum):
+    """Which kind of memory is at an address? (RMI_GRANULE_TRACKING_GET, X1)"""
 
-    SIZE = bits(1, 0)  # 0: 4 KiB (level 3), 1: 2 MiB, 2: 1 GiB
-    COUNT = bits(11, 2)
-    ADDR = aligned(51, 12)
-    STATE = bit(63)
-
-    DELEGATED = 0
-    UNDELEGATED = 1
-    MAX_COUNT = 1023
+    CONVENTIONAL = 0
+    DEV_NCOH = 1
+    DEV_COH = 2
 
 
-class MapFlags(Layout):
-    """What do the flags of the 2.0 map and unmap calls say? (MEMATTR, S2AP: RTT_UNPROT_MAP)"""
+class Tracking(IntEnum):
+    """How does the RMM keep track of a region? (RMI_GRANULE_TRACKING_GET, X2)"""
 
-    OADDR_TYPE = bits(1, 0)
-    LIST_COUNT = bits(15, 2)
-    MEMATTR = bits(18, 16)
-    S2AP_WRITE = bit(19)
-    S2AP_READ = bit(20)
-
-    NONE = 0
-    SINGLE = 1
-    LIST = 2
-
-
-class VdevParams:
-    """Where does each field of RmiVdevParams stand? (2.0)"""
-
-    FLAGS = 0x0
-    VDEV_ID = 0x8
-    TDI_ID = 0x10
-
-
-class RealmParams:
-    """Where does each field of RmiRealmParams stand?"""
-
-    FLAGS0 = 0x0
-    S2SZ = 0x8
-    SVE_VL = 0x10
-    NUM_BPS = 0x18
-    NUM_WPS = 0x20
-    PMU_NUM_CTRS = 0x28
-    HASH_ALGO = 0x30
-    RPV = 0x400
-    VMID = 0x800
-    RTT_BASE = 0x808
-    RTT_LEVEL_START = 0x810
-    RTT_NUM_START = 0x818
-    FLAGS1 = 0x820
-
-    FLAG_LPA2 = 1 << 0
-    FLAG_SVE = 1 << 1
-    FLAG_PMU = 1 << 2
-
-
-class RecParams:
-    """Where does each field of RmiRecParams stand?"""
-
-    FLAGS = 0x0
-    MPIDR = 0x100
-    PC = 0x200
-    GPRS = 0x300
-    NUM_AUX = 0x800
-    AUX = 0x808
-
-    FLAG_RUNNABLE = 1 << 0
-    NUM_GPRS = 8
-    MAX_AUX = 16
-
-
-class RecEnter:
-    """Where does each field of RmiRecEnter (first half of the run page) stand?"""
-
-    FLAGS = 0x0
-    GPRS = 0x200
-    GICV3_HCR = 0x300  # 1.0; the list registers follow
-
-    EMUL_MMIO = 1 << 0
-    INJECT_SEA = 1 << 1
-    TRAP_WFI = 1 << 2
-    TRAP_WFE = 1 << 3
-    RIPAS_RESPONSE = 1 << 4
-
-
-class RecExit:
-    """Where does each field of RmiRecExit (second half of the run page) stand?"""
-
-    BASE = 0x800
-    REASON = 0x800
-    ESR = 0x900
-    FAR = 0x908
-    HPFAR = 0x910
-    GPRS = 0xA00
-    RIPAS_BASE = 0xD00
-    RIPAS_TOP = 0xD08
-    RIPAS_VALUE = 0xD10
-    IMM = 0xE00
-
-    NUM_GPRS = 31
-
-
-class Feature0:
-    """Which bit of RMI feature register 0 says what?"""
-
-    S2SZ = 0
-    LPA2 = 8
-    NUM_BPS = 14
-    NUM_WPS = 20
-    HASH_SHA_256 = 32
-    HASH_SHA_512 = 33
-    GICV3_NUM_LRS = 34
-    MAX_RECS_ORDER = 38
-
-
-HASH_SHA_256 = 0
-HASH_SHA_512 = 1
+    NONE = 1
+    FINE = 2
+    COARSE = 3

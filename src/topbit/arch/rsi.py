@@ -58,6 +58,44 @@ class RealmConfig:
     RPV = 0x200
 
 
+class VdevInfo:
+    """Where does each field of RsiVdevInfo (512 bytes, so aligned) stand? (2.0)"""
+
+    FLAGS = 0x0
+    CERT_ID = 0x8
+    HASH_ALGO = 0x10
+    LOCK_NONCE = 0x18
+    MEAS_NONCE = 0x20
+    REPORT_NONCE = 0x28
+    FORMAT_TYPE = 0x30
+    FORMAT_VERSION = 0x38
+    STATE = 0x40
+    VCA_DIGEST = 0x80
+    CERT_DIGEST = 0xC0
+    PUBKEY_DIGEST = 0x100
+    MEAS_DIGEST = 0x140
+    REPORT_DIGEST = 0x180
+    VSMMU_ADDR = 0x1C0
+    VSMMU_VSID = 0x1C8
+
+    SIZE = 512
+    DIGEST_SIZE = 64
+    FORMAT_TDISP = 1
+    TDISP_1_0 = 0x1_0000
+
+
+class RsiVdevState(IntEnum):
+    """In which state is a device interface, as the Realm is told? (RsiVdevInfo.state)"""
+
+    UNLOCKED = 0
+    LOCKED = 1
+    STARTED = 2
+    ERROR = 3
+
+
+FEATURE_DA = 1 << 0  # RSI_FEATURES, register 0
+
+
 class HostCall:
     """Where does each field of RsiHostCall (256 bytes, so aligned) stand?"""
 

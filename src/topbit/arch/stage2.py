@@ -27,6 +27,7 @@ NS = 1 << 55  # Realm translation regime: the output address is in the Non-secur
 S2AP_READ = 1 << 6
 S2AP_WRITE = 1 << 7
 SH_INNER = 3 << 8
+SH_OUTER = 2 << 8
 OA_MASK_48 = Pa(0x0000_FFFF_FFFF_F000)
 LAST_LEVEL = 3
 MAX_ROOT_TABLES = 16  # concatenated at the start level

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from topbit.arch.ipa import Ipa, Pa
-from topbit.arch.rmi import RealmParams, RecParams, Rmi, Rmi2, RmiStatus, index, status
+from topbit.arch.rmi import Rmi, Rmi2, RmiStatus, index, status
+from topbit.arch.rmi_params import RealmFlags0, RealmParams, RecParams
 from topbit.arch.stage2 import G4K, LAST_LEVEL, signed_level
 from topbit.errors import PlatformFault
 from topbit.host.pages import PAGE, PagePool
@@ -64,6 +65,7 @@ class RealmHost:
         ipa_bits: width of the Realm's IPA space.
 
     Attributes:
+        da: it may have devices assigned (2.0); to be set before it is created.
         rd: its Realm Descriptor, once it is created.
         run_pages: the run page of each REC, by the REC's address.
     """
@@ -72,6 +74,7 @@ class RealmHost:
     memory: PhysicalMemory
     pages: PagePool
     ipa_bits: int
+    da: bool = False
     rd: Pa = NOT_CREATED
     run_pages: dict[Pa, Pa] = field(default_factory=dict)
 
@@ -108,7 +111,7 @@ class RealmHost:
             RealmParams.RTT_BASE: root,
             RealmParams.RTT_LEVEL_START: start,
             RealmParams.RTT_NUM_START: tables,
-            RealmParams.FLAGS0: RealmParams.FLAG_LPA2 if self.ipa_bits > 48 else 0,
+            RealmParams.FLAGS0: RealmFlags0(LPA2=self.ipa_bits > 48, DA=self.da).words[0],
         }
         for offset, value in fields.items():
             self.memory.write_u64(params + offset, value)
@@ -132,16 +135,19 @@ class RealmHost:
         self.memory.write_u64(params + RecParams.PC, pc)
         for n, value in enumerate(regs):
             self.memory.write_u64(params + RecParams.GPRS + 8 * n, value)
-        count = self.call(Rmi.REC_AUX_COUNT, self.rd)[1]
-        self.memory.write_u64(params + RecParams.NUM_AUX, count)
-        for i in range(count):
-            self.memory.write_u64(params + RecParams.AUX + 8 * i, self.delegated_page())
         rec = self.delegated_page()
-        self.call(Rmi.REC_CREATE, self.rd, rec, params)
+        self._rec_create(rec, params)
         self.pages.free.append(params)
         self.run_pages[rec] = self.pages.page()
         self.memory.fill(self.run_pages[rec], PAGE)
         return rec
+
+    def _rec_create(self, rec: Pa, params: Pa) -> None:
+        count = self.call(Rmi.REC_AUX_COUNT, self.rd)[1]
+        self.memory.write_u64(params + RecParams.NUM_AUX, count)
+        for i in range(count):
+            self.memory.write_u64(params + RecParams.AUX + 8 * i, self.delegated_page())
+        self.call(Rmi.REC_CREATE, self.rd, rec, params)
 
     def init_ripas(self, ipa: Ipa, size: int) -> None:
         """Declare [ipa, ipa + size) RAM before the Realm is active."""

@@ -1,7 +1,8 @@
-"""Which RMI 2.0 calls does the host make to give memory by the range?
+"""Which RMI 2.0 calls does the host make to give memory by the range, and on request?
 
 The same life of a Realm as in `rme`, with the range calls of DEN0137 2.0 in place of the
-single-page calls that 2.0 no longer has.
+single-page calls that 2.0 no longer has. A call that needs memory of the host's asks for it
+(stateful operations).
 """
 
 from __future__ import annotations
@@ -9,18 +10,69 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from topbit.arch.ipa import Ipa, Pa
-from topbit.arch.rmi import AddrRange, MapFlags, Rmi2, RmiStatus, status
+from topbit.arch.rmi import Rmi, Rmi2, RmiStatus, status
+from topbit.arch.rmi_range import AddrRange, MapFlags, MemoryRequest, Transfer, transfer
 from topbit.arch.stage2 import G4K, LAST_LEVEL
 from topbit.host.pages import PAGE
 from topbit.host.rme import RealmHost, RmiError, walked_level
 
 _NORMAL_WB = 0b110
 BLOCK = 2 << 20
+LIST_ENTRIES = PAGE // 8
 
 
 @dataclass(slots=True)
 class RangeRealmHost(RealmHost):
     """One Realm as a host runs it that speaks RMI 2.0."""
+
+    def operate(self, call: Rmi | Rmi2, *args: int) -> None:
+        """Make a call to its end, giving and taking back memory as it asks.
+
+        Raises:
+            RmiError: it did not succeed.
+        """
+        result = self.port.rmi(call, list(args))
+        handle, request = result[1:3] if len(result) > 2 else (0, 0)
+        while status(result[0]) is RmiStatus.INCOMPLETE:
+            wanted = transfer(result[0])
+            if wanted is Transfer.DONATE:
+                result = self._donate(handle, request)
+                request = result[2]
+            elif wanted is Transfer.RECLAIM:
+                result = self._reclaim(handle)
+            else:
+                result = self.port.rmi(Rmi2.OP_CONTINUE, [handle, 0])
+        if status(result[0]) is not RmiStatus.SUCCESS:
+            raise RmiError(call, result[0])
+
+    def _donate(self, handle: int, request: int) -> tuple[int, ...]:
+        count = MemoryRequest.BLK_COUNT.get(request)
+        granules = [self.pages.page() for _ in range(count)]
+        if MemoryRequest.CONTIG.get(request):
+            self.pages.free += granules
+            first = self.pages.run(count, align=count * PAGE)
+            granules = [first + n * PAGE for n in range(count)]
+        entries = self.pages.page()
+        for n, pa in enumerate(granules):
+            self.delegate(pa, PAGE)
+            self.memory.write_u64(entries + 8 * n, AddrRange(COUNT=1, ADDR=pa).words[0])
+        result = self.port.rmi(Rmi2.OP_MEM_DONATE, [handle, entries, count])
+        self.pages.free.append(entries)
+        return result
+
+    def _reclaim(self, handle: int) -> tuple[int, ...]:
+        entries = self.pages.page()
+        result = self.port.rmi(Rmi2.OP_MEM_RECLAIM, [handle, entries, LIST_ENTRIES])
+        for n in range(result[1]):
+            described = AddrRange.of(self.memory.read_u64(entries + 8 * n))
+            self._undelegate(Pa(described.ADDR), described.COUNT * PAGE)
+            freed = (described.ADDR + i * PAGE for i in range(described.COUNT))
+            self.pages.free += map(Pa, freed)
+        self.pages.free.append(entries)
+        return result
+
+    def _rec_create(self, rec: Pa, params: Pa) -> None:
+        self.operate(Rmi.REC_CREATE, self.rd, rec, params)
 
     def activate_rmm(self) -> None:
         """Let the RMM serve; once, before the first Realm."""
@@ -95,6 +147,23 @@ class RangeRealmHost(RealmHost):
     def unmap_unprotected_range(self, ipa: Ipa, size: int) -> None:
         """Unmap the unprotected addresses [ipa, ipa + size)."""
         self._unmap(Rmi2.RTT_UNPROT_UNMAP, ipa, size)
+
+    def map_registers(self, vdev: Pa, ipa: Ipa, size: int, pa: Pa) -> None:
+        """Map a device's registers, delegated, at the protected addresses [ipa, ipa + size)."""
+        described = AddrRange(COUNT=size // PAGE, ADDR=pa).words[0]
+        flags = MapFlags(OADDR_TYPE=MapFlags.SINGLE).words[0]
+        arguments = (self.rd, vdev, ipa, ipa + size, flags, described)
+        self._range_call(Rmi2.RTT_DEV_MAP, ipa, LAST_LEVEL, arguments)
+
+    def dev_validate(self, rec: Pa, ipa: Ipa, size: int) -> None:
+        """Have the RMM validate what the Realm asked for, all of [ipa, ipa + size)."""
+        at, top = int(ipa), ipa + size
+        while at < top:
+            at = self.call(Rmi2.RTT_DEV_VALIDATE, self.rd, rec, at, top)[1]
+
+    def unmap_registers(self, ipa: Ipa, size: int) -> None:
+        """Unmap a device's registers from [ipa, ipa + size)."""
+        self._unmap(Rmi2.RTT_DEV_UNMAP, ipa, size)
 
     def _map(
         self, call: Rmi2, ipa: Ipa, size: int, pa: Pa, flags: MapFlags, state: int, level: int

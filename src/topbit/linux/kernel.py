@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from topbit.addressing.dma_direct import BusDmaRegion, DmaDevice
 from topbit.addressing.kernel_policy import KernelPolicy
 from topbit.addressing.scheme import NONE, Scheme
-from topbit.arch.ipa import DmaAddr, Ipa, IpaSpace
+from topbit.arch.ipa import DmaAddr, Ipa, IpaSpace, Pa
 from topbit.events import Emit, Event
 from topbit.linux.cpu import RealmCpu
 from topbit.linux.device import Device
@@ -36,6 +36,7 @@ class GuestConfig:
         pa_bits_52: built with CONFIG_ARM64_PA_BITS_52.
         private_dma_for_trusted: give accepted devices private memory instead of bouncing (no
             released kernel does; proposed by the Realm device assignment series).
+        enable_dma: the user who accepts a device lets it make DMA as well.
     """
 
     policy: KernelPolicy
@@ -44,6 +45,7 @@ class GuestConfig:
     swiotlb_size: int
     pa_bits_52: bool = False
     private_dma_for_trusted: bool = False
+    enable_dma: bool = True
 
 
 class Kernel:
@@ -130,12 +132,30 @@ class Kernel:
             and not (trusted and self.config.private_dma_for_trusted),
         )
 
-    def accept(self, dev: Device, vdev_id: int) -> None:
-        """Let the user accept an assigned device; a kernel that is no Realm cannot."""
+    def accept(
+        self,
+        dev: Device,
+        vdev_id: int,
+        registers: Sequence[tuple[Ipa, Pa, int]] = (),
+        expected: bytes | None = None,
+    ) -> None:
+        """Let the user accept an assigned device; a kernel that is no Realm cannot.
+
+        Args:
+            registers: where its registers are: (IPA, PA, bytes).
+            expected: the digest of the measurements that the user knows of it.
+        """
         if self.scheme is NONE:
             return
         page = self.alloc_pages(1)
-        if page is None or cca_device_accept(self.cpu, vdev_id, page):
+        if page is None or cca_device_accept(
+            self.cpu,
+            vdev_id,
+            page,
+            registers=registers,
+            expected=expected,
+            enable_dma=self.config.enable_dma,
+        ):
             self.warn("device_given_up", dev.name, "failed to accept the device")
         if page is not None:
             self.free_pages(page, 1)

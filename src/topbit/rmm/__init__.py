@@ -7,11 +7,11 @@ Does not belong here: policy. What the host asks for, and when, is `vmm/`; what 
 with its addresses is `linux/`; which number names which command is `arch/`.
 """
 
+from topbit.rmm.device import RealmSmmu
 from topbit.rmm.exit import Sea, Translated
 from topbit.rmm.granules import GranuleProtectionFault, Granules, State
 from topbit.rmm.monitor import Rmm
 from topbit.rmm.rec_run import Exit, Resume
-from topbit.rmm.state import RealmSmmu
 
 __all__ = [
     "Exit",

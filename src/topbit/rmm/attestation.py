@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from topbit.arch.rmi import HASH_SHA_256
+from topbit.arch.rmi_params import HASH_SHA_256, HASH_SHA_384, HASH_SHA_512
 from topbit.rmm.measurement import Measurements
 
 MAX_TOKEN_SIZE = 4096
@@ -31,6 +31,7 @@ PLATFORM_CONFIG, PLATFORM_HASH_ALGO = 2401, 2402
 REALM_RPV, REALM_HASH_ALGO, REALM_PUBLIC_KEY = 44235, 44236, 44237
 REALM_RIM, REALM_REMS, REALM_KEY_HASH_ALGO = 44238, 44239, 44240
 
+HASH_NAMES = {HASH_SHA_256: "sha-256", HASH_SHA_384: "sha-384", HASH_SHA_512: "sha-512"}
 LIFECYCLE_UNKNOWN = 0
 ALG, ES384 = 1, -35
 
@@ -57,7 +58,7 @@ class Attestor:
 
     def token(self, measurements: Measurements, rpv: bytes, challenge: bytes) -> bytes:
         """Which token answers the 64-byte `challenge` of the Realm with these measurements?"""
-        algorithm = "sha-256" if measurements.hash_algo == HASH_SHA_256 else "sha-512"
+        algorithm = HASH_NAMES[measurements.hash_algo]
         key = {k: v for k, v in self._realm.to_dict().items() if k in (1, -1, -2, -3)}
         public_key = self._dumps(key)
         realm_claims = {

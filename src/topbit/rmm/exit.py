@@ -31,11 +31,13 @@ from topbit.arch.esr import (
     access_bytes,
 )
 from topbit.arch.ipa import Ipa, Pa
-from topbit.arch.rmi import ExitReason, RecEnter, Ripas, RttState
+from topbit.arch.rmi import ExitReason, Ripas, RttState
+from topbit.arch.rmi_params import RecEnter
 from topbit.arch.stage2 import S2AP_READ, S2AP_WRITE, is_leaf
+from topbit.rmm.realm import Rec
 from topbit.rmm.rec_run import Exit, Resume
 from topbit.rmm.s2tt import LAST, NS, SHIFTS, XN, Rtt
-from topbit.rmm.state import Rec, RmmState
+from topbit.rmm.state import RmmState
 
 Kind: TypeAlias = Literal["r", "w", "x"]
 

@@ -33,7 +33,11 @@ class State(IntEnum):
     DATA = 5
     RTT = 6
     PDEV = 7
+    PDEV_AUX = 8
     VDEV = 9
+    PARTIAL = 11  # of an unfinished operation
+    INTERNAL = 12  # the RMM's own tables and queues
+    PSMMU_ST_L2 = 13
     DEV_DELEGATED = 14
     DEV_MAPPED = 15
     ROOT = 16
@@ -129,6 +133,10 @@ class Granules:
         """Let [pa, pa + size), a device's registers, be delegated too (RMM 2.0)."""
         self._device_ranges.append((pa, size))
 
+    def is_device_memory(self, word: int) -> bool:
+        """Is `word`, any u64, the address of a device's registers?"""
+        return any(start <= word < start + size for start, size in self._device_ranges)
+
     def convert_device(self, pa: Pa, size: int, *, delegate: bool) -> int:
         """Delegate or undelegate device memory from `pa` on; how many of `size` bytes were it?"""
         end = next((start + n for start, n in self._device_ranges if start <= pa < start + n), pa)
@@ -151,6 +159,11 @@ class Granules:
         for page in range(pa, pa + size, GRANULE):
             self._device[page] = after
         return True
+
+    def first_device(self, base: int, top: int, state: State) -> Pa | None:
+        """Which is the lowest page of [base, top) that is device memory in `state`?"""
+        found = (pa for pa, now in self._device.items() if now == state and base <= pa < top)
+        return min(map(Pa, found), default=None)
 
     def device_run(self, pa: Pa, size: int, state: State) -> int:
         """How many bytes from `pa` on, up to `size`, are delegated device memory in `state`?"""

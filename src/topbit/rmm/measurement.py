@@ -10,7 +10,7 @@ import hashlib
 import struct
 
 from topbit.arch.ipa import Ipa
-from topbit.arch.rmi import HASH_SHA_256, RealmParams
+from topbit.arch.rmi_params import HASH_SHA_256, HASH_SHA_384, HASH_SHA_512, RealmParams
 from topbit.arch.rsi import MAX_MEASUREMENT, NUM_MEASUREMENTS
 
 DESCRIPTOR = 0x100
@@ -19,6 +19,11 @@ TYPE_DATA, TYPE_REC, TYPE_RIPAS = range(3)
 _DESCRIPTOR = struct.Struct(f"<QQ64s80s{DESCRIPTOR - 160}x")
 _DATA = struct.Struct("<QQ64s")
 
+HASHES = {
+    HASH_SHA_256: hashlib.sha256,
+    HASH_SHA_384: hashlib.sha384,
+    HASH_SHA_512: hashlib.sha512,
+}
 _MEASURED_PARAMS = (
     (RealmParams.FLAGS0, 8),
     (RealmParams.S2SZ, 1),
@@ -34,14 +39,14 @@ class Measurements:
     """Which values do RIM (index 0) and REMs (1 to 4) hold?
 
     Args:
-        hash_algo: HASH_SHA_256 or HASH_SHA_512, from the Realm's parameters.
+        hash_algo: HASH_SHA_256, _384 or _512, from the Realm's parameters.
     """
 
     __slots__ = ("_new", "hash_algo", "size", "values")
 
     def __init__(self, hash_algo: int) -> None:
         self.hash_algo = hash_algo
-        self._new = hashlib.sha256 if hash_algo == HASH_SHA_256 else hashlib.sha512
+        self._new = HASHES[hash_algo]
         self.size = self._new().digest_size
         self.values = [bytes(self.size)] * NUM_MEASUREMENTS
 

@@ -17,9 +17,10 @@ from topbit.events import Event
 from topbit.rmm import exit as realm_exit
 from topbit.rmm import handlers
 from topbit.rmm.exit import Kind, Sea, Translated
+from topbit.rmm.realm import Realm, Rec
 from topbit.rmm.rec_run import Exit, Resume
 from topbit.rmm.rsi import psci
-from topbit.rmm.state import Realm, Rec, RmmState
+from topbit.rmm.state import RmmState
 
 RSI_REGISTERS = 31
 
@@ -45,7 +46,7 @@ class Rmm(RmmState):
             self._handlers = handlers.rmi_handlers(self)
             call = self._handlers.get(fid)
         if call is None:
-            if not self.active and fid in handlers.RMI_2_0:
+            if not self.active and fid in handlers.RMI_CALLS[self.revision.name]:
                 return (int(RmiStatus.ERROR_GLOBAL),)
             return (UNKNOWN_FUNCTION,)
         handler, count = call

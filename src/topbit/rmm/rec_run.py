@@ -10,7 +10,8 @@ import struct
 from dataclasses import dataclass, field
 
 from topbit.arch.ipa import Pa
-from topbit.arch.rmi import ExitReason, RecExit, Ripas
+from topbit.arch.rmi import ExitReason, Ripas
+from topbit.arch.rmi_params import RecExit
 from topbit.events import Event
 from topbit.rmm.granules import GRANULE, NS, Granules
 
@@ -24,7 +25,10 @@ class Exit:
         esr, far, hpfar: of a SYNC exit, as far as the host may see them. HPFAR holds the whole
             IPA >> 12 << 4, the shared bit included.
         gprs: PSCI and host call arguments; gprs[0] the value of an emulatable write.
-        ripas_base, ripas_top, ripas_value: the range and RIPAS that the Realm asks for.
+        base, top: the range that the Realm asks about (RIPAS_CHANGE, DEV_MEM_MAP).
+        ripas: the RIPAS that it wants there.
+        vdev_id: the device that a call of the Realm is about (2.0).
+        pa: where it expects the device's registers (DEV_MEM_MAP).
         imm: host call immediate.
         retry: the Realm's SMC made no progress and is executed again after the next entry.
     """
@@ -34,9 +38,11 @@ class Exit:
     far: int = 0
     hpfar: int = 0
     gprs: tuple[int, ...] = ()
-    ripas_base: int = 0
-    ripas_top: int = 0
-    ripas_value: int = 0
+    base: int = 0
+    top: int = 0
+    ripas: int = 0
+    vdev_id: int = 0
+    pa: int = 0
     imm: int = 0
     retry: bool = False
 
@@ -63,20 +69,27 @@ class Resume:
 NOTHING = Resume()
 
 
-def write_exit(granules: Granules, run: Pa, exit_: Exit) -> None:
-    """Store an exit in the run page, if the host still owns that page."""
+def write_exit(granules: Granules, run: Pa, exit_: Exit, number: int) -> None:
+    """Store an exit in the run page, if the host still owns that page.
+
+    Args:
+        number: what the revision calls the reason.
+    """
     if not granules.has(run, NS):
         return
     memory = granules.memory
     memory.fill(run + RecExit.BASE, GRANULE - RecExit.BASE)
-    memory.write_u64(run + RecExit.REASON, exit_.reason)
+    memory.write_u64(run + RecExit.REASON, number)
     if exit_.reason == ExitReason.SYNC:
         memory.write(run + RecExit.ESR, struct.pack("<3Q", exit_.esr, exit_.far, exit_.hpfar))
-    elif exit_.reason in (ExitReason.RIPAS_CHANGE, ExitReason.VDEV_MAP):
+    elif exit_.reason == ExitReason.RIPAS_CHANGE:
         memory.write(
-            run + RecExit.RIPAS_BASE,
-            struct.pack("<3Q", exit_.ripas_base, exit_.ripas_top, exit_.ripas_value),
+            run + RecExit.RIPAS_BASE, struct.pack("<3Q", exit_.base, exit_.top, exit_.ripas)
         )
+    elif exit_.reason in (ExitReason.VDEV_REQUEST, ExitReason.DEV_MEM_MAP):
+        memory.write_u64(run + RecExit.VDEV_ID_1, exit_.vdev_id)
+        mapping = struct.pack("<3Q", exit_.base, exit_.top, exit_.pa)
+        memory.write(run + RecExit.DEV_MEM_BASE, mapping)
     elif exit_.reason == ExitReason.HOST_CALL:
         memory.write_u64(run + RecExit.IMM, exit_.imm)
     if exit_.gprs:
@@ -90,8 +103,9 @@ def exit_event(exit_: Exit) -> Event:
     if exit_.reason == ExitReason.SYNC:
         event.address = exit_.hpfar << 8 | exit_.far
         event.detail = f"ESR 0x{exit_.esr:08x}"
-    elif exit_.reason in (ExitReason.RIPAS_CHANGE, ExitReason.VDEV_MAP):
-        event.phys = exit_.ripas_base
-        event.size = exit_.ripas_top - exit_.ripas_base
-        event.attrs = Ripas(exit_.ripas_value).name
+    elif exit_.reason in (ExitReason.RIPAS_CHANGE, ExitReason.DEV_MEM_MAP):
+        event.phys = exit_.base
+        event.size = exit_.top - exit_.base
+        device = exit_.reason == ExitReason.DEV_MEM_MAP
+        event.attrs = Ripas.DEV.name if device else Ripas(exit_.ripas).name
     return event

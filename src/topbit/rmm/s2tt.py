@@ -50,12 +50,12 @@ NOWHERE = Pa(0)  # the output address of what has none
 
 MEMATTR_MASK = 0xF << 2
 MEMATTR_PROTECTED = 0b0110 << 2  # FEAT_S2FWB: Normal Write-Back
-MEMATTR_DEVICE = 0b0001 << 2  # FEAT_S2FWB: Device-nGnRE
+MEMATTR_DEVICE = 0b0101 << 2  # FEAT_S2FWB: Normal Non-cacheable, Device where stage 1 says so
 S2AP_RW = stage2.S2AP_READ | stage2.S2AP_WRITE
 XN = 1 << 54
 
 PROTECTED = MEMATTR_PROTECTED | S2AP_RW | stage2.SH_INNER | stage2.AF
-PROTECTED_DEV = MEMATTR_DEVICE | S2AP_RW | stage2.SH_INNER | stage2.AF | XN
+PROTECTED_DEV = MEMATTR_DEVICE | S2AP_RW | stage2.SH_OUTER | stage2.AF | XN
 UNPROTECTED = NS | XN | stage2.SH_INNER | stage2.AF
 HOST_ATTRIBUTES = MEMATTR_MASK | S2AP_RW  # what the host chooses of an unprotected mapping
 

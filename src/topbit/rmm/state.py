@@ -1,222 +1,30 @@
-"""What does the RMM know: which Realms, virtual CPUs and assigned devices, and what waits of them?
+"""What does the RMM know: which Realms, virtual CPUs, devices and unfinished calls?
 
-`RmmState` is what every handler gets. An RSI call that only the host can complete leaves a
-`Pending` in its REC; the next RMI_REC_ENTER completes it.
-Source: DEN0137 1.0, Realm and REC attributes; 2.0 beta 0, VDEV attributes.
+`RmmState` is what every handler gets.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from enum import IntEnum
-from typing import Literal, Protocol, TypeAlias
+import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 
 from topbit.arch.ipa import Ipa, IpaSpace, Pa
 from topbit.arch.rmi import Ripas
-from topbit.arch.rsi import ACCEPT, REJECT, VERSION_1_0, VERSION_1_1, RsiStatus
+from topbit.arch.rmi_revision import REVISIONS, Abi
 from topbit.events import Emit, Event, ignore
 from topbit.memory import PhysicalMemory, Words
 from topbit.rmm.attestation import Attestor
+from topbit.rmm.device import Pdev, Psmmu, RealmSmmu, Stream, Vdev
 from topbit.rmm.granules import Granules
-from topbit.rmm.measurement import Measurements
-from topbit.rmm.rec_run import NOTHING, Exit, Resume, exit_event, write_exit
-from topbit.rmm.s2tt import NOWHERE, SHIFTS, Rtt
+from topbit.rmm.operation import Operation
+from topbit.rmm.realm import Realm, Rec
+from topbit.rmm.rec_run import Exit, exit_event, write_exit
+from topbit.rmm.s2tt import SHIFTS
 
-Abi: TypeAlias = Literal["1.0", "2.0"]
-
-
-class RealmState(IntEnum):
-    """In which state of life is a Realm?"""
-
-    NEW = 0
-    ACTIVE = 1
-    SYSTEM_OFF = 2
-
-
-@dataclass(slots=True)
-class Realm:
-    """Who is a Realm, and what does it own?
-
-    Attributes:
-        rd: PA of its Realm Descriptor, which names it.
-        rtt: its translation tables.
-        vmid: the VMID its translations are tagged with.
-        state: NEW, ACTIVE or SYSTEM_OFF.
-        measurements: RIM and REMs.
-        rpv: Realm Personalization Value, 64 bytes.
-        recs: its RECs, by the word that names them: the PA of their granule.
-        vdevs: its device assignments, named likewise.
-    """
-
-    rd: Pa
-    rtt: Rtt
-    vmid: int
-    measurements: Measurements
-    rpv: bytes
-    state: RealmState = RealmState.NEW
-    recs: dict[int, Rec] = field(default_factory=dict)
-    vdevs: dict[int, Vdev] = field(default_factory=dict)
-
-    @property
-    def rtt_base(self) -> Pa:
-        """Where does the root of its table stand? (what a trusted stream's STE.S2TTB gets)"""
-        return self.rtt.base
-
-    @property
-    def start_level(self) -> int:
-        """At which level does its table begin?"""
-        return self.rtt.start_level
-
-    @property
-    def space(self) -> IpaSpace:
-        """Which IPA space has it?"""
-        return self.rtt.space
-
-
-class Pending(Protocol):
-    """Which call of the Realm waits for the host?"""
-
-    def complete(self, rmm: RmmState, rec: Rec, refused: bool) -> Resume | Exit:
-        """What does it return at an entry of its REC? An exit: it waits on.
-
-        `refused`: the host said no (RmiRecEnter flags, ripas_response).
-        """
-        ...
-
-
-def _reached(progress: int, refused: bool) -> Resume:
-    response = REJECT if refused else ACCEPT
-    return Resume({0: int(RsiStatus.SUCCESS), 1: progress, 2: response}, advance=True)
-
-
-@dataclass(slots=True)
-class RipasChange:
-    """Which RSI_IPA_STATE_SET waits for the host, and how far has RMI_RTT_SET_RIPAS come?"""
-
-    base: Ipa
-    top: int
-    ripas: int
-    change_destroyed: bool
-    progress: Ipa
-
-    def complete(self, rmm: RmmState, rec: Rec, refused: bool) -> Resume:
-        """What does the call return? A refused share shows only in how far it came."""
-        unfinished = self.ripas == Ripas.RAM and self.progress != self.top
-        return _reached(self.progress, refused and unfinished)
-
-
-@dataclass(slots=True)
-class PsciRequest:
-    """Which PSCI call about another REC waits for RMI_PSCI_COMPLETE?"""
-
-    function: int
-    mpidr: int
-    entry: int = 0
-    context: int = 0
-
-
-@dataclass(slots=True)
-class Rec:
-    """Who is a virtual CPU of a Realm, and what is it waiting for?
-
-    Attributes:
-        pa: PA of its granule, which names it.
-        realm: its Realm.
-        mpidr: its affinity as the Realm sees it.
-        aux: its auxiliary granules.
-        runnable: PSCI says it is on.
-        running: between RMI_REC_ENTER and the next exit.
-        run: PA of the run page of the entry in progress.
-        traps: which instructions of it the host traps (RmiRecEnter flags, TRAP_WFI, TRAP_WFE).
-        pending: the call of the Realm that the next entry completes.
-        psci: the call about another REC that RMI_PSCI_COMPLETE completes.
-        result: what that call returns.
-        resume: what the last successful RMI_REC_ENTER left for the vCPU; an `Exit` if it went
-            straight back to the host.
-    """
-
-    pa: Pa
-    realm: Realm
-    mpidr: int
-    aux: tuple[Pa, ...]
-    runnable: bool
-    running: bool = False
-    run: Pa = NOWHERE
-    traps: int = 0
-    resume: Resume | Exit = NOTHING
-    start: Resume | None = None
-    abort_esr: int = 0
-    pending: Pending | None = None
-    psci: PsciRequest | None = None
-    result: Resume | None = None
-    token: bytes | None = None
-    token_done: int = 0
-
-
-class VdevState(IntEnum):
-    """In which TDISP state is an assigned device?"""
-
-    UNLOCKED = 0
-    LOCKED = 1
-    STARTED = 2
-    ERROR = 3
-
-
-@dataclass(slots=True)
-class Vdev:
-    """Which device is assigned to which Realm, and may it make DMA?
-
-    Attributes:
-        pa: PA of its granule, which names it to the host.
-        pdev: PA of the physical device's granule.
-        vdev_id: what the Realm calls it.
-        tdi_id: requester ID of the device interface: its StreamID.
-        state: TDISP state.
-        nonce: counts the locks, so that the Realm can tell whether it was unlocked in between.
-        dma: the Realm has enabled DMA: the stream is valid.
-    """
-
-    pa: Pa
-    pdev: Pa
-    realm: Realm
-    vdev_id: int
-    tdi_id: int
-    state: VdevState = VdevState.UNLOCKED
-    nonce: int = 0
-    dma: bool = False
-
-
-@dataclass(slots=True)
-class MappingRequest:
-    """Which RSI_VDEV_VALIDATE_MAPPING waits for the host, and how far has it come?"""
-
-    vdev: Vdev
-    base: Ipa
-    top: int
-    pa: Pa
-    progress: Ipa
-
-    def complete(self, rmm: RmmState, rec: Rec, refused: bool) -> Resume:
-        """What does the call return?"""
-        return _reached(self.progress, refused and self.progress != self.top)
-
-
-class RealmSmmu(Protocol):
-    """The SMMU as the RMM programs it: Realm stream table and TLB maintenance."""
-
-    def enable(self, sid: int, realm: Realm) -> None:
-        """Make the stream valid: from now on it translates through the Realm's table."""
-        ...
-
-    def disable(self, sid: int) -> None:
-        """Make the stream invalid."""
-        ...
-
-    def invalidate(self, vmid: int, ipa: Ipa, size: int) -> None:
-        """Forget what is remembered of [ipa, ipa + size) of the Realm with this VMID."""
-        ...
+PSMMU = Pa(0x2B40_0000)
+"""Where are the registers of the SMMU of a platform that names none?"""
 
 
 class RmmState:
@@ -225,11 +33,15 @@ class RmmState:
     Args:
         memory: physical memory; parameter pages, run pages and tables are bytes in it.
         granules: state and PAS of its granules; made here if not given.
-        abi: RMI revision: "1.0" (single pages) or "2.0" (ranges, devices).
+        abi: RMI revision: "1.0" (single pages), "2.0-beta0" or "2.0-bet3" (ranges, devices); "2.0"
+            is the former.
         emit: receives one event per change of state.
         lpa2: offer FEAT_LPA2 (49 to 52 bit Realms).
         pa_bits: width of the physical address space.
         rec_aux_count: auxiliary granules per REC.
+        breakpoints, watchpoints: what feature register 0 offers: the CPU's number, less one.
+        psmmus: the SMMUs whose Realm side it drives, by the PA of their registers; every device
+            stands behind the first.
         smmu: what stands before trusted devices, to be told of changes; None: nothing does.
         told_ipa_bits: the width that RSI_REALM_CONFIG tells; None: the Realm's own.
     """
@@ -244,26 +56,34 @@ class RmmState:
         lpa2: bool = True,
         pa_bits: int = 48,
         rec_aux_count: int = 16,
+        breakpoints: int = 15,
+        watchpoints: int = 15,
+        psmmus: Sequence[Pa] = (PSMMU,),
         smmu: RealmSmmu | None = None,
         told_ipa_bits: int | None = None,
     ) -> None:
         self.memory = memory
         self.granules = granules if granules is not None else Granules(memory)
-        self.abi = abi
+        self.revision = REVISIONS[abi]
         self.emit = emit
         self.listening = emit is not ignore
         self.lpa2 = lpa2
         self.pa_bits = pa_bits
         self.rec_aux_count = rec_aux_count
+        self.breakpoints = breakpoints
+        self.watchpoints = watchpoints
         self.smmu = smmu
         self.told_ipa_bits = told_ipa_bits
         self.gicv3_vtr = 0
-        self.rsi_version = VERSION_1_0 if abi == "1.0" else VERSION_1_1
-        self.active = abi == "1.0"
+        self.active = not self.revision.ranges
         self.realms: dict[int, Realm] = {}
         self.recs: dict[int, Rec] = {}
-        self.pdevs: dict[int, int] = {}
+        self.pdevs: dict[int, Pdev] = {}
         self.vdevs: dict[int, Vdev] = {}
+        self.streams: dict[int, Stream] = {}
+        self.psmmus: dict[int, Psmmu] = {base: Psmmu(base) for base in psmmus}
+        self.operations: dict[int, Operation] = {}
+        self._nonces = 0
         self._attestor: Attestor | None = None
 
     def running(self, rec_pa: Pa) -> Rec:
@@ -276,7 +96,7 @@ class RmmState:
     def leave(self, rec_: Rec, exit_: Exit) -> Exit:
         """Return a REC to the host: the run page holds the exit, the REC no longer runs."""
         rec_.running = False
-        write_exit(self.granules, rec_.run, exit_)
+        write_exit(self.granules, rec_.run, exit_, self.revision.exit_reasons[exit_.reason])
         if self.listening:
             self.emit(exit_event(exit_))
         return exit_
@@ -290,6 +110,12 @@ class RmmState:
         """Which VMID does no Realm have? -1 if all are taken."""
         taken = {realm_.vmid for realm_ in self.realms.values()}
         return next((vmid for vmid in range(1, 1 << 16) if vmid not in taken), -1)
+
+    def nonce(self) -> int:
+        """Which 64-bit number can nobody guess? Never 0, and the same in every run of a machine."""
+        self._nonces += 1
+        seed = hashlib.sha256(b"topbit nonce" + self._nonces.to_bytes(8, "little")).digest()
+        return int.from_bytes(seed[:8], "little") or 1
 
     def attestor(self) -> Attestor:
         """Who signs the tokens of this RMM? Made, with its keys, when first asked for.
@@ -328,11 +154,3 @@ class RmmState:
             self.say_ripas(realm_, ipa, size, Ripas.DESTROYED)
         elif (words & np.uint64(1)).any():
             self.say_rtt("rtt_unmap", realm_, ipa, None, size)
-
-
-def rec_index(mpidr: int) -> int:
-    """Which number in order of creation must the REC with this MPIDR have? -1: not an MPIDR."""
-    if mpidr & ~0xFF_00FF_FF0F:
-        return -1
-    aff0, aff1, aff2, aff3 = mpidr & 0xF, mpidr >> 8 & 0xFF, mpidr >> 16 & 0xFF, mpidr >> 32
-    return aff0 | aff1 << 4 | aff2 << 12 | aff3 << 20

@@ -79,6 +79,36 @@ _builtin(
     guest=GuestSpec(private_dma_for_trusted=True),
 )
 _builtin(
+    "trusted-without-dma",
+    "the guest accepts a trusted device without enabling its DMA",
+    device=(TRUSTED,),
+    guest=GuestSpec(accept="no-dma"),
+)
+_builtin(
+    "trusted-too-early",
+    "a trusted device is used before the guest has accepted it",
+    device=(TRUSTED,),
+    guest=GuestSpec(accept="late"),
+)
+_builtin(
+    "trusted-unlocked-mapped",
+    "the host takes a trusted device back while its registers are mapped: the RMM refuses",
+    device=(TRUSTED,),
+    host=HostSpec(disable_stream="accel0", unlocks_mapped=True),
+)
+_builtin(
+    "trusted-changed",
+    "a device that asks to be trusted measures other firmware than the guest knows",
+    device=(dataclasses.replace(TRUSTED, behaviour="changes-measurement"),),
+)
+_builtin(
+    "trusted-page-destroyed",
+    "the host withdraws a private page that an accepted device uses",
+    device=(TRUSTED,),
+    guest=GuestSpec(private_dma_for_trusted=True),
+    host=HostSpec(destroy_page="private"),
+)
+_builtin(
     "stale-mapping",
     "a page turns private although the VMM's unmap failed; the device still writes to it",
     device=(dataclasses.replace(NVME, behaviour="stale"),),

@@ -50,6 +50,8 @@ class GuestSpec:
         alias_for_shared, canonical_before_lookup: override one convention of the release (None:
             as released).
         private_dma_for_trusted: devices accepted into the Realm get private addresses.
+        accept: how it accepts a trusted device: "whole"; "no-dma" (without enabling its DMA);
+            "late" (when its driver has used it already).
     """
 
     kernel: str = "6.15"
@@ -58,6 +60,7 @@ class GuestSpec:
     alias_for_shared: bool | None = None
     canonical_before_lookup: bool | None = None
     private_dma_for_trusted: bool = False
+    accept: str = "whole"
 
     def policy(self) -> KernelPolicy:
         """Which conventions does this guest keep?"""
@@ -77,12 +80,14 @@ class HostSpec:
     Attributes:
         destroy_page: takes a "private" or a "shared" page of the guest away; or "none".
         disable_stream: name of an assigned device whose stream it makes invalid; "" for none.
+        unlocks_mapped: it takes a trusted device back without unmapping the device's registers.
         event_queue: entries of the SMMU's event queue, a power of two, 1 to 1024.
         reads_events: takes events out of that queue (else it fills, and the SMMU loses events).
     """
 
     destroy_page: str = "none"
     disable_stream: str = ""
+    unlocks_mapped: bool = False
     event_queue: int = 512
     reads_events: bool = True
 
@@ -104,7 +109,9 @@ class DeviceSpec:
         address_bits: address lines that it really has.
         dma_offset: its bus shows RAM at CPU address minus this (dma-ranges), bytes.
         behaviour: "good"; "stale" (writes to the last buffer again after it was unmapped);
-            "wild" (sets bits above the IPA space).
+            "wild" (sets bits above the IPA space). Of a trusted device also what it does wrong when
+            it is asked what it is (`devices/tdi.py`): "wrong-nonce", "wrong-key",
+            "changes-measurement", "unlocks-itself".
         model: which device it is: of QEMU's an assigned one, on the QEMU machine; on the model
             machine every assigned device is one kind of DMA engine. One of `EMULATED_MODELS` an
             emulated one. Empty: the `USUAL_MODEL` of its kind.
@@ -166,10 +173,12 @@ MOST_WORK = {
 }
 """Up to where may each number of the workload go? From 0 on."""
 
+TRUSTED_BEHAVIOURS = ("wrong-nonce", "wrong-key", "changes-measurement", "unlocks-itself")
 CHOICES = {
+    "guest.accept": ["whole", "no-dma", "late"],
     "host.destroy_page": ["none", "private", "shared"],
     "device.kind": ["assigned", "emulated"],
-    "device.behaviour": ["good", "stale", "wild"],
+    "device.behaviour": ["good", "stale", "wild", *TRUSTED_BEHAVIOURS],
     "device.model": ["nvme", "virtio-blk", "virtio-net", "virtio-rng", "e1000e", "edu"],
 }
 
@@ -313,6 +322,12 @@ class Scenario:
                 "an emulated device is part of the VMM: it behaves, and its errors are keys of vmm",
                 where=where,
                 hint='give it behaviour = "good", or kind = "assigned"',
+            )
+        if device.behaviour in TRUSTED_BEHAVIOURS and not device.trusted:
+            raise ScenarioError(
+                f"behaviour = {device.behaviour!r} is of a device that asks to be trusted",
+                where=where,
+                hint="give it trusted = true",
             )
         if device.kind == "emulated" and device.model not in EMULATED_MODELS:
             raise ScenarioError(

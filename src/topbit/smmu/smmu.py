@@ -12,7 +12,6 @@ from topbit.arch.ipa import Iova, Ipa, Pa
 from topbit.arch.smmuv3 import (
     CR0,
     REG_64,
-    STE,
     CommandError,
     Config,
     EventRecord,
@@ -21,15 +20,17 @@ from topbit.arch.smmuv3 import (
     Gerror,
     GpfReason,
     RootReg,
+    StrtabBase,
+    StrtabBaseCfg,
 )
 from topbit.events import Emit, Event, ignore
 from topbit.memory import BusError, PhysicalMemory
 from topbit.smmu.bus import Bus, FetchAbort, Gpc
 from topbit.smmu.commands import Caches, IllegalCommand, execute
+from topbit.smmu.configuration import TWO_LEVEL, RealmTable, find
 from topbit.smmu.outcome import Fault, Ok, Outcome, Terminated, event_of
 from topbit.smmu.registers import Registers
-from topbit.smmu.ste import DISABLED, Illegal, Stage2, StreamConfig, decode
-from topbit.smmu.stream_table import BadStreamId, find_ste
+from topbit.smmu.ste import DISABLED, Stage2, StreamConfig
 from topbit.smmu.walk import Leaf, WalkFault, walk
 
 PAGE = 4096
@@ -44,7 +45,7 @@ class Smmu:
 
     - Software programs it through `write_reg` and memory bytes, as hardware.
     - Devices use `access` (one outcome), or `read` and `write` (data, page by page).
-    - The RMM gives a trusted device's stream its Realm-side STE with `install_realm_ste`.
+    - The RMM tells it where the Realm stream table is, and when an entry of it has changed.
 
     Args:
         memory: physical memory: stream tables, stage-2 tables, queues and data.
@@ -68,7 +69,7 @@ class Smmu:
         self.caches = Caches()
         self.registers = Registers(oas_bits, sid_bits, self._consume_commands)
         self._emit = emit
-        self._realm_streams: dict[int, StreamConfig | Illegal] = {}
+        self.realm = RealmTable()
 
     # What software does.
 
@@ -88,18 +89,25 @@ class Smmu:
         """Clear SMMU_ROOT_GPF_FAR, so that the next granule protection fault is latched."""
         self.bus.gpf_far = type(self.bus.gpf_far)()
 
-    def install_realm_ste(self, sid: int, ste: STE) -> None:
-        """Configure a StreamID's accesses with T = 1, as the RMM does in the Realm stream table.
+    def enable_realm(self, strtab: Pa, log2size: int, split: int) -> None:
+        """Let accesses with T = 1 use the two-level Realm stream table at `strtab` (by the RMM).
 
-        They use the Realm's own translation table: fetched from Realm memory, and a leaf's NS
-        bit chooses the output address space. The Non-secure stream table plays no part.
+        Its entries give them a Realm's own translation table: both are fetched from Realm memory,
+        and a leaf's NS bit chooses the output address space. The Non-secure stream table plays no
+        part.
         """
-        self._realm_streams[sid] = decode(ste, self.registers.oas_bits, realm=True)
+        cfg = StrtabBaseCfg(LOG2SIZE=log2size, SPLIT=split, FMT=TWO_LEVEL)
+        self.realm = RealmTable(True, StrtabBase(ADDR=strtab), cfg)
         self.caches.tlb.generation += 1
 
-    def remove_realm_ste(self, sid: int) -> None:
-        """Take a StreamID out of the Realm stream table (its accesses with T = 1 abort)."""
-        self._realm_streams.pop(sid, None)
+    def disable_realm(self) -> None:
+        """Let all accesses with T = 1 abort (SMMU_R_CR0.SMMUEN = 0)."""
+        self.realm = RealmTable()
+        self.caches.tlb.generation += 1
+
+    def forget_realm_ste(self, sid: int) -> None:
+        """Forget what is remembered of an entry of the Realm stream table (CMD_CFGI_STE)."""
+        self.realm.stes.pop(sid, None)
         self.caches.tlb.generation += 1
 
     def invalidate_realm(self, vmid: int, ipa: Ipa | None = None, size: int = PAGE) -> None:
@@ -189,33 +197,25 @@ class Smmu:
     ) -> StreamConfig | Terminated | EventRecord:
         """What is configured for a stream, or how does its next access fail? Records nothing."""
         regs = self.registers
+        bits = regs.oas_bits, regs.sid_bits
         if realm:
-            config = self._realm_streams.get(sid, Illegal("no Realm STE"))
-            return _bad_ste(sid) if isinstance(config, Illegal) else config
+            table = self.realm
+            if not table.enabled:
+                return Terminated("gbpa")
+            where = table.base, table.cfg
+            return find(
+                sid, where, bits, self._fetch_realm_ste, table.stes, record_bad_sid=True, realm=True
+            )
         if not regs.cr0 & CR0.SMMUEN:
             return Terminated("gbpa") if regs.gbpa_abort else DISABLED
-        cached = self.caches.stes.get(sid)
-        if cached is not None:
-            return cached
-        try:
-            ste = find_ste(
-                sid, regs.strtab_base, regs.strtab_base_cfg, regs.sid_bits, self._fetch_config
-            )
-        except BadStreamId:
-            event = EventRecord(Type=EventType.C_BAD_STREAMID, StreamID=sid)
-            return event if regs.recinvsid else Terminated("streamid", event)
-        except FetchAbort as abort:
-            return EventRecord(
-                Type=EventType.F_STE_FETCH,
-                StreamID=sid,
-                GPCF=abort.gpf,
-                FetchAddr=abort.pa & _FETCH,
-            )
-        decoded = decode(ste, regs.oas_bits)
-        if isinstance(decoded, Illegal):
-            return _bad_ste(sid)
-        self.caches.stes[sid] = decoded
-        return decoded
+        return find(
+            sid,
+            (regs.strtab_base, regs.strtab_base_cfg),
+            bits,
+            self._fetch_config,
+            self.caches.stes,
+            record_bad_sid=regs.recinvsid,
+        )
 
     # Inside.
 
@@ -326,6 +326,9 @@ class Smmu:
     def _fetch_config(self, pa: Pa) -> int:
         return self.bus.fetch_u64(pa, PAS.NS, EventType.F_STE_FETCH)
 
+    def _fetch_realm_ste(self, pa: Pa) -> int:
+        return self.bus.fetch_u64(pa, PAS.REALM, EventType.F_STE_FETCH)
+
     def _fetch_ns(self, pa: Pa) -> int:
         return self.bus.fetch_u64(pa, PAS.NS, EventType.F_WALK_EABT)
 
@@ -335,7 +338,3 @@ class Smmu:
 
 _TRANSLATION = WalkFault(EventType.F_TRANSLATION)
 _PERMISSION = WalkFault(EventType.F_PERMISSION)
-
-
-def _bad_ste(sid: int) -> EventRecord:
-    return EventRecord(Type=EventType.C_BAD_STE, StreamID=sid)

@@ -49,7 +49,12 @@ class HostInjection:
 
     def disable_stream(self, device: str, sid: int, disable: Callable[[], None]) -> None:
         """Make the stream of a device invalid by `disable`: its accesses abort."""
-        disable()
+        try:
+            disable()
+        except RmiError as refused:
+            what = f"the host could not make the stream of the device invalid: {refused}"
+            self._say(what, device=device, sid=sid, done=False)
+            return
         self._say("the host made the stream of the device invalid", device=device, sid=sid)
 
     def _say(

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from topbit.arch import psci
+from topbit.arch import psci, rhi
 from topbit.arch.esr import EC_WFX, ESR_EC, ESR_ISV, ESR_WNR
 from topbit.arch.ipa import Ipa, IpaSpace, Pa
-from topbit.arch.rmi import ExitReason, RecEnter, RecExit, Ripas, Rmi
+from topbit.arch.rmi import ExitReason, Ripas, Rmi
+from topbit.arch.rmi_params import RecEnter, RecExit
 from topbit.events import Emit
 from topbit.host.pages import PAGE, PagePool
 from topbit.host.rme import RealmHost, RmiError, RmiPort
+from topbit.host.rmi_da import RealmDevices
 from topbit.memory import PhysicalMemory
 from topbit.vmm.convert import PageConverter
 from topbit.vmm.policy import VmmPolicy
@@ -54,6 +56,7 @@ class Vmm:
 
     Attributes:
         mmio: emulated registers, by the IPA of their page.
+        devices: the devices that the Realm may trust; None: it has none.
         lost: IPAs of private pages that this host destroyed, and that the Realm has not given up.
         stopped: why the Realm can run no longer; None while it can.
     """
@@ -76,6 +79,7 @@ class Vmm:
         self.realm = realm_host(port, memory, pages, space.bits)
         self.converter = PageConverter(self.realm, vfio, space, policy, emit)
         self.mmio: dict[Ipa, MmioDevice] = {}
+        self.devices: RealmDevices | None = None
         self.lost: set[Ipa] = set()
         self.stopped: str | None = None
 
@@ -110,6 +114,10 @@ class Vmm:
             flags = self._abort(run)
         elif reason == ExitReason.HOST_CALL:
             self._host_call(run)
+        elif reason == ExitReason.VDEV_REQUEST and self.devices is not None:
+            self.devices.named(rec, self.memory.read_u64(run + RecExit.VDEV_ID_1))
+        elif reason == ExitReason.DEV_MEM_MAP:
+            flags = self._validate_registers(rec, run)
         elif reason == ExitReason.PSCI:
             self.stopped = f"PSCI call 0x{self.memory.read_u64(run + RecExit.GPRS):x}"
         if self.stopped is None:
@@ -119,10 +127,32 @@ class Vmm:
                 self.stopped = f"the RMM does not run the vCPU any more: {refused}"
 
     def _host_call(self, run: Pa) -> None:
-        """Answer that the host has no such service (KVM: rec_exit_host_call, SMCCC)."""
+        """Answer that the host has no such service (KVM: rec_exit_host_call, SMCCC), but for one:
+        the states of a device's interface."""
         gprs = self.memory.read(run + RecExit.GPRS, RecExit.NUM_GPRS * 8)
         self.memory.write(run + RecEnter.GPRS, gprs)
-        self.memory.write_u64(run + RecEnter.GPRS, psci.NOT_SUPPORTED)
+        function, device, state = (
+            self.memory.read_u64(run + RecExit.GPRS + 8 * n) for n in range(3)
+        )
+        result = psci.NOT_SUPPORTED
+        if function == rhi.DA_VDEV_SET_TDI_STATE and self.devices is not None:
+            result = self.devices.set_state(device, state)
+        self.memory.write_u64(run + RecEnter.GPRS, result)
+
+    def _validate_registers(self, rec: Pa, run: Pa) -> int:
+        device, base, top, pa = (
+            self.memory.read_u64(run + at)
+            for at in (
+                RecExit.VDEV_ID_1,
+                RecExit.DEV_MEM_BASE,
+                RecExit.DEV_MEM_TOP,
+                RecExit.DEV_MEM_PA,
+            )
+        )
+        done = self.devices is not None and self.devices.validate(
+            rec, device, Ipa(base), top - base, Pa(pa)
+        )
+        return 0 if done else RecEnter.DEV_MEM_RESPONSE
 
     def _slot(self, ipa: Ipa, size: int) -> MemorySlot | None:
         return next((s for s in self.slots if s.contains(ipa, size)), None)

@@ -19,7 +19,6 @@ from topbit.devices.bus import BusPort
 from topbit.devices.dma_engine import DmaEngine
 from topbit.errors import UsageError
 from topbit.events import Event
-from topbit.host import rmi_da
 from topbit.host.arm_smmu_v3 import ArmSmmuV3
 from topbit.host.io_pgtable import Stage2Table
 from topbit.host.pages import PAGE, PagePool, PageRange
@@ -34,6 +33,7 @@ from topbit.linux.virtio_ring import VirtioBlkRing
 from topbit.machine.injection import not_injected
 from topbit.machine.model.injection import WatchedRing
 from topbit.machine.model.realm_streams import RealmStreams
+from topbit.machine.model.trusted import TrustedDevices
 from topbit.machine.model.vcpu import ModelCpu, StoppedError
 from topbit.machine.model.workload import Disk, exercise, refuse_other_work
 from topbit.memory import PhysicalMemory
@@ -71,7 +71,6 @@ class ModelMachine:
         self.scenario = scenario
         self.events: list[Event] = []
         self.died = ""
-        self.vdevs: dict[int, rmi_da.Assigned] = {}
         self._injects = True
         self._victim = scenario.host.disable_stream
         emit = self.events.append
@@ -124,6 +123,7 @@ class ModelMachine:
         )  # fmt: skip
         assert isinstance(self.vmm.realm, RangeRealmHost)
         self.vmm.realm.activate_rmm()
+        self.vmm.realm.da = any(spec.trusted for spec in scenario.device)
         self.injection = HostInjection(self.vmm, emit)
         rec = self.vmm.create(pc=RAM_BASE)
         self.vmm.enter(rec)
@@ -137,9 +137,11 @@ class ModelMachine:
                 scenario.guest.swiotlb_mib * MIB,
                 scenario.guest.pa_bits_52,
                 scenario.guest.private_dma_for_trusted,
+                enable_dma=scenario.guest.accept != "no-dma",
             ),
             emit,
         )
+        self.trusted = TrustedDevices(scenario, self.vmm, self.granules, self.kernel, emit)
 
     def run(self) -> Recording:
         """Boot the guest, let its drivers work, and return what everyone did.
@@ -243,8 +245,7 @@ class ModelMachine:
         )
         engine = DmaEngine(bus, medium)
         if spec.trusted:
-            self.vdevs[sid] = rmi_da.assign(self.vmm.realm, sid)
-            self.kernel.accept(device, sid)
+            self.trusted.attach(spec, sid, device)
         else:
             self.vfio.attach(sid)
         # Which interrupts a trusted device sends with T = 1 is not modelled: its driver polls.
@@ -267,6 +268,7 @@ class ModelMachine:
                 self.injection.disable_stream(spec.name, sid, lambda: self._disable(sid))
 
         def after() -> None:
+            self.trusted.accept_late()
             if self.scenario.host.reads_events:
                 self.driver.events()
 
@@ -282,7 +284,7 @@ class ModelMachine:
         self.injection.destroy_private(Ipa((next(maps).phys or 0) & -PAGE))
 
     def _disable(self, sid: int) -> None:
-        if sid in self.vdevs:
-            rmi_da.unlock(self.vmm.realm, self.vdevs[sid])
+        if self.vmm.devices is not None and sid in self.vmm.devices.assigned:
+            self.trusted.take_back(sid)
         else:
             self.driver.detach(sid)

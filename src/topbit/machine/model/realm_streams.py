@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
-from topbit.arch.ipa import Ipa
-from topbit.rmm.realm_smmu import realm_ste
-from topbit.rmm.state import Realm
+from topbit.arch.ipa import Ipa, Pa
+from topbit.arch.smmuv3 import STE
+from topbit.rmm.realm import Realm
+from topbit.rmm.realm_smmu import SPLIT
 from topbit.smmu.smmu import Smmu
 
 
 class RealmStreams:
-    """The Realm side of the modelled SMMU, as the RMM programs it (`rmm.RealmSmmu`)."""
+    """The Realm side of the modelled SMMU, as the RMM programs it (`rmm.RealmSmmu`).
+
+    The SMMU reads the stream table in the granules where the RMM keeps it.
+    """
 
     def __init__(self, smmu: Smmu) -> None:
         self.smmu = smmu
 
-    def enable(self, sid: int, realm: Realm) -> None:
-        """Make the stream translate through the Realm's table."""
-        self.smmu.install_realm_ste(sid, realm_ste(realm))
+    def activate(self, strtab: Pa, log2size: int) -> None:
+        """Use the stream table at `strtab`."""
+        self.smmu.enable_realm(strtab, log2size, SPLIT)
 
-    def disable(self, sid: int) -> None:
-        """Take the stream out of the Realm stream table."""
-        self.smmu.remove_realm_ste(sid)
+    def deactivate(self) -> None:
+        """Use no stream table."""
+        self.smmu.disable_realm()
+
+    def changed(self, sid: int, ste: STE, realm: Realm | None) -> None:
+        """Forget what is remembered of the entry of `sid`."""
+        self.smmu.forget_realm_ste(sid)
 
     def invalidate(self, vmid: int, ipa: Ipa, size: int) -> None:
         """Forget what is remembered of [ipa, ipa + size)."""

@@ -6,8 +6,9 @@ from topbit.arch.gpt import PAS
 from topbit.arch.ipa import Ipa, Pa
 from topbit.errors import PlatformFault
 from topbit.linux.cpu import SynchronousExternalAbort
+from topbit.machine.rsi_call import rsi_call
 from topbit.memory import PhysicalMemory
-from topbit.rmm import Exit, Granules, Resume, Rmm, Sea, Translated
+from topbit.rmm import Granules, Resume, Rmm, Sea, Translated
 from topbit.rmm.exit import Kind
 from topbit.vmm.vmm import Vmm
 
@@ -36,15 +37,7 @@ class ModelCpu:
 
     def smc(self, function: int, *arguments: int) -> tuple[int, ...]:
         """What does the RMM answer? X0 to X8."""
-        while True:
-            result = self.rmm.rsi(self.rec, (function, *arguments))
-            if isinstance(result, Exit):
-                self._to_the_host()
-                if result.retry:
-                    continue
-                resumed = self.rmm.rec(self.rec).resume
-                result = resumed if isinstance(resumed, Resume) else Resume()
-            return tuple(result.regs.get(i, 0) for i in range(9))
+        return rsi_call(self.rmm, self.rec, self._to_the_host, function, *arguments)
 
     def load(self, ipa: Ipa, size: int) -> bytes:
         """Which bytes does the CPU read? Never across a page."""

@@ -1,6 +1,7 @@
-"""Which granule stands at a protected IPA? RMI_DATA_CREATE, _CREATE_UNKNOWN and _DESTROY.
+"""Which granule stands at a protected IPA? RMI_DATA_CREATE, _CREATE_UNKNOWN and _DESTROY of 1.0,
+RMI_RTT_DATA_MAP_INIT of 2.0.
 
-Source: DEN0137 1.0; the order in which several errors of one call are found is TF-RMM v0.8.0's.
+Source: DEN0137; the order in which several errors of one call are found is TF-RMM's.
 """
 
 from __future__ import annotations
@@ -8,9 +9,10 @@ from __future__ import annotations
 from topbit.arch.ipa import Pa
 from topbit.arch.rmi import Ripas, RmiStatus, RttState
 from topbit.rmm.granules import DATA, DELEGATED, GRANULE, NS
+from topbit.rmm.realm import RealmState
 from topbit.rmm.rmi.rtt import next_live, rtt_error
 from topbit.rmm.s2tt import HIPAS_MASK, LAST, RIPAS_SHIFT, unassigned
-from topbit.rmm.state import RealmState, RmmState
+from topbit.rmm.state import RmmState
 
 SUCCESS, ERROR_INPUT, ERROR_REALM = (
     int(RmiStatus.SUCCESS),
@@ -27,6 +29,28 @@ def data_create(
     """RMI_DATA_CREATE(rd, data, ipa, src, flags): populate a NEW Realm, measured, RIPAS RAM."""
     if flags & ~1 or not rmm.granules.has(src, NS):
         return (ERROR_INPUT,)
+    return _create(rmm, rd, data, ipa, src, flags)
+
+
+def rtt_data_map_init(
+    rmm: RmmState, rd: int, data: int, ipa: int, src: int, flags: int
+) -> tuple[int, ...]:
+    """RMI_RTT_DATA_MAP_INIT(rd, data, ipa, src, flags): DATA_CREATE of 2.0.
+
+    The granule itself is looked at last.
+    """
+    if flags & ~1 or data == rd or not rmm.granules.has(src, NS):
+        return (ERROR_INPUT,)
+    realm = rmm.realms.get(rd)
+    if realm is None:
+        return (ERROR_INPUT,)
+    if realm.state != RealmState.NEW:
+        return (ERROR_REALM,)
+    if not realm.rtt.space.in_par(ipa) or ipa & 0xFFF:
+        return (ERROR_INPUT,)
+    level, _, entry = realm.rtt.walk(ipa, LAST)
+    if level != LAST or entry & NOT_UNASSIGNED:
+        return (rtt_error(level),)
     return _create(rmm, rd, data, ipa, src, flags)
 
 

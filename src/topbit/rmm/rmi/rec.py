@@ -1,23 +1,24 @@
-"""Which virtual CPUs (RECs) does a Realm have, and what passes between host and Realm at their
-entries and exits?
+"""Which virtual CPUs (RECs) does a Realm have? RMI_REC_CREATE, _DESTROY and _AUX_COUNT.
 
-A REC is entered by the host with RMI_REC_ENTER and then runs until the Realm does something
-that the host must see. That is written to the run page (RmiRecExit) and returned as `Exit`. The
-next entry completes what was pending and leaves, as `Rec.resume`, what the vCPU needs to go on.
-Source: DEN0137 1.0, RMI_REC_CREATE, RMI_REC_ENTER, RmiRecRun; ESR_ELx: DDI0487.
+In 1.0 the auxiliary granules of a REC stand in its parameters. In 2.0 the host donates them, and
+creation and destruction are stateful operations.
+Source: DEN0137 1.0, RMI_REC_CREATE; 2.0 beta 0.
 """
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 
-from topbit.arch import gicv3
-from topbit.arch.esr import ESR_ISV, ESR_SF, ESR_SSE, ESR_WNR, XZR, access_bytes, register
 from topbit.arch.ipa import Pa
-from topbit.arch.rmi import RecEnter, RecParams, RmiStatus
-from topbit.rmm.granules import DELEGATED, GRANULE, NS, REC, REC_AUX
-from topbit.rmm.rec_run import NOTHING, Exit, Resume
-from topbit.rmm.state import RealmState, Rec, RmmState, rec_index
+from topbit.arch.rmi import RmiStatus
+from topbit.arch.rmi_params import RecParams
+from topbit.rmm.granules import DELEGATED, GRANULE, NS, REC, REC_AUX, State
+from topbit.rmm.operation import Operation, Wanted
+from topbit.rmm.realm import Realm, RealmState, Rec, rec_index
+from topbit.rmm.rec_run import Resume
+from topbit.rmm.rmi.op import BLOCKED, begin, is_blocked
+from topbit.rmm.state import RmmState
 
 SUCCESS, ERROR_INPUT, ERROR_REALM, ERROR_REC = (
     int(RmiStatus.SUCCESS),
@@ -25,32 +26,43 @@ SUCCESS, ERROR_INPUT, ERROR_REALM, ERROR_REC = (
     int(RmiStatus.ERROR_REALM),
     int(RmiStatus.ERROR_REC),
 )
-U64 = 0xFFFF_FFFF_FFFF_FFFF
+MAX_RECS_ORDER = 10  # of a Realm; what feature register 1 offers
 
 
 def rec_create(rmm: RmmState, rd: int, rec: int, params_pa: int) -> tuple[int, ...]:
-    """RMI_REC_CREATE(rd, rec, params): one more virtual CPU for a NEW Realm."""
+    """RMI_REC_CREATE(rd, rec, params) of 1.0: one more virtual CPU for a NEW Realm."""
     granules, memory = rmm.granules, rmm.memory
     realm = rmm.realms.get(rd)
     if realm is None or not granules.has(params_pa, NS) or not granules.has(rec, DELEGATED):
         return (ERROR_INPUT,)
     page = memory.read(params_pa, GRANULE)
-    flags, mpidr, pc, count = (
-        int.from_bytes(page[at : at + 8], "little")
-        for at in (RecParams.FLAGS, RecParams.MPIDR, RecParams.PC, RecParams.NUM_AUX)
-    )
     if realm.state != RealmState.NEW:
         return (ERROR_REALM,)
-    if rec_index(mpidr) != len(realm.recs) or count != rmm.rec_aux_count:
+    count = int.from_bytes(page[RecParams.NUM_AUX : RecParams.NUM_AUX + 8], "little")
+    if not _is_next(realm, page) or count != rmm.rec_aux_count:
         return (ERROR_INPUT,)
     aux = struct.unpack_from(f"<{count}Q", page, RecParams.AUX)
     owned = {rec, *aux}
     if len(owned) != count + 1 or any(granules.get(pa) != DELEGATED for pa in aux):
         return (ERROR_INPUT,)
-
     for pa in aux:
         granules.set(pa, REC_AUX)
-    granules.set(rec, REC)
+    _create(rmm, realm, rec, page, aux)
+    return (SUCCESS,)
+
+
+def _is_next(realm: Realm, page: bytes) -> bool:
+    """Do the parameters give the MPIDR that the Realm's next REC must have?"""
+    mpidr = int.from_bytes(page[RecParams.MPIDR : RecParams.MPIDR + 8], "little")
+    return rec_index(mpidr) == len(realm.recs) < 1 << MAX_RECS_ORDER
+
+
+def _create(rmm: RmmState, realm: Realm, rec: Pa, page: bytes, aux: tuple[Pa, ...]) -> None:
+    flags, mpidr, pc = (
+        int.from_bytes(page[at : at + 8], "little")
+        for at in (RecParams.FLAGS, RecParams.MPIDR, RecParams.PC)
+    )
+    rmm.granules.set(rec, REC)
     gprs = struct.unpack_from(f"<{RecParams.NUM_GPRS}Q", page, RecParams.GPRS)
     runnable = bool(flags & RecParams.FLAG_RUNNABLE)
     created = Rec(rec, realm, mpidr, aux, runnable)
@@ -62,11 +74,43 @@ def rec_create(rmm: RmmState, rd: int, rec: int, params_pa: int) -> tuple[int, .
     realm.measurements.rec(bytes(measured))
     realm.recs[rec] = created
     rmm.recs[rec] = created
-    return (SUCCESS,)
+
+
+def rec_create_operation(rmm: RmmState, rd: int, rec: int, params_pa: int) -> tuple[int, ...]:
+    """RMI_REC_CREATE(rd, rec, params) of 2.0 -> handle, request for the auxiliary granules."""
+    if is_blocked(rmm):
+        return (BLOCKED, 0, 0)
+    granules = rmm.granules
+    if not granules.has(rec, DELEGATED):
+        return (ERROR_INPUT, 0, 0)
+    granules.set(rec, State.PARTIAL)
+
+    def finish(aux: Sequence[Pa]) -> int:
+        realm = rmm.realms.get(rd)
+        if realm is None or not granules.has(params_pa, NS):
+            return ERROR_INPUT
+        page = rmm.memory.read(params_pa, GRANULE)
+        if realm.state != RealmState.NEW:
+            return ERROR_REALM
+        if not _is_next(realm, page):
+            return ERROR_INPUT
+        _create(rmm, realm, rec, page, tuple(aux))
+        return SUCCESS
+
+    return begin(
+        rmm,
+        Operation(
+            REC_AUX,
+            [Wanted(rmm.rec_aux_count)],
+            finish,
+            end=lambda: granules.set(rec, DELEGATED),
+            owner=rec,
+        ),
+    )
 
 
 def rec_destroy(rmm: RmmState, rec_pa: int) -> tuple[int, ...]:
-    """RMI_REC_DESTROY(rec): a REC that is not running goes, with its auxiliary granules."""
+    """RMI_REC_DESTROY(rec) of 1.0: a REC that is not running goes, with its auxiliary granules."""
     rec = rmm.recs.get(rec_pa)
     if rec is None:
         return (ERROR_INPUT,)
@@ -79,83 +123,37 @@ def rec_destroy(rmm: RmmState, rec_pa: int) -> tuple[int, ...]:
     return (SUCCESS,)
 
 
+def rec_destroy_operation(rmm: RmmState, rec_pa: int) -> tuple[int, ...]:
+    """RMI_REC_DESTROY(rec) of 2.0 -> handle: first its auxiliary granules are reclaimed."""
+    if is_blocked(rmm):
+        return (BLOCKED, 0, 0)
+    rec = rmm.recs.get(rec_pa)
+    if rec is None:
+        return (ERROR_INPUT, 0, 0)
+    if rec.running:
+        return (ERROR_REC, 0, 0)
+    del rmm.recs[rec_pa]
+    rmm.granules.set(rec.pa, State.PARTIAL)
+
+    def end() -> None:
+        del rec.realm.recs[rec.pa]
+        rmm.granules.set(rec.pa, DELEGATED)
+
+    return begin(
+        rmm,
+        Operation(
+            REC_AUX,
+            taken=list(rec.aux),
+            result=SUCCESS,
+            reclaiming=True,
+            end=end,
+            owner=rec.pa,
+        ),
+    )
+
+
 def rec_aux_count(rmm: RmmState, rd: int) -> tuple[int, ...]:
-    """RMI_REC_AUX_COUNT(rd) -> how many auxiliary granules a REC of this Realm takes."""
+    """RMI_REC_AUX_COUNT(rd) -> how many auxiliary granules a REC of this Realm takes (1.0)."""
     if rd not in rmm.realms:
         return (ERROR_INPUT, 0)
     return (SUCCESS, rmm.rec_aux_count)
-
-
-def rec_enter(rmm: RmmState, rec_pa: int, run: int) -> tuple[int, ...]:
-    """RMI_REC_ENTER(rec, run): complete what was pending and let the Realm run.
-
-    On SUCCESS `Rec.resume` holds what the vCPU goes on with; after an error the Realm did not
-    run and nothing pending is lost.
-    """
-    if not rmm.granules.has(run, NS):
-        return (ERROR_INPUT,)
-    rec = rmm.recs.get(rec_pa)
-    if rec is None:
-        return (ERROR_INPUT,)
-    if rec.running:
-        return (ERROR_REC,)
-    state = rec.realm.state
-    if state != RealmState.ACTIVE:
-        return (ERROR_REALM | (0 if state == RealmState.NEW else 1) << 8,)
-    if not rec.runnable or rec.psci is not None or not _gicv3_is_valid(rmm, run):
-        return (ERROR_REC,)
-    flags = rmm.memory.read_u64(run + RecEnter.FLAGS)
-    esr = rec.abort_esr
-    sea = flags & RecEnter.INJECT_SEA
-    emulated = flags & RecEnter.EMUL_MMIO and not sea
-    if (sea and not esr) or (emulated and not esr & ESR_ISV):
-        return (ERROR_REC,)
-
-    rec.run = run
-    resume = NOTHING
-    if rec.result is not None:
-        resume, rec.result = rec.result, None
-    if rec.start is not None:
-        resume, rec.start = rec.start, None
-    elif sea:
-        resume = Resume(sea=True)
-    elif emulated:
-        resume = _emulated(esr, rmm.memory.read_u64(run + RecEnter.GPRS))
-    elif rec.pending is not None:
-        refused = bool(flags & RecEnter.RIPAS_RESPONSE)
-        done = rec.pending.complete(rmm, rec, refused)
-        if isinstance(done, Exit):
-            rec.resume = done
-            return (SUCCESS,)
-        resume, rec.pending = done, None
-    rec.abort_esr = 0
-    rec.traps = flags & (RecEnter.TRAP_WFI | RecEnter.TRAP_WFE)
-    rec.running = True
-    rec.resume = resume
-    return (SUCCESS,)
-
-
-_GICV3 = struct.Struct(f"<{1 + gicv3.NUM_LRS}Q")
-_NO_GICV3_STATE = bytes(_GICV3.size)
-
-
-def _gicv3_is_valid(rmm: RmmState, run: Pa) -> bool:
-    """May the REC have the GIC state that the host wants for it? (rec_gicv3)"""
-    state = rmm.memory.read(run + RecEnter.GICV3_HCR, _GICV3.size)
-    if state == _NO_GICV3_STATE or rmm.abi != "1.0":
-        return True
-    hcr, *list_registers = _GICV3.unpack(state)
-    return gicv3.is_valid(hcr, list_registers)
-
-
-def _emulated(esr: int, value: int) -> Resume:
-    """What does a load or store that the host emulated leave in its register?"""
-    target = register(esr)
-    if esr & ESR_WNR or target == XZR:
-        return Resume(advance=True)
-    width = 8 * access_bytes(esr)
-    value &= (1 << width) - 1
-    if esr & ESR_SSE:
-        sign = 1 << (width - 1)
-        value = ((value ^ sign) - sign) & (U64 if esr & ESR_SF else 0xFFFF_FFFF)
-    return Resume({target: value}, advance=True)

@@ -9,12 +9,14 @@ Source: DEN0137 1.0; the order in which several errors of one call are found is 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from topbit.arch.rmi import Ripas, RmiStatus, RttState
 from topbit.arch.stage2 import output_array
 from topbit.memory import Words
 from topbit.rmm import s2tt as entries
 from topbit.rmm.granules import DATA
+from topbit.rmm.realm import RealmState, RipasChange
 from topbit.rmm.rmi.addr_range import leading
 from topbit.rmm.rmi.rtt import is_aligned, rtt_error
 from topbit.rmm.s2tt import (
@@ -26,7 +28,7 @@ from topbit.rmm.s2tt import (
     SHIFTS,
     Rtt,
 )
-from topbit.rmm.state import RealmState, RipasChange, RmmState
+from topbit.rmm.state import RmmState
 
 SUCCESS, ERROR_INPUT, ERROR_REALM, ERROR_REC = (
     int(RmiStatus.SUCCESS),
@@ -39,7 +41,10 @@ _STEPS = np.arange(entries.ENTRIES, dtype=np.uint64)
 
 
 def rtt_init_ripas(rmm: RmmState, rd: int, base: int, top: int) -> tuple[int, ...]:
-    """RMI_RTT_INIT_RIPAS(rd, base, top) -> top reached: unassigned memory of a NEW Realm is RAM."""
+    """RMI_RTT_INIT_RIPAS(rd, base, top) -> top reached: memory of a NEW Realm is RAM.
+
+    In 1.0 only where none is assigned yet; in 2.0 the host may assign it first.
+    """
     realm = rmm.realms.get(rd)
     if realm is None or top <= base:
         return (ERROR_INPUT, 0)
@@ -53,19 +58,30 @@ def rtt_init_ripas(rmm: RmmState, rd: int, base: int, top: int) -> tuple[int, ..
         return (rtt_error(level), 0)
     shift = SHIFTS[level]
     words = rtt.rest_of_table(index)[: (top - base) >> shift]
-    fit = ((words & np.uint64(1 | HIPAS_MASK)) == np.uint64(0)) & (
-        words <= np.uint64(entries.unassigned(Ripas.RAM))
-    )
-    count = leading(fit)
+    unassigned = words <= np.uint64(entries.unassigned(Ripas.RAM))
+    count = leading(unassigned | _is_assigned(rtt, words, level, rmm.revision.ranges))
     if not count:
         return (rtt_error(level), 0)
-    words[:count] = entries.unassigned(Ripas.RAM)
+    change_words(rtt, words[:count], level, Ripas.RAM, change_destroyed=False)
     for i in range(count):
         realm.measurements.ripas(base + (i << shift), 1 << shift)
     reached = base + (count << shift)
     if rmm.listening:
         rmm.say_ripas(realm, base, reached - base, Ripas.RAM)
     return (SUCCESS, reached)
+
+
+def _is_assigned(rtt: Rtt, words: Words, level: int, ranges: bool) -> NDArray[np.bool_]:
+    """Which words of a table have data assigned whose RIPAS is EMPTY or RAM? (of 1.0: none)"""
+    found = np.zeros(len(words), np.bool_)
+    for i, word in enumerate(words) if ranges and entries.is_live(words).any() else ():
+        entry = rtt.decode(int(word), level)
+        is_data = entry.state == RttState.ASSIGNED and not entry.ns
+        if not is_data or entry.ripas not in (Ripas.EMPTY, Ripas.RAM):
+            continue
+        size = 1 << SHIFTS[level]
+        found[i] = rtt.granules.run(entry.oa, size, DATA) == size
+    return found
 
 
 def rtt_set_ripas(rmm: RmmState, rd: int, rec_pa: int, base: int, top: int) -> tuple[int, ...]:

@@ -23,6 +23,7 @@ from topbit.arch.stage2 import (
 )
 from topbit.rmm import s2tt as entries
 from topbit.rmm.granules import DELEGATED, RTT
+from topbit.rmm.realm import Realm
 from topbit.rmm.s2tt import (
     ENTRIES,
     HIPAS_MASK,
@@ -37,7 +38,7 @@ from topbit.rmm.s2tt import (
     Walk,
     unassigned,
 )
-from topbit.rmm.state import Realm, RmmState
+from topbit.rmm.state import RmmState
 
 SUCCESS, ERROR_INPUT, ERROR_RTT = (
     int(RmiStatus.SUCCESS),

@@ -9,12 +9,15 @@ from __future__ import annotations
 import numpy as np
 
 from topbit.arch.ipa import Ipa, Pa
-from topbit.arch.rmi import AddrRange, MapFlags, Ripas, RmiStatus
+from topbit.arch.rmi import Ripas, RmiStatus
+from topbit.arch.rmi_range import AddrRange, MapFlags
 from topbit.arch.stage2 import output_array
 from topbit.memory import Words
 from topbit.rmm import s2tt as entries
 from topbit.rmm.granules import DATA, DELEGATED, GRANULE, NS, State
+from topbit.rmm.realm import Realm
 from topbit.rmm.rmi.addr_range import Run, leading
+from topbit.rmm.rmi.op import BLOCKED, is_blocked
 from topbit.rmm.rmi.rtt import is_aligned, rtt_error
 from topbit.rmm.s2tt import (
     HIPAS_ASSIGNED_DEV,
@@ -24,7 +27,7 @@ from topbit.rmm.s2tt import (
     SHIFTS,
     UNASSIGNED_NS,
 )
-from topbit.rmm.state import Realm, RmmState
+from topbit.rmm.state import RmmState
 
 SUCCESS, ERROR_INPUT = int(RmiStatus.SUCCESS), int(RmiStatus.ERROR_INPUT)
 # Enough for 128 GiB of pages; one table in many places looks like far more.
@@ -53,7 +56,11 @@ def rtt_dev_unmap(
 
 
 class _Freed:
-    """Which physical ranges did an unmap call free? (what it tells the host about them)"""
+    """Which physical ranges did an unmap call free? (what it tells the host about them)
+
+    In a list a block is joined to the first range, in the order in which they began, that it
+    touches at either end, as TF-RMM does: so the same list has room for the same blocks.
+    """
 
     def __init__(self, kind: int, limit: int, state: int) -> None:
         self.kind = kind
@@ -61,32 +68,39 @@ class _Freed:
         self.state = state
         self.runs: list[Run] = []
 
-    def room(self, pa: Pa, level: int, count: int) -> int:
-        """How many of `count` contiguous blocks at `pa` can still be described?"""
+    def take(self, pa: Pa, level: int, count: int) -> int:
+        """Describe `count` contiguous blocks from `pa` on, as many as there is room for."""
         if self.kind == MapFlags.NONE:
             return count
-        last = self.runs[-1] if self.runs else None
-        joins = last is not None and last.level == level
-        if last is not None and joins and last.pa + (last.count << SHIFTS[level]) == pa:
-            more = AddrRange.MAX_COUNT - last.count
-            if more or len(self.runs) == self.limit:
-                return min(count, more)
-        if len(self.runs) == self.limit:
-            return 0
-        return min(count, AddrRange.MAX_COUNT)
+        size = 1 << SHIFTS[level]
+        done = 0
+        while done < count:
+            at, left = pa + done * size, count - done
+            alone = left == 1 and self.kind == MapFlags.LIST
+            before = self._touching(at, level, front=alone)
+            if before is None:
+                if len(self.runs) == self.limit:
+                    break
+                before = Run(at, level, 0, self.state)
+                self.runs.append(before)
+            if at < before.pa:
+                before.pa, more = at, 1
+            else:
+                # The last block may touch another range, and that one may come first.
+                more = min(max(left - 1, 1), AddrRange.MAX_COUNT - before.count)
+            before.count += more
+            done += more
+        return done
 
-    def add(self, pa: Pa, level: int, count: int) -> None:
-        """Describe `count` more blocks, as many as `room` allowed."""
-        last = self.runs[-1] if self.runs else None
-        if (
-            last is not None
-            and last.level == level
-            and last.pa + (last.count << SHIFTS[level]) == pa
-            and last.count + count <= AddrRange.MAX_COUNT
-        ):
-            last.count += count
-        elif self.kind != MapFlags.NONE:
-            self.runs.append(Run(pa, level, count, self.state))
+    def _touching(self, pa: Pa, level: int, *, front: bool) -> Run | None:
+        """Which range does a block at `pa` touch, at its end or, with `front`, at its beginning?"""
+        size = 1 << SHIFTS[level]
+        for run in self.runs:
+            if run.level != level or run.count == AddrRange.MAX_COUNT:
+                continue
+            if run.pa + run.count * size == pa or (front and pa + size == run.pa):
+                return run
+        return None
 
     def descriptors(self) -> list[int]:
         """How do the runs look as range descriptors?"""
@@ -99,6 +113,8 @@ class _Freed:
 def _unmap(
     rmm: RmmState, rd: int, base: int, top: int, flags: int, oaddr: int, flavor: str
 ) -> tuple[int, ...]:
+    if is_blocked(rmm):
+        return (BLOCKED, 0, 0, 0)
     realm = rmm.realms.get(rd)
     if realm is None or (base | top) & (GRANULE - 1) or top <= base:
         return (ERROR_INPUT, 0, 0, 0)
@@ -165,13 +181,12 @@ def _unmap_words(
         count = _backed(rmm, pa, leading(owned & contiguous), level, flavor)
         if not count:
             return at, rtt_error(level)
-        room = freed.room(pa, level, count)
-        if not room:
+        taken = freed.take(pa, level, count)
+        if not taken:
             return at, _FULL
-        freed.add(pa, level, room)
-        _free(rmm, realm, run[:room], ipa + (at << shift), pa, level, flavor)
-        live[at : at + room] = False
-        at += room
+        _free(rmm, realm, run[:taken], ipa + (at << shift), pa, level, flavor)
+        live[at : at + taken] = False
+        at += taken
     return at, SUCCESS
 
 

@@ -11,8 +11,10 @@ from collections.abc import Sequence
 from topbit.arch import psci
 from topbit.arch.psci import Psci
 from topbit.arch.rmi import ExitReason, RmiStatus
+from topbit.rmm.realm import PsciRequest, RealmState, Rec, rec_index
+from topbit.rmm.realm_smmu import stop_all
 from topbit.rmm.rec_run import Exit, Resume
-from topbit.rmm.state import PsciRequest, RealmState, Rec, RmmState, rec_index
+from topbit.rmm.state import RmmState
 
 SUCCESS, ERROR_INPUT = int(RmiStatus.SUCCESS), int(RmiStatus.ERROR_INPUT)
 
@@ -45,6 +47,7 @@ def call(rmm: RmmState, rec: Rec, x: Sequence[int]) -> Resume | Exit:
         return _leave(rmm, rec, function)
     if function in SYSTEM:
         rec.realm.state = RealmState.SYSTEM_OFF
+        stop_all(rmm, rec.realm)
         return _leave(rmm, rec, function)
     if function in CPU_ON:
         return _cpu_on(rmm, rec, function, x[1], x[2], x[3])

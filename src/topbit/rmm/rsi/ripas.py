@@ -14,11 +14,12 @@ from topbit.arch.ipa import Ipa
 from topbit.arch.rmi import ExitReason, Ripas
 from topbit.arch.rsi import CHANGE_DESTROYED, RsiStatus
 from topbit.rmm import s2tt as entries
+from topbit.rmm.realm import Rec, RipasChange
 from topbit.rmm.rec_run import Exit, Resume
 from topbit.rmm.rmi.addr_range import leading
 from topbit.rmm.rsi.services import answer
 from topbit.rmm.s2tt import LAST, SHIFTS
-from topbit.rmm.state import Rec, RipasChange, RmmState
+from topbit.rmm.state import RmmState
 
 
 def _is_range(base: int, top: int, rec: Rec) -> TypeGuard[Ipa]:
@@ -33,12 +34,12 @@ def ipa_state_set(rmm: RmmState, rec: Rec, x: Sequence[int]) -> Resume | Exit:
     base, top, ripas, flags = x[1:5]
     if not _is_range(base, top, rec):
         return answer(RsiStatus.ERROR_INPUT)
-    if ripas not in (Ripas.EMPTY, Ripas.RAM) or flags & ~CHANGE_DESTROYED:
+    if ripas not in (Ripas.EMPTY, Ripas.RAM):
         return answer(RsiStatus.ERROR_INPUT)
     rec.pending = RipasChange(base, top, ripas, bool(flags & CHANGE_DESTROYED), base)
     return rmm.leave(
         rec,
-        Exit(ExitReason.RIPAS_CHANGE, ripas_base=base, ripas_top=top, ripas_value=ripas),
+        Exit(ExitReason.RIPAS_CHANGE, base=base, top=top, ripas=ripas),
     )
 
 

@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from topbit.arch.ipa import Ipa, Pa
-from topbit.arch.rmi import ExitReason, RecEnter, RecExit, Ripas
+from topbit.arch.rmi import ExitReason, Ripas
+from topbit.arch.rmi_params import RecEnter, RecExit
 from topbit.arch.rsi import (
+    FEATURE_DA,
     MAX_MEASUREMENT,
     NUM_MEASUREMENTS,
     VERSION_1_0,
@@ -22,9 +24,10 @@ from topbit.arch.rsi import (
 from topbit.rmm.attestation import MAX_TOKEN_SIZE
 from topbit.rmm.exit import output, unassigned_exit
 from topbit.rmm.granules import DATA, GRANULE
+from topbit.rmm.realm import Rec
 from topbit.rmm.rec_run import Exit, Resume
 from topbit.rmm.s2tt import LAST
-from topbit.rmm.state import Rec, RmmState
+from topbit.rmm.state import RmmState
 
 
 def answer(status: RsiStatus, *values: int) -> Resume:
@@ -52,15 +55,15 @@ def realm_page(rmm: RmmState, rec: Rec, ipa: Ipa) -> Pa | Resume | Exit:
 
 def version(rmm: RmmState, rec: Rec, x: Sequence[int]) -> Resume:
     """RSI_VERSION(requested) -> lower, higher implemented revision."""
-    highest = rmm.rsi_version
+    highest = rmm.revision.rsi
     if x[1] >> 16 != 1 or x[1] & 0xFFFF > highest & 0xFFFF:
         return answer(RsiStatus.ERROR_INPUT, highest, highest)
     return answer(RsiStatus.SUCCESS, max(x[1], VERSION_1_0), highest)
 
 
 def features(rmm: RmmState, rec: Rec, x: Sequence[int]) -> Resume:
-    """RSI_FEATURES(index) -> feature register; no feature bit is defined in 1.0."""
-    return answer(RsiStatus.SUCCESS, 0)
+    """RSI_FEATURES(index) -> feature register. 0 says whether the Realm may have devices (2.0)."""
+    return answer(RsiStatus.SUCCESS, FEATURE_DA if rec.realm.da and not x[1] else 0)
 
 
 def realm_config(rmm: RmmState, rec: Rec, x: Sequence[int]) -> Resume | Exit:
@@ -87,11 +90,12 @@ def realm_config(rmm: RmmState, rec: Rec, x: Sequence[int]) -> Resume | Exit:
 class HostCallRequest:
     """Which RSI_HOST_CALL waits for the host? `ipa`: of the Realm's structure."""
 
+    rmm: RmmState
     ipa: Ipa
 
-    def complete(self, rmm: RmmState, rec: Rec, refused: bool) -> Resume | Exit:
+    def complete(self, rec: Rec, flags: int) -> Resume | Exit:
         """Give the Realm the registers that the host set; or ask for the memory that is gone."""
-        rtt = rec.realm.rtt
+        rmm, rtt = self.rmm, rec.realm.rtt
         level, _, entry = rtt.walk(self.ipa, LAST)
         found = rtt.decode(entry, level)
         pa = output(rtt, entry, level, self.ipa)
@@ -100,6 +104,7 @@ class HostCallRequest:
             return rmm.leave(rec, unassigned_exit(self.ipa, level & 3))
         gprs = rmm.memory.read(rec.run + RecEnter.GPRS, RecExit.NUM_GPRS * 8)
         rmm.memory.write(pa + HostCall.GPRS, gprs)
+        rec.pending = None
         return answer(RsiStatus.SUCCESS)
 
 
@@ -112,7 +117,7 @@ def host_call(rmm: RmmState, rec: Rec, x: Sequence[int]) -> Resume | Exit:
     if not isinstance(pa, int):
         return pa
     imm, *gprs = struct.unpack("<32Q", rmm.memory.read(pa, HostCall.SIZE))
-    rec.pending = HostCallRequest(ipa)
+    rec.pending = HostCallRequest(rmm, ipa)
     return rmm.leave(rec, Exit(ExitReason.HOST_CALL, gprs=tuple(gprs), imm=imm & 0xFFFF))
 
 

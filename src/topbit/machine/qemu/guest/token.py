@@ -12,7 +12,7 @@ from typing import Any
 from topbit.errors import MissingToolError
 from topbit.rmm import attestation
 from topbit.rmm.attestation import Attestor
-from topbit.rmm.state import Realm
+from topbit.rmm.realm import Realm
 
 
 def require() -> None:

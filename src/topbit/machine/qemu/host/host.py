@@ -15,12 +15,13 @@ import numpy as np
 
 from topbit.arch.ipa import Ipa, IpaSpace, Pa
 from topbit.arch.stage2 import LAST_LEVEL
+from topbit.devices.tdi import TrustedDevice
 from topbit.events import Emit, Event
-from topbit.host import rmi_da
 from topbit.host.arm_smmu_v3 import ArmSmmuV3
 from topbit.host.io_pgtable import Stage2Table
 from topbit.host.pages import PAGE, PagePool, PageRange
 from topbit.host.rme_ranges import RangeRealmHost
+from topbit.host.rmi_da import RealmDevices
 from topbit.machine.qemu.el2.mailbox import TLBI_ALL, Mailbox
 from topbit.machine.qemu.el2.vcpus import RealmCpus
 from topbit.machine.qemu.host import image_load, injection_port, realm_streams
@@ -46,6 +47,7 @@ from topbit.machine.qemu.process.pci import PciDevice
 from topbit.machine.qemu.process.process import DOORBELL_UART, RAM_BASE
 from topbit.memory import PhysicalMemory
 from topbit.rmm import Granules, Rmm
+from topbit.rmm.state import PSMMU
 from topbit.vmm.convert import runs
 from topbit.vmm.dma import EmulatedDma
 from topbit.vmm.injection import HostInjection
@@ -127,6 +129,7 @@ class QemuHost:
         )  # fmt: skip
         assert isinstance(self.vmm.realm, RangeRealmHost)
         self.realm = self.vmm.realm
+        self.realm.da = any(device.trusted for device in shape.pci)
         self.cpus = RealmCpus(self.rmm, self.vmm, [], layout.program, self._at_el2, self._started)
         self._plan = image_load.plan(
             self.slot, guest.kernel.text_offset, guest.kernel.image_size, len(guest.initrd)
@@ -142,7 +145,6 @@ class QemuHost:
             self.vmm.mmio[injection_port.ADDRESS] = InjectionPort(
                 self._inject, memory, self.slot, self.space, watched, emit
             )
-        self._vdevs: dict[int, rmi_da.Assigned] = {}
         self._accepted = False
         names = {device.sid: device.name for device in shape.pci}
         self._events = SmmuEvents(self.port, self.smmu, names, shape.host.reads_events, emit)
@@ -241,17 +243,24 @@ class QemuHost:
             if device.port_sid is not None:
                 self.vfio.attach(device.port_sid)
             if device.trusted:
-                self._vdevs[device.sid] = rmi_da.assign(self.realm, device.sid)
+                self._trusted().assign(device.sid, TrustedDevice(device.name, [device.sid]))
             else:
                 self.vfio.attach(device.sid)
+
+    def _trusted(self) -> RealmDevices:
+        """Which devices may the Realm trust? Their registers stay shared: no release of the kernel
+        can map them otherwise yet."""
+        if self.vmm.devices is None:
+            self.vmm.devices = RealmDevices(self.realm, PSMMU)
+        return self.vmm.devices
 
     def _started(self, rec: Pa) -> None:
         """Accept trusted devices before the kernel starts, on the first vCPU."""
         if self._accepted:
             return
         self._accepted = True
-        cpu = FirstCpu(self.rmm, rec, self.memory, self.slot)
-        for sid in self._vdevs:
+        cpu = FirstCpu(self.rmm, self.vmm, rec, self.memory, self.slot)
+        for sid in self.vmm.devices.assigned if self.vmm.devices else ():
             realm_streams.accept(cpu, sid, self.slot.ipa)  # RAM below the kernel is free
 
     def _inject(self) -> None:
@@ -270,7 +279,7 @@ class QemuHost:
 
     def _disable(self, device: PciDevice) -> None:
         if device.trusted:
-            rmi_da.unlock(self.realm, self._vdevs[device.sid])
+            self._trusted().unlock(device.sid)
         else:
             self.smmu.detach(device.sid)
 

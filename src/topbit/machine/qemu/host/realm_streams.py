@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 
 from topbit.arch.ipa import Ipa, Pa
+from topbit.arch.smmuv3 import STE
 from topbit.arch.stage2 import AF, G4K, LAST_LEVEL, TABLE_OR_PAGE, VALID, is_table, output_address
 from topbit.errors import RunError
 from topbit.host.arm_smmu_v3 import ArmSmmuV3
@@ -17,10 +18,12 @@ from topbit.host.io_pgtable import READ, WRITE
 from topbit.host.pages import PageRange
 from topbit.linux.rsi_da import cca_device_accept
 from topbit.machine.qemu.host.memory_map import ITS_DOORBELL
+from topbit.machine.rsi_call import rsi_call
 from topbit.memory import PhysicalMemory
-from topbit.rmm import Resume, Rmm
-from topbit.rmm.state import Realm
+from topbit.rmm import Rmm
+from topbit.rmm.realm import Realm
 from topbit.vmm.slots import MemorySlot
+from topbit.vmm.vmm import Vmm
 
 VMID = 0x8001  # not the VMID of the host's own table
 _DEVICE_PAGE = VALID | TABLE_OR_PAGE | AF | READ | WRITE | 1 << 2  # Device-nGnRE
@@ -45,8 +48,20 @@ class RealmStreams:
         self._doorbell = doorbell
         self._sids: set[int] = set()
 
-    def enable(self, sid: int, realm: Realm) -> None:
-        """Make the stream translate through the Realm's table."""
+    def activate(self, strtab: Pa, log2size: int) -> None:
+        """Use the stream table at `strtab`: QEMU's SMMU has no Realm side that could."""
+
+    def deactivate(self) -> None:
+        """Use no Realm stream table."""
+
+    def changed(self, sid: int, ste: STE, realm: Realm | None) -> None:
+        """Make the stream translate through the Realm's table, or make it invalid."""
+        if realm is None:
+            self._disable(sid)
+        elif ste.V:
+            self._enable(sid, realm)
+
+    def _enable(self, sid: int, realm: Realm) -> None:
         root, level = _single_root(self._memory, self._allocate, realm)
         if self._doorbell:
             root = _with_doorbell(self._memory, self._allocate, root, level)
@@ -54,8 +69,7 @@ class RealmStreams:
         self._driver.attach(sid, geometry.ste(root, VMID))
         self._sids.add(sid)
 
-    def disable(self, sid: int) -> None:
-        """Make the stream invalid."""
+    def _disable(self, sid: int) -> None:
         if sid in self._sids:
             self._sids.remove(sid)
             self._driver.detach(sid)
@@ -70,23 +84,28 @@ class FirstCpu:
     """The first vCPU before its first instruction, in the hands of whoever boots the kernel.
 
     Args:
-        rmm: answers its calls.
+        rmm, vmm: answer its calls.
         rec: its REC; entered.
         memory, slot: what stands in the Realm's private RAM.
     """
 
-    def __init__(self, rmm: Rmm, rec: Pa, memory: PhysicalMemory, slot: MemorySlot) -> None:
+    def __init__(
+        self, rmm: Rmm, vmm: Vmm, rec: Pa, memory: PhysicalMemory, slot: MemorySlot
+    ) -> None:
         self._rmm = rmm
+        self._vmm = vmm
         self._rec = rec
         self._memory = memory
         self._slot = slot
 
     def smc(self, function: int, *arguments: int) -> tuple[int, ...]:
         """What does the RMM answer?"""
-        found = self._rmm.rsi(self._rec, (function, *arguments))
-        if not isinstance(found, Resume):
-            raise RunError("the RMM gave a call before the kernel's start back to the host")
-        return tuple(found.regs.get(register, 0) for register in range(9))
+        return rsi_call(self._rmm, self._rec, self._host, function, *arguments)
+
+    def _host(self) -> None:
+        self._vmm.handle_exit(self._rec)
+        if self._vmm.stopped is not None:
+            raise RunError(f"the Realm ended before the kernel's start: {self._vmm.stopped}")
 
     def load(self, ipa: Ipa, size: int) -> bytes:
         """Which bytes stand at the private address `ipa`?"""
