@@ -19,7 +19,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "src"))
 
-from topbit.arch.rmi import AddrRange, MapFlags, Rmi, Rmi2
+from topbit.arch.rmi import Rmi, Rmi2
+from topbit.arch.rmi_range import AddrRange, MapFlags
 from topbit.memory import PhysicalMemory
 from topbit.rmm import Rmm
 

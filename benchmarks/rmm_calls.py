@@ -104,13 +104,8 @@ class Pages(Replay):
 
     def __init__(self, size: int) -> None:
         self.written: list[tuple[int, bytes]] = []
-        self.rmm: Any = self
-        self.memory = self
 
-    def contains(self, pa: int, size: int) -> bool:
-        return True
-
-    def write(self, pa: int, data: bytes) -> None:
+    def store(self, pa: int, data: bytes | bytearray) -> None:
         self.written.append((pa, bytes(data)))
 
 

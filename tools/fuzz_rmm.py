@@ -4,7 +4,8 @@
     python tools/fuzz_rmm.py --calls 1000000 --seed N
 
 Makes random RMI and RSI calls and Realm accesses, half of them near to valid, half arbitrary,
-with random bytes in parameter pages, lists and run pages, on both ABIs. Every answer must be a
+with random bytes in parameter pages, lists, run pages and device messages, on all revisions, with
+unfinished operations and conversations with devices (`fuzz_devices`). Every answer must be a
 defined status, and the invariants of `rmm_invariants` must hold all the time. In every other life
 of the RMM its translation tables get random words and bit flips too: then ownership is lost, but
 answers stay defined and nothing beyond the granules in use is written. Ends with the number of
@@ -23,20 +24,23 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parent.parent / "src"))
 
+from fuzz_devices import DeviceFuzz
 from rmm_invariants import check
-from topbit.arch.rmi import AddrRange, MapFlags, Rmi, Rmi2, RmiStatus
+from topbit.arch.rmi import Rmi, Rmi2, RmiStatus
+from topbit.arch.rmi_range import AddrRange, MapFlags
 from topbit.arch.rsi import Rsi
 from topbit.memory import PhysicalMemory
 from topbit.rmm import Exit, Resume, Rmm, Sea, State, Translated
+from topbit.rmm.device import MappingRequest
+from topbit.rmm.realm import Realm, Rec, RipasChange
 from topbit.rmm.rsi.psci import FUNCTIONS
-from topbit.rmm.state import MappingRequest, Realm, Rec, RipasChange
+from topbit.rmm.rsi.vdev import VdevRequest
 
 U64 = (1 << 64) - 1
 BASE, SIZE = 0x8000_0000, 8 << 20
 DEVICE, DEVICE_SIZE = 0x1000_0000, 0x20_0000
 GRANULES = 96  # calls keep to few granules and IPAs, so that they meet
 NS_PAGES = 8
-VDEV_CALLS = (Rmi2.VDEV_LOCK, Rmi2.VDEV_START, Rmi2.VDEV_UNLOCK, Rmi2.VDEV_DESTROY)
 UNTOUCHED = BASE + SIZE // 2  # from here on no call is about any granule
 CHECK_EVERY = 500
 RESTART_EVERY = 400
@@ -54,30 +58,35 @@ class Fuzz:
     def restart(self) -> None:
         self.corrupted = not self.corrupted
         self.memory = PhysicalMemory(BASE, SIZE)
-        self.rmm = Rmm(self.memory, abi=self.random.choice(("1.0", "2.0")))
+        self.rmm = Rmm(self.memory, abi=self.random.choice(("1.0", "2.0-beta0", "2.0-bet3")))
         self.rmm.granules.add_device_memory(DEVICE, DEVICE_SIZE)
-        if self.rmm.abi == "2.0":
+        self.devices = DeviceFuzz(self.rmm, self.random, self.pa, BASE, NS_PAGES)
+        if self.rmm.revision.ranges:
             self.rmm.rmi(Rmi2.RMM_ACTIVATE)
-        known = [*Rmi, *Rmi2] if self.rmm.abi == "2.0" else list(Rmi)
+        known = [*Rmi, *Rmi2] if self.rmm.revision.ranges else list(Rmi)
         usual = [fid for fid in known if fid.name.startswith(("RTT", "DATA", "REC_ENTER"))]
-        self.fids = [int(fid) for fid in (*known, *usual, *usual, *[Rmi.REC_ENTER] * 10)]
+        devices = [fid for fid in known if fid.name.startswith(("OP_", "PDEV", "VDEV", "PSMMU"))]
+        self.fids = [int(fid) for fid in (*known, *usual, *usual, *devices, *[Rmi.REC_ENTER] * 10)]
         self.setup()
 
     def setup(self) -> None:
         """A Realm to begin with, most of the time; random calls seldom make one."""
         r = self.random
         for i in range(8, GRANULES):
-            if self.rmm.abi == "1.0":
+            if not self.rmm.revision.ranges:
                 self.rmm.rmi(Rmi.GRANULE_DELEGATE, [BASE + i * 4096])
         top = BASE + (GRANULES - 16) * 4096
-        if self.rmm.abi == "2.0":
+        if self.rmm.revision.ranges:
             self.rmm.rmi(Rmi2.GRANULE_RANGE_DELEGATE, [BASE + 8 * 4096, top])
         for rd in (8, 20)[: r.randrange(1, 3)]:
             self.realm_page(0, root=rd + 8)
             self.rmm.rmi(Rmi.REALM_CREATE, [BASE + rd * 4096, BASE])
-            self.rec_page(0, aux=48 if rd == 8 else 64)
+            aux = 48 if rd == 8 else 64
+            self.rec_page(0, aux=aux)
             self.memory.write_u64(BASE + 0x100, 0)
-            self.rmm.rmi(Rmi.REC_CREATE, [BASE + rd * 4096, BASE + (rd + 1) * 4096, BASE])
+            out = self.rmm.rmi(Rmi.REC_CREATE, [BASE + rd * 4096, BASE + (rd + 1) * 4096, BASE])
+            if self.rmm.revision.ranges:
+                self.devices.finish(out, [BASE + (aux + i) * 4096 for i in range(16)])
             realm = self.rmm.realms.get(BASE + rd * 4096)
             table = BASE + (rd + 2) * 4096
             for ipa in (0, realm.space.shared_bit) if realm else ():
@@ -90,6 +99,8 @@ class Fuzz:
                 self.populate(realm)
             if r.random() < 0.7:
                 self.rmm.rmi(Rmi.REALM_ACTIVATE, [BASE + rd * 4096])
+        if self.rmm.revision.ranges and r.random() < 0.7:
+            self.devices.setup(r.choice((0, 1, 2, 3, 4, 4, 4, 4)))
 
     def populate(self, realm: Realm) -> None:
         """A few pages of data and of unprotected memory, so that calls find something."""
@@ -98,7 +109,7 @@ class Fuzz:
             data, shared = BASE + (GRANULES - 17 - page) * 4096, BASE
             if self.rmm.granules.get(data) != State.DELEGATED:
                 continue
-            if self.rmm.abi == "1.0":
+            if not self.rmm.revision.ranges:
                 self.rmm.rmi(Rmi.DATA_CREATE_UNKNOWN, [realm.rd, data, ipa])
                 self.rmm.rmi(Rmi.RTT_MAP_UNPROTECTED, [realm.rd, alias, 3, shared | 0xD4])
                 continue
@@ -114,7 +125,7 @@ class Fuzz:
         width, level, count = r.choice(
             ((32, 1, 1), (33, 2, 8), (40, 1, 2), (48, 0, 1), (52, -1, 1))
         )
-        m.write_u64(at, 1 if width == 52 else 0)
+        m.write_u64(at, (1 if width == 52 else 0) | r.choice((0, 8, 8)) * self.rmm.revision.ranges)
         for offset, value in ((0x8, width), (0x18, 1), (0x20, 1), (0x30, r.randrange(2))):
             m.write_u64(at + offset, value)
         m.write_u64(at + 0x800, r.randrange(4))
@@ -225,16 +236,9 @@ class Fuzz:
         first = r.choice(rds) if rds else self.pa()
         if fid in (Rmi.REC_ENTER, Rmi.REC_DESTROY) and recs:
             return [r.choice(recs), BASE + r.randrange(NS_PAGES) * 4096]
-        if fid == Rmi2.PDEV_CREATE:
-            return [self.pa(), BASE]
-        if fid == Rmi2.VDEV_CREATE and self.rmm.pdevs:
-            page = BASE + r.randrange(NS_PAGES) * 4096
-            if self.rmm.granules.get(page) == 0:
-                self.memory.table(page, 3)[:] = [0, r.randrange(3), r.randrange(3)]
-            return [first, r.choice(list(self.rmm.pdevs)), self.pa(), page]
-        if fid in VDEV_CALLS and self.rmm.vdevs:
-            vdev = r.choice(list(self.rmm.vdevs.values()))
-            return [vdev.realm.rd, vdev.pdev, vdev.pa]
+        wanted = self.devices.likely(fid, first)
+        if wanted is not None:
+            return wanted
         if fid == Rmi.PSCI_COMPLETE and recs:
             return [r.choice(recs), r.choice(recs), r.choice((0, U64 - 2, 5))]
         if fid in (Rmi.RTT_SET_RIPAS, Rmi2.RTT_DEV_VALIDATE) and recs:
@@ -255,7 +259,12 @@ class Fuzz:
             if self.rmm.granules.get(BASE + page * 4096) == 0:
                 self.realm_page(page)
             return [self.pa(), BASE + page * 4096]
-        if fid in (Rmi2.RTT_DATA_MAP, Rmi2.RTT_UNPROT_MAP, Rmi2.RTT_DEV_MAP):
+        if fid == Rmi2.RTT_DEV_MAP and self.rmm.vdevs:
+            vdev = r.choice(list(self.rmm.vdevs.values()))
+            ipa, pages = self.ipa(), r.randrange(4)
+            one = AddrRange(COUNT=pages, ADDR=DEVICE + r.randrange(32) * 4096).words[0]
+            return [vdev.realm.rd, vdev.pa, ipa, ipa + pages * 4096, 1, one]
+        if fid in (Rmi2.RTT_DATA_MAP, Rmi2.RTT_UNPROT_MAP):
             ipa = self.ipa()
             flags = MapFlags(OADDR_TYPE=1, MEMATTR=r.choice((0, 5, 7))).words[0] | 3 << 19
             flags &= MapFlags(OADDR_TYPE=3).words[0] if fid != Rmi2.RTT_UNPROT_MAP else U64
@@ -277,7 +286,8 @@ class Fuzz:
 
     def rmi(self) -> None:
         r = self.random
-        rare = (Rmi.REALM_DESTROY, Rmi.REC_DESTROY, Rmi2.REALM_TERMINATE)
+        rare = (Rmi.REALM_DESTROY, Rmi.REC_DESTROY, Rmi2.REALM_TERMINATE, Rmi2.PDEV_ABORT,
+                Rmi2.VDEV_ABORT, Rmi2.VDEV_DESTROY, Rmi2.PSMMU_ST_L2_DESTROY)  # fmt: skip
         fid = r.choice(self.fids) if r.random() < 0.98 else r.getrandbits(64)
         if fid in rare and r.random() < 0.95:
             fid = Rmi.REC_ENTER
@@ -309,14 +319,14 @@ class Fuzz:
             )  # fmt: skip
             assert isinstance(got, Translated | Sea | Exit)
         elif kind < 0.9:
-            fid = r.choice((*Rsi, *FUNCTIONS, *[Rsi.IPA_STATE_SET] * 20))
+            likely = [Rsi.IPA_STATE_SET] * 20
+            if self.rmm.recs[rec].realm.vdevs:
+                likely += [Rsi.VDEV_DMA_ENABLE] * 20 + [Rsi.VDEV_VALIDATE_MAPPING] * 10
+            fid = r.choice((*Rsi, *FUNCTIONS, *likely))
             if r.random() < 0.5:
                 base = self.ipa()
                 regs = [fid, base, base + r.randrange(4) * 4096, r.randrange(2), r.randrange(2)]
-                if fid == Rsi.VDEV_VALIDATE_MAPPING:
-                    regs = [fid, r.randrange(3), base, base + 8192, self.pa(), 0, 1]
-                elif fid in (Rsi.VDEV_DMA_ENABLE, Rsi.VDEV_GET_INFO):
-                    regs = [fid, r.randrange(3), 0, 0, r.randrange(2)]
+                regs = self.devices.asked(fid, base, self.rmm.recs[rec]) or regs
             else:
                 regs = [fid, *(self.value() for _ in range(r.randrange(12)))]
             if fid in (0x8400_0008, 0x8400_0009) and r.random() < 0.95:
@@ -335,6 +345,12 @@ class Fuzz:
     def answer_request(self, rec: Rec) -> None:
         """What a host would do next, where a Realm asked for something."""
         pending = rec.pending
+        if isinstance(pending, VdevRequest) and self.rmm.vdevs:
+            vdev = self.random.choice([*rec.realm.vdevs, *self.rmm.vdevs])
+            self.rmm.rmi(Rmi2.VDEV_COMPLETE, [rec.pa, vdev])
+            self.rmm.rmi(Rmi.REC_ENTER, [rec.pa, rec.run])
+            if self.rmm.recs[rec.pa].pending is not pending and not rec.running:
+                self.answer_request(rec)
         if isinstance(pending, (RipasChange, MappingRequest)):
             change = isinstance(pending, RipasChange)
             fid = Rmi.RTT_SET_RIPAS if change else Rmi2.RTT_DEV_VALIDATE
@@ -351,7 +367,9 @@ class Fuzz:
                 self.corrupt()
             if kind < 0.05:
                 self.noise()
-            if kind < 0.75:
+            if kind < 0.1 and self.rmm.revision.ranges:
+                self.devices.go_on()
+            elif kind < 0.75:
                 self.rmi()
             else:
                 self.realm()

@@ -19,7 +19,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "src"))
 
-from topbit.arch.smmuv3 import CR0, STE, Config, EventRecord, Opcode, Reg
+from topbit.arch.smmuv3 import CR0, L1STD, STE, Config, EventRecord, Opcode, Reg
 from topbit.memory import PhysicalMemory
 from topbit.smmu import Fault, Ok, Smmu, Terminated
 from topbit.smmu.outcome import Outcome
@@ -28,6 +28,7 @@ from topbit.smmu.translate import Translator
 BASE = 0x4000_0000
 SIZE = 0x8_0000
 STRTAB = BASE
+REALM_STRTAB = BASE + 0x4000
 CMDQ = BASE + 0x1_0000
 EVENTQ = BASE + 0x1_8000
 TABLES = BASE + 0x2_0000
@@ -125,8 +126,10 @@ class Fuzz:
         enabled = CR0.SMMUEN | CR0.CMDQEN | CR0.EVENTQEN
         smmu.write_reg(Reg.CR0, enabled if rng.random() < 0.95 else rng.getrandbits(32))
         smmu.write_reg(Reg.CR2, rng.getrandbits(2))
+        smmu.enable_realm(REALM_STRTAB, 16, 6)
+        self.memory.write_u64(REALM_STRTAB, L1STD(Span=7, L2Ptr=REALM_STRTAB + 0x2000).words[0])
         for sid in range(16):
-            smmu.install_realm_ste(sid, self._ste())
+            self.memory.write(REALM_STRTAB + 0x2000 + 64 * sid, self._ste().pack())
 
     def _disturb(self, smmu: Smmu) -> None:
         """Any register written with any value, read back; commands; tables changed."""

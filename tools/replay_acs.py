@@ -18,7 +18,8 @@ from typing import Any
 from replay_rmm import Difference, Record, number, read_lines
 from topbit.arch import psci
 from topbit.arch.psci import Psci
-from topbit.arch.rmi import RecEnter, Rmi, RmiStatus
+from topbit.arch.rmi import Rmi, RmiStatus
+from topbit.arch.rmi_params import RecEnter
 from topbit.arch.rsi import HostCall, Rsi
 from topbit.memory import PhysicalMemory
 from topbit.rmm import Exit, Rmm, Sea, Translated

@@ -9,19 +9,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from topbit.rmm.s2tt import NS, XN
+
 Record = dict[str, Any]
 
 
 def _features_0(record: Record) -> Record | None:
     """52 IPA bits are offered with FEAT_LPA2 (D11)."""
-    if record["o"] == "FEATURES" and record["a"] == ["0x0"]:
+    if record.get("o") == "FEATURES" and record["a"] == ["0x0"]:
         return {"x": [hex(int(record["x"][0], 0) & ~0xFF | 52)]}
     return None
 
 
 def _features_3(record: Record) -> Record | None:
     """There are no auxiliary planes."""
-    if record["o"] == "FEATURES" and record["a"] == ["0x3"]:
+    if record.get("o") == "FEATURES" and record["a"] == ["0x3"]:
         return {"x": ["0x0"]}
     return None
 
@@ -33,10 +35,22 @@ def _public_key_digest(record: Record) -> Record | None:
     return None
 
 
+def _inherited_xn(record: Record) -> Record | None:
+    """A page of RAM may be executed, whatever stood at its IPA before."""
+    if "w" not in record or not record["v"]:
+        return None
+    level, word = record["v"][-1][0], int(record["v"][-1][1], 0)
+    ram = 0x7DB if level == 3 else 0x7D9
+    if word & 0xFFF != ram or not word & XN or word & NS:
+        return None
+    return {"v": [*record["v"][:-1], [level, hex(word & ~XN)]]}
+
+
 DEVIATIONS: dict[str, Callable[[Record], Record | None]] = {
     "D11": _features_0,
-    "planes": _features_3,
-    "public key digest": _public_key_digest,
+    "D16": _features_3,
+    "D17": _public_key_digest,
+    "D18": _inherited_xn,
 }
 
 

@@ -77,6 +77,11 @@ class Replay20(Replay):
         elif "o" in record and self.skipping:
             self.interrupted(record)
         elif not self.skipping:
+            other = wanted_instead(record)
+            if other is not None:
+                name, changed = other
+                self.deviate(name)
+                record = record | changed
             super().play(record)
 
     def probe(self, record: Record) -> None:
@@ -98,7 +103,7 @@ class Replay20(Replay):
 
     def interrupted(self, record: Record) -> None:
         """A call that TF-RMM interrupted: it is done as a whole, and the sequence ends there."""
-        self.deviate("interrupt")
+        self.deviate("D12")
         out = self.rmm.rmi(number_of(record["o"]), [number(a) for a in record["a"]])
         self.expect(record, "status", RmiStatus(out[0] & 0xFF).name, "SUCCESS")
         if self.expect(record, "progress", out[1], number(record["a"][2])):
@@ -119,12 +124,6 @@ class Replay20(Replay):
     # One call, or one operation.
 
     def call(self, record: Record) -> None:
-        record = dict(record)
-        other = wanted_instead(record)
-        if other is not None:
-            name, changed = other
-            self.deviate(name)
-            record |= changed
         name = record["o"]
         if name.endswith("COMMUNICATE"):
             self.communicate(record)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from rmm_host import BASE, PAGE, Host
-from topbit.arch.rmi import MapFlags, Rmi, Rmi2, RttState
+from topbit.arch.rmi import Rmi, Rmi2, RttState
+from topbit.arch.rmi_range import MapFlags
 from topbit.arch.rsi import Rsi
 from topbit.rmm import Exit, Sea, State, Translated
 from topbit.rmm.s2tt import LAST, UNASSIGNED_NS

@@ -1,21 +1,29 @@
 """Every row of docs/rmm-deviations.md, asserted."""
 
+import hashlib
 import re
 
 import pytest
 
 from paths import ROOT
-from rmm_host import BASE, PAGE, RUN, Host
+from rmm_devices import BAR, SID, VDEV_ID, Device, assign, device_host
+from rmm_host import BASE, LIST, PAGE, PARAMS, RUN, Host
 from topbit.arch.gpt import PAS
-from topbit.arch.rmi import AddrRange, MapFlags, Ripas, Rmi, Rmi2
-from topbit.arch.rsi import Rsi
+from topbit.arch.rmi import Ripas, Rmi, Rmi2
+from topbit.arch.rmi_da import PdevParams
+from topbit.arch.rmi_params import HASH_SHA_384, RealmParams
+from topbit.arch.rmi_range import AddrRange, MapFlags
+from topbit.arch.rsi import Rsi, VdevInfo
 from topbit.memory import PhysicalMemory
 from topbit.rmm import Exit, Rmm, Sea, Translated
-from topbit.rmm.s2tt import HIPAS_MASK, RIPAS_MASK
+from topbit.rmm.rsi.vdev import vdev_info
+from topbit.rmm.s2tt import HIPAS_MASK, RIPAS_MASK, XN
+from topbit.rmm.state import PSMMU
 
 TABLE = ROOT / "docs" / "rmm-deviations.md"
-ERROR_INPUT, ERROR_REALM, ERROR_RTT = 1, 2, 4
+ERROR_INPUT, ERROR_REALM, ERROR_RTT, NOT_SUPPORTED, ERROR_DEVICE = 1, 2, 4, 5, 6
 HALF = 1 << 32
+SINGLE = MapFlags(OADDR_TYPE=MapFlags.SINGLE).words[0]
 
 
 @pytest.fixture
@@ -44,7 +52,7 @@ def test_every_row_has_its_test() -> None:
         name.removeprefix("test_").upper() for name in globals() if re.match(r"test_d\d", name)
     ]
     assert sorted(rows) == sorted(tests)
-    assert len(rows) == 15
+    assert len(rows) == 27
 
 
 def test_d1(host: Host) -> None:
@@ -104,8 +112,17 @@ def test_d6(host: Host) -> None:
 
 def test_d7(host: Host) -> None:
     active(host, 0)
-    for wanted, flags in ((1 << 32, 0), (2, 0), (3, 0), (0, 2), (0, 3)):
-        assert host.returns(Rsi.IPA_STATE_SET, 0, PAGE, wanted, flags) == (1,)
+    for wanted in (1 << 32, 2, 3):
+        assert host.returns(Rsi.IPA_STATE_SET, 0, PAGE, wanted, 0) == (1,)
+    host.rmm.interrupt(host.recs[0])
+    host.ok(Rmi.DATA_DESTROY, host.rd, 0)
+    for flags, done in ((0, False), (2, False), (3, True)):
+        host.enter()
+        assert isinstance(host.rsi(Rsi.IPA_STATE_SET, 0, PAGE, 1, flags), Exit)
+        out = host.status(Rmi.RTT_SET_RIPAS, host.rd, host.recs[0], 0, PAGE)
+        assert (out == 0) == done
+        host.enter()
+        host.rmm.interrupt(host.recs[0])
 
 
 def test_d8() -> None:
@@ -156,15 +173,22 @@ def test_d12() -> None:
 def test_d13() -> None:
     host = Host(abi="2.0")
     host.create()
-    host.rec()
-    assert len(host.rmm.rec(host.recs[0]).aux) == 16
+    host.memory.fill(PARAMS, PAGE)
+    host.status(Rmi2.PSMMU_ACTIVATE, PSMMU, PARAMS)
+    free = host.granule(4, align=2 * PAGE)
+    for pa, count in ((free, 1), (free + PAGE, 2)):
+        host.memory.write_u64(LIST, AddrRange(COUNT=count, ADDR=pa).words[0])
+        assert host.status(Rmi2.OP_MEM_DONATE, 0, LIST, 1) == ERROR_INPUT
 
 
 def test_d14() -> None:
-    rmm = Rmm(PhysicalMemory(BASE, 1 << 20), abi="2.0")
-    rmm.rmi(Rmi2.RMM_ACTIVATE)
-    vdev_communicate = 0xC400_0186
-    assert rmm.rmi(vdev_communicate)[0] == (1 << 64) - 1
+    host = device_host()
+    device = assign(host)
+    session = device.physical.session
+    assert session.certificate == device.model.certificate
+    assert session.secret != b""
+    device.do(Rmi2.VDEV_GET_MEASUREMENTS, RUN)
+    assert device.state.measurements == device.model.record()
 
 
 def test_d15(host: Host) -> None:
@@ -177,3 +201,142 @@ def test_d15(host: Host) -> None:
     rtt.write(rtt.walk(0, 2).word, pa | 3)
     assert host.ok(Rmi.RTT_READ_ENTRY, host.rd, 0, 3)[1::3] == (2, Ripas.DESTROYED)
     host.ok(Rmi.RTT_CREATE, host.rd, host.granule(), 0, 3)
+
+
+def test_d16() -> None:
+    host = Host(abi="2.0")
+    assert host.ok(Rmi.FEATURES, 3)[1] == 0
+    root, rd = host.granule(), host.granule()
+    for at, value in ((RealmParams.NUM_AUX_PLANES, 1), (RealmParams.ATS_PLANE, 1)):
+        params = host.params(33, 1, 1, root)
+        host.memory.write_u64(params + at, value)
+        assert host.status(Rmi.REALM_CREATE, rd, params) == ERROR_INPUT
+
+
+def test_d17() -> None:
+    device = assign(device_host())
+    at = VdevInfo.PUBKEY_DIGEST
+    digest = hashlib.sha256(device.model.key).digest()
+    assert vdev_info(device.state)[at : at + 32] == digest
+
+
+def _mapped_device() -> tuple[Host, Device]:
+    """A device with one page of registers at IPA 0, which the Realm has validated."""
+    host = device_host()
+    device = assign(host)
+    one = AddrRange(COUNT=1, ADDR=BAR).words[0]
+    host.ok(Rmi2.RTT_DEV_MAP, host.rd, device.vdev, 0, PAGE, SINGLE, one)
+    device.lock()
+    host.enter()
+    device.ask(Rsi.VDEV_VALIDATE_MAPPING, VDEV_ID, 0, PAGE, BAR, 0, *device.nonces())
+    return host, device
+
+
+def test_d18() -> None:
+    host, _ = _mapped_device()
+    rec = host.recs[0]
+    host.ok(Rmi2.RTT_DEV_VALIDATE, host.rd, rec, 0, PAGE)
+    host.enter()
+    assert host.realm.rtt.walk(0, 3).entry & XN
+    host.rmm.interrupt(rec)
+    host.ok(Rmi2.RTT_DEV_UNMAP, host.rd, 0, PAGE, 0, 0)
+    one = AddrRange(COUNT=1, ADDR=host.granule()).words[0]
+    host.ok(Rmi2.RTT_DATA_MAP, host.rd, 0, PAGE, SINGLE, one)
+    host.enter()
+    host.rsi(Rsi.IPA_STATE_SET, 0, PAGE, 1, 1)
+    host.ok(Rmi.RTT_SET_RIPAS, host.rd, rec, 0, PAGE)
+    assert not host.realm.rtt.walk(0, 3).entry & XN
+
+
+def test_d19() -> None:
+    host, device = _mapped_device()
+    rec = host.recs[0]
+    host.ok(Rmi2.RTT_DEV_VALIDATE, host.rd, rec, 0, PAGE)
+    host.ok(Rmi2.RTT_DEV_UNMAP, host.rd, 0, PAGE, 0, 0)
+    one = AddrRange(COUNT=1, ADDR=BAR).words[0]
+    host.ok(Rmi2.RTT_DEV_MAP, host.rd, device.vdev, 0, PAGE, SINGLE, one)
+    assert host.ok(Rmi.RTT_READ_ENTRY, host.rd, 0, 3)[2:] == (3, BAR, Ripas.DESTROYED)
+
+
+def test_d20() -> None:
+    host, device = _mapped_device()
+    host.ok(Rmi2.RTT_DEV_UNMAP, host.rd, 0, PAGE, 0, 0)
+    device.unlock()
+    one = AddrRange(COUNT=1, ADDR=BAR).words[0]
+    host.ok(Rmi2.RTT_DEV_MAP, host.rd, device.vdev, 0, PAGE, SINGLE, one)
+    assert host.status(Rmi2.RTT_DEV_VALIDATE, host.rd, host.recs[0], 0, PAGE) == ERROR_DEVICE
+
+
+def test_d21() -> None:
+    host, device = _mapped_device()
+    host.ok(Rmi2.VDEV_START, *device.names)
+    host.ok(Rmi2.VDEV_ABORT, *device.names)
+    assert host.status(Rmi2.VDEV_DESTROY, *device.names) == ERROR_DEVICE
+    host.ok(Rmi2.RTT_DEV_UNMAP, host.rd, 0, PAGE, 0, 0)
+    host.ok(Rmi2.VDEV_DESTROY, *device.names)
+
+
+def test_d22() -> None:
+    host = Host(abi="2.0")
+    host.create(33, 2, 8)
+    for call, ipa in ((Rmi2.RTT_DATA_MAP, 0), (Rmi2.RTT_UNPROT_MAP, HALF)):
+        one = AddrRange(SIZE=2, COUNT=1, ADDR=1 << 30).words[0]
+        assert host.status(call, host.rd, ipa, ipa + (1 << 30), SINGLE, one) == ERROR_INPUT
+
+
+def test_d23() -> None:
+    host = Host(abi="2.0")
+    host.create()
+    host.tables(HALF)
+    one = AddrRange(COUNT=1, ADDR=BASE, STATE=AddrRange.UNDELEGATED).words[0]
+    for kind in (SINGLE, MapFlags(OADDR_TYPE=2, LIST_COUNT=1).words[0]):
+        host.ok(Rmi2.RTT_UNPROT_MAP, host.rd, HALF, HALF + PAGE, SINGLE, one)
+        place = LIST if kind != SINGLE else 0
+        out = host.ok(Rmi2.RTT_UNPROT_UNMAP, host.rd, HALF, HALF + PAGE, kind, place)
+        assert (host.memory.read_u64(LIST) if place else out[2]) == one
+
+
+def test_d24() -> None:
+    host = Host(abi="2.0")
+    host.create()
+    host.tables(0)
+    table = host.realm.rtt.walk(0, 2).entry & ~0xFFF
+    one = AddrRange(COUNT=1, ADDR=table).words[0]
+    assert host.status(Rmi2.RTT_DATA_MAP, host.rd, 0, PAGE, SINGLE, one) == ERROR_INPUT
+
+
+def test_d25() -> None:
+    host = device_host()
+    device = assign(host)
+    names = (device.pdev, device.port, device.stream)
+    assert host.status(Rmi2.PDEV_STREAM_KEY_PURGE, *names) == NOT_SUPPORTED
+    params = device.page({PdevParams.FLAGS: 5, PdevParams.RID_TOP: 1})
+    assert host.status(Rmi2.PDEV_CREATE, host.granule(), params) == NOT_SUPPORTED
+
+
+def test_d26() -> None:
+    host = device_host()
+    device = assign(host)
+    device.lock()
+    device.start()
+    host.enter()
+    device.enable()
+    assert host.rmm.trusted_stream(SID) is host.realm
+    host.rmm.interrupt(host.recs[0])
+    host.ok(Rmi2.REALM_TERMINATE, host.rd)
+    assert host.rmm.trusted_stream(SID) is None
+
+
+def test_d27() -> None:
+    host = Host(abi="2.0")
+    params = host.params(33, 1, 1, host.granule())
+    for at, value in ((RealmParams.FLAGS0, 1 << 40), (RealmParams.HASH_ALGO, HASH_SHA_384)):
+        host.memory.write_u64(params + at, value)
+    host.rd = host.granule()
+    host.ok(Rmi.REALM_CREATE, host.rd, params)
+    assert not host.ok(Rmi.FEATURES, 1)[1] & 1 << 4
+    host.tables(HALF)
+    for state in (AddrRange.DELEGATED, AddrRange.UNDELEGATED):
+        one = AddrRange(COUNT=1, ADDR=BASE, STATE=state).words[0] | 1 << 55
+        flags = SINGLE | 1 << 60
+        host.ok(Rmi2.RTT_UNPROT_MAP, host.rd, HALF, HALF + PAGE, flags, one)

@@ -4,15 +4,19 @@ from collections.abc import Callable
 
 import pytest
 
-from rmm_host import BASE, PAGE, SID, VDEV_ID, Host, assign
-from topbit.arch.rmi import AddrRange, MapFlags, Rmi, Rmi2
+from rmm_devices import BAR, BAR_SIZE, SID, VDEV_ID, assign, device_host
+from rmm_host import BASE, PAGE, Host
+from topbit.arch.rmi import Rmi, Rmi2
+from topbit.arch.rmi_range import AddrRange, MapFlags
 from topbit.arch.rsi import Rsi
-from topbit.arch.smmuv3 import EventType
+from topbit.arch.smmuv3 import L1STD, EventType
 from topbit.machine.model.realm_streams import RealmStreams
+from topbit.rmm.realm_smmu import realm_ste
+from topbit.rmm.state import PSMMU
 from topbit.smmu import Smmu
-from topbit.smmu.outcome import Fault, Ok
+from topbit.smmu.outcome import Fault, Ok, Terminated
 
-BAR, BAR_IPA = 0x1000_0000, 0x8000
+BAR_IPA = 0x8000
 HALF = 1 << 32
 BLOCK = 0x20_0000
 SINGLE = MapFlags(OADDR_TYPE=MapFlags.SINGLE).words[0]
@@ -23,7 +27,7 @@ def one(pa: int, state: int = AddrRange.DELEGATED) -> int:
 
 
 def data(host: Host) -> int:
-    if host.rmm.abi == "1.0":
+    if host.rmm.revision.name == "1.0":
         host.tables(HALF)
         host.ram([0, PAGE, 2 * PAGE])
     else:
@@ -35,7 +39,7 @@ def data(host: Host) -> int:
 
 def shared(host: Host) -> int:
     host.tables(HALF)
-    if host.rmm.abi == "1.0":
+    if host.rmm.revision.name == "1.0":
         host.ok(Rmi.RTT_MAP_UNPROTECTED, host.rd, HALF, 3, BASE | 0xD4)
     else:
         flags = SINGLE | MapFlags(MEMATTR=5, S2AP_READ=1, S2AP_WRITE=1).words[0]
@@ -62,15 +66,16 @@ def shared_root(host: Host) -> int:
 
 
 def registers(host: Host) -> int:
-    host.rmm.granules.add_device_memory(BAR, PAGE)
+    host.rmm.granules.add_device_memory(BAR, BAR_SIZE)
     host.tables(0)
     host.ok(Rmi.REALM_ACTIVATE, host.rd)
     host.ok(Rmi2.GRANULE_RANGE_DELEGATE, BAR, BAR + PAGE)
-    host.ok(Rmi2.RTT_DEV_MAP, host.rd, BAR_IPA, BAR_IPA + PAGE, SINGLE, one(BAR))
     device = assign(host)
-    host.ok(Rmi2.VDEV_LOCK, *device)
+    host.ok(Rmi2.RTT_DEV_MAP, host.rd, device.vdev, BAR_IPA, BAR_IPA + PAGE, SINGLE, one(BAR))
+    device.lock()
     host.enter()
-    host.rsi(Rsi.VDEV_VALIDATE_MAPPING, VDEV_ID, BAR_IPA, BAR_IPA + PAGE, BAR, 0, 1)
+    call = (Rsi.VDEV_VALIDATE_MAPPING, VDEV_ID, BAR_IPA, BAR_IPA + PAGE, BAR, 0)
+    device.ask(*call, *device.nonces())
     host.ok(Rmi2.RTT_DEV_VALIDATE, host.rd, host.recs[0], BAR_IPA, BAR_IPA + PAGE)
     return BAR_IPA
 
@@ -92,6 +97,14 @@ def unmap(call: Rmi2, ipa: int) -> Callable[[Host], object]:
 def destroy_realm(host: Host) -> None:
     host.ok(Rmi.REC_DESTROY, host.recs[0])
     host.ok(Rmi.REALM_DESTROY, host.rd)
+
+
+def stream(host: Host, smmu: Smmu) -> None:
+    """A Realm stream table of one entry, for the Realm, elsewhere than the RMM would have it."""
+    level1 = host.granule(3, align=4 * PAGE, delegate=False)
+    host.memory.write_u64(level1, L1STD(Span=7, L2Ptr=level1 + 2 * PAGE).words[0])
+    host.memory.write(level1 + 2 * PAGE + 64 * SID, realm_ste(host.realm).pack())
+    smmu.enable_realm(level1, 16, 6)
 
 
 Way = tuple[str, Callable[[Host], int], Callable[[Host], object]]
@@ -117,13 +130,13 @@ WAYS: dict[str, Way] = {
 def test_the_smmu_forgets_what_it_is_told_to_forget(name: str, told: bool) -> None:
     abi, make, remove = WAYS[name]
     host = Host(abi=abi)  # type: ignore[arg-type]
-    host.create()
+    host.create(da=abi == "2.0")
     host.rec()
     smmu = Smmu(host.memory)
     streams = RealmStreams(smmu)
     ipa = make(host)
     vmid = host.realm.vmid
-    streams.enable(SID, host.realm)
+    stream(host, smmu)
     assert isinstance(smmu.access(SID, ipa, realm=True), Ok)
     host.rmm.smmu = streams if told else None
     remove(host)
@@ -133,35 +146,46 @@ def test_the_smmu_forgets_what_it_is_told_to_forget(name: str, told: bool) -> No
         assert isinstance(smmu.access(SID, ipa, realm=True), Fault if told else Ok)
 
 
-def test_a_stream_is_valid_while_the_realm_trusts_the_device() -> None:
-    host = Host(abi="2.0")
+def test_the_smmu_walks_what_the_rmm_writes_into_donated_memory() -> None:
+    host = device_host()
     smmu = Smmu(host.memory)
     host.rmm.smmu = RealmStreams(smmu)
-    host.create()
-    host.rec()
     ipa = shared(host)
-    host.ok(Rmi.REALM_ACTIVATE, host.rd)
+    assert smmu.access(SID, ipa, realm=True) == Terminated("gbpa"), "no SMMU is active"
     device = assign(host)
+    psmmu = next(iter(host.rmm.psmmus.values()))
+    entry = psmmu.level2[0] + 64 * SID
 
     def valid() -> bool:
         outcome = smmu.access(SID, ipa, realm=True)
         assert isinstance(outcome, Ok) or outcome.event.Type == EventType.C_BAD_STE  # type: ignore
+        assert isinstance(outcome, Ok) == bool(host.memory.read_u64(entry) & 1)
         return isinstance(outcome, Ok)
 
-    enable = (Rsi.VDEV_DMA_ENABLE, VDEV_ID, 0, 0)
-    host.ok(Rmi2.VDEV_LOCK, *device)
-    host.ok(Rmi2.VDEV_START, *device)
+    device.lock()
+    device.start()
     host.enter()
     assert not valid()
-    assert host.returns(*enable, 2) == (5,)
+    assert device.enable((1, 0, 0)) == 5
     assert not valid(), "refused"
-    assert host.returns(*enable, 1) == (0,)
+    assert device.enable() == 0
     assert valid()
-    assert host.returns(Rsi.VDEV_DMA_DISABLE, VDEV_ID) == (0,)
+    assert host.memory.read(entry, 64) == realm_ste(host.realm).pack()
+    assert device.disable() == 0
     assert not valid()
-    host.returns(*enable, 1)
+    device.enable()
     assert valid()
-    host.ok(Rmi2.VDEV_UNLOCK, *device)
+    device.unlock()
     assert not valid()
-    host.ok(Rmi2.VDEV_DESTROY, *device)
+    host.ok(Rmi2.VDEV_DESTROY, *device.names)
     assert not valid()
+    assert host.memory.read(entry, 64) == bytes(64)
+
+
+def test_a_level_2_table_in_use_stays() -> None:
+    host = device_host()
+    device = assign(host)
+    destroy = (Rmi2.PSMMU_ST_L2_DESTROY, PSMMU, SID & -64)
+    assert host.status(*destroy) == 6
+    host.ok(Rmi2.VDEV_DESTROY, *device.names)
+    assert host.operate(*destroy)[0] == 0

@@ -2,7 +2,19 @@
 
 import pytest
 
-from smmu_machine import ALIAS, ALL, DATA, IPA_BITS, LOG2, SID, STRTAB, TABLES, VMID, Machine
+from smmu_machine import (
+    ALIAS,
+    ALL,
+    DATA,
+    IPA_BITS,
+    LOG2,
+    REALM_STRTAB,
+    SID,
+    STRTAB,
+    TABLES,
+    VMID,
+    Machine,
+)
 from topbit.arch.gpt import PAS
 from topbit.arch.smmuv3 import (
     CR0,
@@ -259,7 +271,7 @@ def trusted(machine: Machine, protection: Protection) -> Stage2Table:
     where = TABLES + 0x20_0000 - leaf - PAGE + 8 * 2
     machine.memory.write_u64(where, machine.memory.read_u64(where) | NS)
     protection.realm.add(DATA >> 12)
-    machine.smmu.install_realm_ste(SID, table.ste(VMID))
+    protection.realm.update(machine.install_realm(SID, table.ste(VMID)))
     return table
 
 
@@ -280,8 +292,31 @@ def test_a_trusted_device_walks_the_realms_own_table() -> None:
     assert isinstance(smmu.access(SID, 0x1000, realm=True), Ok)
     smmu.invalidate_realm(VMID, 0x1000)
     assert fault(smmu.access(SID, 0x1000, realm=True)).name == "F_TRANSLATION"
-    smmu.remove_realm_ste(SID)
+    machine.install_realm(SID, STE())
     assert fault(smmu.access(SID, ALIAS | 0x2000, realm=True)).name == "C_BAD_STE"
+
+
+def test_the_realm_stream_table_is_walked_where_it_stands() -> None:
+    protection = Protection()
+    machine = Machine(gpc=protection)
+    table = trusted(machine, protection)
+    smmu = machine.smmu
+    assert isinstance(smmu.access(SID, 0x1000, realm=True), Ok)
+    assert fault(smmu.access(SID + 64, 0x1000, realm=True)).name == "C_BAD_STREAMID"
+    assert fault(smmu.access(SID + 1, 0x1000, realm=True)).name == "C_BAD_STE"
+    at = REALM_STRTAB + 0x2000 + 64 * SID
+    machine.memory.write(at, bytes(64))
+    assert isinstance(smmu.access(SID, 0x1000, realm=True), Ok), "it remembers the entry"
+    smmu.forget_realm_ste(SID)
+    assert fault(smmu.access(SID, 0x1000, realm=True)).name == "C_BAD_STE"
+    machine.memory.write(at, table.ste(VMID).pack())
+    assert isinstance(smmu.access(SID, 0x1000, realm=True), Ok)
+    smmu.forget_realm_ste(SID)
+    protection.realm.remove(at >> 12)
+    event = fault(smmu.access(SID, 0x1000, realm=True))
+    assert (event.name, event.GPCF) == ("F_STE_FETCH", 1), "the host took the table's memory"
+    smmu.disable_realm()
+    assert terminated(smmu.access(SID, 0x1000, realm=True)) == "gbpa"
 
 
 def test_host_commands_do_not_reach_realm_translations() -> None:

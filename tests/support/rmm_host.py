@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
-from typing import Literal
+from collections.abc import Iterable, Sequence
 
-from topbit.arch.rmi import RecEnter, Rmi, Rmi2
+from topbit.arch.rmi import Rmi, Rmi2, RmiStatus, status
+from topbit.arch.rmi_params import RealmFlags0, RecEnter
+from topbit.arch.rmi_range import AddrRange, Transfer, transfer
+from topbit.arch.rmi_revision import Abi
 from topbit.events import Emit, ignore
 from topbit.memory import PhysicalMemory
 from topbit.rmm import Exit, Resume, Rmm
-from topbit.rmm.state import Realm
+from topbit.rmm.realm import Realm
 
 MIB = 1 << 20
 PAGE = 4096
 BASE = 0x8000_0000
 PARAMS, RUN, LIST = BASE, BASE + PAGE, BASE + 2 * PAGE
-SID, VDEV_ID = 0x10, 7
 
 
 class Host:
@@ -27,15 +28,13 @@ class Host:
         rd: PA of the Realm's descriptor; recs: PAs of its RECs, in order.
     """
 
-    def __init__(
-        self, *, abi: Literal["1.0", "2.0"] = "1.0", emit: Emit = ignore, size: int = 16 * MIB
-    ) -> None:
+    def __init__(self, *, abi: Abi = "1.0", emit: Emit = ignore, size: int = 16 * MIB) -> None:
         self.memory = PhysicalMemory(BASE, size)
         self.rmm = Rmm(self.memory, abi=abi, emit=emit)
         self.next = BASE + 16 * PAGE
         self.rd = 0
         self.recs: list[int] = []
-        if abi == "2.0":
+        if self.rmm.revision.ranges:
             self.ok(Rmi2.RMM_ACTIVATE)
 
     @property
@@ -58,7 +57,7 @@ class Host:
         return pa
 
     def delegate(self, pa: int, count: int = 1) -> None:
-        if self.rmm.abi == "2.0":
+        if self.rmm.revision.ranges:
             self.ok(Rmi2.GRANULE_RANGE_DELEGATE, pa, pa + count * PAGE)
         else:
             for i in range(count):
@@ -76,11 +75,21 @@ class Host:
         return PARAMS
 
     def create(
-        self, bits: int = 33, level: int = 1, roots: int = 1, *, sha512: bool = False
+        self,
+        bits: int = 33,
+        level: int = 1,
+        roots: int = 1,
+        *,
+        sha512: bool = False,
+        da: bool = False,
     ) -> None:
         root = self.granule(roots, align=roots * PAGE)
         self.rd = self.granule()
-        self.ok(Rmi.REALM_CREATE, self.rd, self.params(bits, level, roots, root, sha512=sha512))
+        params = self.params(bits, level, roots, root, sha512=sha512)
+        if da:
+            flags = self.memory.read_u64(params) | RealmFlags0(DA=1).words[0]
+            self.memory.write_u64(params, flags)
+        self.ok(Rmi.REALM_CREATE, self.rd, params)
 
     def rec(self, mpidr: int = 0, *, runnable: bool = True, pc: int = 0) -> int:
         rec, aux = self.granule(), self.granule(16)
@@ -91,9 +100,31 @@ class Host:
         struct.pack_into("<8Q", page, 0x300, *range(8))
         struct.pack_into("<17Q", page, 0x800, 16, *(aux + i * PAGE for i in range(16)))
         self.memory.write(PARAMS, page)
-        self.ok(Rmi.REC_CREATE, self.rd, rec, PARAMS)
+        if self.rmm.revision.ranges:
+            self.operate(Rmi.REC_CREATE, self.rd, rec, PARAMS, donations=[(aux, 16)])
+        else:
+            self.ok(Rmi.REC_CREATE, self.rd, rec, PARAMS)
         self.recs.append(rec)
         return rec
+
+    def operate(
+        self, fid: int, *args: int, donations: Sequence[tuple[int, int]] = ()
+    ) -> tuple[int, ...]:
+        """A stateful operation to its end; `donations`: (PA, granules), as it asks for them."""
+        given = iter(donations)
+        out = self.rmm.rmi(fid, args)
+        handle = out[1] if len(out) > 1 else 0
+        while status(out[0]) is RmiStatus.INCOMPLETE:
+            wanted = transfer(out[0])
+            if wanted is Transfer.DONATE:
+                pa, count = next(given)
+                self.memory.write_u64(LIST, AddrRange(COUNT=count, ADDR=pa).words[0])
+                out = self.rmm.rmi(Rmi2.OP_MEM_DONATE, [handle, LIST, 1])
+            elif wanted is Transfer.RECLAIM:
+                out = self.rmm.rmi(Rmi2.OP_MEM_RECLAIM, [handle, LIST, 512])
+            else:
+                out = self.rmm.rmi(Rmi2.OP_CONTINUE, [handle, 0])
+        return out
 
     def tables(self, ipa: int, level: int = 3) -> None:
         for at in range(self.realm.start_level + 1, level + 1):
@@ -148,12 +179,3 @@ class Host:
         self.ok(Rmi.RTT_MAP_UNPROTECTED, self.rd, alias, 3, pa | 0xD4)
         assert self.enter().regs == {0: 0, 1: ipa + PAGE, 2: 0}
         return pa
-
-
-def assign(host: Host) -> tuple[int, int, int]:
-    """Assign a device with StreamID `SID` to the Realm: what names it in further calls."""
-    pdev, vdev = host.granule(), host.granule()
-    host.ok(Rmi2.PDEV_CREATE, pdev, PARAMS)
-    host.memory.table(PARAMS, 3)[:] = [0, VDEV_ID, SID]
-    host.ok(Rmi2.VDEV_CREATE, host.rd, pdev, vdev, PARAMS)
-    return host.rd, pdev, vdev

@@ -8,7 +8,8 @@ import pytest
 from rmm_host import PAGE, RUN, Host
 from topbit.arch import psci
 from topbit.arch.psci import Psci
-from topbit.arch.rmi import ExitReason, RecEnter, RecExit, Rmi, RmiStatus
+from topbit.arch.rmi import ExitReason, Rmi, RmiStatus
+from topbit.arch.rmi_params import RecEnter, RecExit
 from topbit.arch.rsi import Rsi
 from topbit.rmm import Exit, Resume, Sea, Translated
 

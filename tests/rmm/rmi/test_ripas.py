@@ -113,7 +113,8 @@ def test_sharing_a_page_leaves_its_story_in_events() -> None:
 
 
 def test_taking_a_page_wipes_what_stood_in_it() -> None:
-    from topbit.arch.rmi import AddrRange, MapFlags, Rmi2
+    from topbit.arch.rmi import Rmi2
+    from topbit.arch.rmi_range import AddrRange, MapFlags
 
     host = Host(abi="2.0")
     host.create()

@@ -3,7 +3,8 @@
 import pytest
 
 from rmm_host import BASE, LIST, PAGE, Host
-from topbit.arch.rmi import AddrRange, MapFlags, Ripas, Rmi, Rmi2, RttState
+from topbit.arch.rmi import Ripas, Rmi, Rmi2, RttState
+from topbit.arch.rmi_range import AddrRange, MapFlags
 from topbit.events import Event
 from topbit.rmm import State
 

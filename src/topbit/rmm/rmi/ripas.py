@@ -59,10 +59,14 @@ def rtt_init_ripas(rmm: RmmState, rd: int, base: int, top: int) -> tuple[int, ..
     shift = SHIFTS[level]
     words = rtt.rest_of_table(index)[: (top - base) >> shift]
     unassigned = words <= np.uint64(entries.unassigned(Ripas.RAM))
-    count = leading(unassigned | _is_assigned(rtt, words, level, rmm.revision.ranges))
+    count = leading(unassigned)
+    if count < len(words) and rmm.revision.ranges:
+        count = leading(unassigned | _is_assigned(rtt, words, level))
+        change_words(rtt, words[:count], level, Ripas.RAM, change_destroyed=False)
+    else:
+        words[:count] = entries.unassigned(Ripas.RAM)
     if not count:
         return (rtt_error(level), 0)
-    change_words(rtt, words[:count], level, Ripas.RAM, change_destroyed=False)
     for i in range(count):
         realm.measurements.ripas(base + (i << shift), 1 << shift)
     reached = base + (count << shift)
@@ -71,10 +75,10 @@ def rtt_init_ripas(rmm: RmmState, rd: int, base: int, top: int) -> tuple[int, ..
     return (SUCCESS, reached)
 
 
-def _is_assigned(rtt: Rtt, words: Words, level: int, ranges: bool) -> NDArray[np.bool_]:
-    """Which words of a table have data assigned whose RIPAS is EMPTY or RAM? (of 1.0: none)"""
+def _is_assigned(rtt: Rtt, words: Words, level: int) -> NDArray[np.bool_]:
+    """Which words of a table have data assigned whose RIPAS is EMPTY or RAM?"""
     found = np.zeros(len(words), np.bool_)
-    for i, word in enumerate(words) if ranges and entries.is_live(words).any() else ():
+    for i, word in enumerate(words):
         entry = rtt.decode(int(word), level)
         is_data = entry.state == RttState.ASSIGNED and not entry.ns
         if not is_data or entry.ripas not in (Ripas.EMPTY, Ripas.RAM):

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from topbit.arch.rmi import HASH_SHA_256
+from topbit.arch.rmi_params import HASH_SHA_256
 from topbit.machine.qemu.guest.token import verify
 from topbit.rmm.attestation import Attestor
 from topbit.rmm.measurement import Measurements
-from topbit.rmm.state import Realm
+from topbit.rmm.realm import Realm
 
 CHALLENGE = bytes(range(64))
 
