@@ -19,7 +19,7 @@ ITS_PLACES = {
     # the third, phys_to_dma_unencrypted, is in addressing/
 }
 EXCEPT = {
-    ("rmm/rmi/rec.py", "_emulated"): "the sign bit of a load, not of an address",
+    ("rmm/rmi/run.py", "_emulated"): "the sign bit of a load, not of an address",
 }
 
 # At the doors of RMI and RSI words are words, and a range is (base, top) as in the call.

@@ -20,6 +20,7 @@ hardware or the kernel would, and what stops the guest's last CPU ends the run, 
      +-- FetchAbort                 SMMU: a fetch of its own failed (F_WALK_EABT and the like)
      +-- BadStreamId                SMMU: C_BAD_STREAMID
      +-- IllegalCommand             SMMU: CERROR_ILL
+     +-- DeviceFault                RMM: the device, or its session with it, is in error
      +-- MappingError               VFIO: what io-pgtable returned
      +-- VfioError                  page conversion: the map or unmap failed
      +-- RmiError                   VMM, page conversion: what the RMM refused

@@ -160,9 +160,9 @@ class Granules:
             self._device[page] = after
         return True
 
-    def first_device(self, base: int, top: int, state: State) -> Pa | None:
-        """Which is the lowest page of [base, top) that is device memory in `state`?"""
-        found = (pa for pa, now in self._device.items() if now == state and base <= pa < top)
+    def first_device(self, pa: Pa, size: int, state: State) -> Pa | None:
+        """Which is the lowest page of the `size` bytes at `pa` that is device memory in `state`?"""
+        found = (at for at, now in self._device.items() if now == state and pa <= at < pa + size)
         return min(map(Pa, found), default=None)
 
     def device_run(self, pa: Pa, size: int, state: State) -> int:

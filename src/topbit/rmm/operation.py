@@ -50,7 +50,7 @@ class Operation:
         state: which `State` its donated granules take, at once.
         wanted: the donations that it still waits for, in order.
         finish: does the work with the donated granules; returns X0.
-        end: what is done when it is over and its memory is back: after an error of a call that
+        cleanup: what is done when it is over and its memory is back: after an error of a call that
             makes something, after the success of one that takes something away.
         taken: the granules that it has.
         result: how it ended, once that is known.
@@ -61,7 +61,7 @@ class Operation:
     state: int
     wanted: list[Wanted] = field(default_factory=list)
     finish: Callable[[Sequence[Pa]], int] = fails
-    end: Callable[[], None] = nothing
+    cleanup: Callable[[], None] = nothing
     taken: list[Pa] = field(default_factory=list)
     result: int | None = None
     reclaiming: bool = False

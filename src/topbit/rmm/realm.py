@@ -85,7 +85,7 @@ class Pending(Protocol):
         ...
 
 
-def reached(progress: int, refused: bool) -> Resume:
+def reached(progress: Ipa, refused: bool) -> Resume:
     """What does a call return that the host has carried out up to `progress`, or refused?"""
     response = REJECT if refused else ACCEPT
     return Resume({0: int(RsiStatus.SUCCESS), 1: progress, 2: response}, advance=True)

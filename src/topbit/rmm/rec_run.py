@@ -25,10 +25,10 @@ class Exit:
         esr, far, hpfar: of a SYNC exit, as far as the host may see them. HPFAR holds the whole
             IPA >> 12 << 4, the shared bit included.
         gprs: PSCI and host call arguments; gprs[0] the value of an emulatable write.
-        base, top: the range that the Realm asks about (RIPAS_CHANGE, DEV_MEM_MAP).
+        range_base, range_top: what the Realm asks about (RIPAS_CHANGE, DEV_MEM_MAP).
         ripas: the RIPAS that it wants there.
         vdev_id: the device that a call of the Realm is about (2.0).
-        pa: where it expects the device's registers (DEV_MEM_MAP).
+        dev_mem_pa: where it expects the device's registers (DEV_MEM_MAP).
         imm: host call immediate.
         retry: the Realm's SMC made no progress and is executed again after the next entry.
     """
@@ -38,11 +38,11 @@ class Exit:
     far: int = 0
     hpfar: int = 0
     gprs: tuple[int, ...] = ()
-    base: int = 0
-    top: int = 0
+    range_base: int = 0
+    range_top: int = 0
     ripas: int = 0
     vdev_id: int = 0
-    pa: int = 0
+    dev_mem_pa: int = 0
     imm: int = 0
     retry: bool = False
 
@@ -84,11 +84,12 @@ def write_exit(granules: Granules, run: Pa, exit_: Exit, number: int) -> None:
         memory.write(run + RecExit.ESR, struct.pack("<3Q", exit_.esr, exit_.far, exit_.hpfar))
     elif exit_.reason == ExitReason.RIPAS_CHANGE:
         memory.write(
-            run + RecExit.RIPAS_BASE, struct.pack("<3Q", exit_.base, exit_.top, exit_.ripas)
+            run + RecExit.RIPAS_BASE,
+            struct.pack("<3Q", exit_.range_base, exit_.range_top, exit_.ripas),
         )
     elif exit_.reason in (ExitReason.VDEV_REQUEST, ExitReason.DEV_MEM_MAP):
         memory.write_u64(run + RecExit.VDEV_ID_1, exit_.vdev_id)
-        mapping = struct.pack("<3Q", exit_.base, exit_.top, exit_.pa)
+        mapping = struct.pack("<3Q", exit_.range_base, exit_.range_top, exit_.dev_mem_pa)
         memory.write(run + RecExit.DEV_MEM_BASE, mapping)
     elif exit_.reason == ExitReason.HOST_CALL:
         memory.write_u64(run + RecExit.IMM, exit_.imm)
@@ -104,8 +105,8 @@ def exit_event(exit_: Exit) -> Event:
         event.address = exit_.hpfar << 8 | exit_.far
         event.detail = f"ESR 0x{exit_.esr:08x}"
     elif exit_.reason in (ExitReason.RIPAS_CHANGE, ExitReason.DEV_MEM_MAP):
-        event.phys = exit_.base
-        event.size = exit_.top - exit_.base
+        event.phys = exit_.range_base
+        event.size = exit_.range_top - exit_.range_base
         device = exit_.reason == ExitReason.DEV_MEM_MAP
         event.attrs = Ripas.DEV.name if device else Ripas(exit_.ripas).name
     return event

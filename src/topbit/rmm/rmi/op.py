@@ -137,7 +137,7 @@ def op_continue(rmm: RmmState, handle: int, flags: int) -> tuple[int, ...]:
         if operation.taken:
             return (incomplete(Transfer.RECLAIM), 0, 0)
     del rmm.operations[handle]
-    operation.end()
+    operation.cleanup()
     return (operation.result or SUCCESS, 0, 0)
 
 

@@ -120,7 +120,7 @@ def pdev_create(rmm: RmmState, pdev: int, params_pa: int) -> tuple[int, ...]:
             State.PDEV_AUX,
             [Wanted(AUX_GRANULES)],
             finish,
-            end=lambda: granules.set(pdev, DELEGATED),
+            cleanup=lambda: granules.set(pdev, DELEGATED),
             owner=pdev,
         ),
     )
@@ -216,7 +216,7 @@ def pdev_destroy(rmm: RmmState, pdev: int) -> tuple[int, ...]:
             taken=list(found.aux),
             result=SUCCESS,
             reclaiming=True,
-            end=lambda: rmm.granules.set(found.pa, DELEGATED),
+            cleanup=lambda: rmm.granules.set(found.pa, DELEGATED),
             owner=found.pa,
         ),
     )

@@ -103,7 +103,7 @@ def rec_create_operation(rmm: RmmState, rd: int, rec: int, params_pa: int) -> tu
             REC_AUX,
             [Wanted(rmm.rec_aux_count)],
             finish,
-            end=lambda: granules.set(rec, DELEGATED),
+            cleanup=lambda: granules.set(rec, DELEGATED),
             owner=rec,
         ),
     )
@@ -146,7 +146,7 @@ def rec_destroy_operation(rmm: RmmState, rec_pa: int) -> tuple[int, ...]:
             taken=list(rec.aux),
             result=SUCCESS,
             reclaiming=True,
-            end=end,
+            cleanup=end,
             owner=rec.pa,
         ),
     )

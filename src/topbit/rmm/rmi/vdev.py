@@ -187,7 +187,10 @@ def vdev_unlock(rmm: RmmState, rd: int, pdev: int, vdev: int) -> tuple[int, ...]
 
 def _mapped(rmm: RmmState, vdev: Vdev) -> Pa | None:
     """Which page of the interface's registers is mapped? None: none is."""
-    found = (rmm.granules.first_device(base, top, State.DEV_MAPPED) for base, top in vdev.ranges)
+    found = (
+        rmm.granules.first_device(Pa(base), top - base, State.DEV_MAPPED)
+        for base, top in vdev.ranges
+    )
     return next((pa for pa in found if pa is not None), None)
 
 

@@ -39,7 +39,7 @@ def ipa_state_set(rmm: RmmState, rec: Rec, x: Sequence[int]) -> Resume | Exit:
     rec.pending = RipasChange(base, top, ripas, bool(flags & CHANGE_DESTROYED), base)
     return rmm.leave(
         rec,
-        Exit(ExitReason.RIPAS_CHANGE, base=base, top=top, ripas=ripas),
+        Exit(ExitReason.RIPAS_CHANGE, range_base=base, range_top=top, ripas=ripas),
     )
 
 

@@ -176,5 +176,11 @@ def _validate_mapping(rmm: RmmState, rec: Rec, vdev: Vdev, x: Sequence[int]) -> 
     rec.pending = MappingRequest(vdev, vdev.lock_nonce, base, top, Pa(pa), base)
     return rmm.leave(
         rec,
-        Exit(ExitReason.DEV_MEM_MAP, vdev_id=vdev.vdev_id, base=base, top=top, pa=pa),
+        Exit(
+            ExitReason.DEV_MEM_MAP,
+            vdev_id=vdev.vdev_id,
+            range_base=base,
+            range_top=top,
+            dev_mem_pa=pa,
+        ),
     )
