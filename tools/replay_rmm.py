@@ -185,7 +185,7 @@ class Replay:
         if got.reason.name == "SYNC":
             return ["EXIT", "SYNC", hex(got.esr), hex(got.far), hex(got.hpfar)]
         ripas = Ripas(got.ripas).name
-        return ["EXIT", got.reason.name, hex(got.base), hex(got.top), ripas]
+        return ["EXIT", got.reason.name, hex(got.range_base), hex(got.range_top), ripas]
 
     def service(self, rec: int, act: list[Any]) -> list[object]:
         name = act[0].removeprefix("RSI_")

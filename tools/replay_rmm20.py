@@ -363,7 +363,7 @@ class Replay20(Replay):
         if got.reason.name == "VDEV_REQUEST":
             return ["EXIT", "VDEV_REQUEST", hex(got.vdev_id)]
         if got.reason.name == "DEV_MEM_MAP":
-            where = (got.vdev_id, got.base, got.top, got.pa)
+            where = (got.vdev_id, got.range_base, got.range_top, got.dev_mem_pa)
             return ["EXIT", "DEV_MEM_MAP", *map(hex, where)]
         return super().exit(got)
 
