@@ -17,8 +17,8 @@ HELD_BY = {
     "store/test_tools.py": "cli/tool",
     "devices/test_dma_engine.py": "devices/bus",
     "machine/model/test_machine.py": """
-        machine/injection machine/model/injection machine/model/realm_streams machine/model/vcpu
-        machine/model/workload
+        machine/injection machine/model/injection machine/model/realm_streams
+        machine/model/trusted machine/model/vcpu machine/model/workload machine/rsi_call
     """,
     "machine/qemu/guest/test_devices.py": """
         machine/qemu/guest/device machine/qemu/guest/disk machine/qemu/guest/edu
@@ -51,10 +51,15 @@ HELD_BY = {
     "readers/trace_dat/test_reader.py": "readers/trace_dat/event_format",
     "report/test_report.py": "report/boot",
     "rmm/test_granules.py": "arch/gpt",
-    "rmm/rmi/test_rec.py": "rmm/rec_run",
-    "rmm/rsi/test_vdev.py": "rmm/rmi/vdev",
+    "rmm/rmi/test_op.py": "arch/rmi_range rmm/operation",
+    "rmm/rmi/test_realm.py": "rmm/realm",
+    "rmm/rmi/test_run.py": "rmm/rec_run rmm/rmi/rec",
+    "rmm/rmi/test_vdev.py": "rmm/conversation rmm/device rmm/rmi/communicate",
+    "rmm/rsi/test_vdev.py": "rmm/rmi/dev_mem",
+    "rmm/test_handlers.py": "arch/rmi_revision",
     "rmm/test_replay_rmm.py": "rmm/rsi/ripas",
     "rmm/test_rmm_invariants.py": "rmm/rmi/features rmm/state",
+    "smmu/test_smmu.py": "smmu/configuration",
     "smmu/test_translate.py": "smmu/batch",
 }
 # Module -> why there is nothing of its own to test.
@@ -62,7 +67,10 @@ NOTHING_TO_TEST = {
     "__main__": "hands on to topbit.cli",
     "arch/dma_engine": "numbers and offsets",
     "arch/psci": "numbers",
+    "arch/rhi": "numbers",
     "arch/rmi": "numbers and structures",
+    "arch/rmi_da": "numbers and structures",
+    "arch/rmi_params": "numbers and structures",
     "arch/rsi": "numbers and structures",
     "arch/virtio": "numbers and structures",
     "events": "the event's columns; recording/test_recording.py holds them against the schema",

@@ -6,6 +6,7 @@ import struct
 
 import pytest
 
+import realm_stream_table
 from topbit.arch import dma_engine
 from topbit.arch.smmuv3 import STE, Config
 from topbit.devices.dma_engine import BusPort, DmaEngine
@@ -224,7 +225,7 @@ def test_a_trusted_device_reaches_private_memory_through_the_realms_table() -> N
     bench = Bench(trusted=True)
     for page in range(RAM + (8 << 20), RAM + SIZE, 0x1000):
         bench.granules.set(page, State.RTT)
-    bench.smmu.install_realm_ste(SID, bench.table.ste(1))
+    realm_stream_table.install(bench.smmu, RAM + (12 << 20), SID, bench.table.ste(1))
     assert bench.bus.write(PRIVATE_IOVA, b"mine")
     assert bench.memory.read(PRIVATE, 4) == b"mine"
     (event,) = bench.events

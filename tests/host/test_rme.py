@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import pytest
 
 from realm_bench import BASE, IPA_BITS, MIB, PAGE, POOL, RAM, SHARED_PA, CountedRmm, S
-from topbit.arch.rmi import RealmParams, Ripas, Rmi, RmiStatus
+from topbit.arch.rmi import Ripas, Rmi, RmiStatus
+from topbit.arch.rmi_params import RealmFlags0, RealmParams
 from topbit.host.pages import PagePool
 from topbit.host.rme import NOT_CREATED, RealmHost, RmiError, start_level, walked_level
 from topbit.memory import PhysicalMemory
@@ -119,7 +120,7 @@ def test_the_root_is_at_the_lowest_level_that_concatenation_allows(
 
 @pytest.mark.parametrize(
     ("ipa_bits", "level", "tables", "flags"),
-    [(40, 1, 2, 0), (48, 0, 1, 0), (49, 0, 2, RealmParams.FLAG_LPA2), (34, 2, 16, 0)],
+    [(40, 1, 2, 0), (48, 0, 1, 0), (49, 0, 2, RealmFlags0(LPA2=1).words[0]), (34, 2, 16, 0)],
 )
 def test_a_realm_is_created_as_wide_as_asked(
     ipa_bits: int, level: int, tables: int, flags: int

@@ -1,5 +1,7 @@
 """How does the modelled kernel boot, and what does it know of memory and devices?"""
 
+import dataclasses
+
 import pytest
 
 from guest_bench import POOL, POOL_SIZE, GuestBench
@@ -117,21 +119,29 @@ def test_pages_that_came_back_are_given_to_who_wants_as_many() -> None:
     assert kernel.alloc_pages(2) == one + 2 * PAGE
 
 
+INFO, ASK, ENABLE = Rsi.VDEV_GET_INFO, Rsi.HOST_CALL, Rsi.VDEV_DMA_ENABLE
+GIVEN_UP = ["nvme0: failed to accept the device"]
+
+
 @pytest.mark.parametrize(
-    ("vdev", "calls", "log"),
+    ("vdev", "host", "enable_dma", "calls", "log"),
     [
-        ((0, 0), 2, []),
-        ((1, 0), 1, ["nvme0: failed to accept the device"]),
-        ((0, 1), 2, ["nvme0: failed to accept the device"]),
+        ((0, 0), 0, True, [INFO, ASK, ENABLE], []),
+        ((0, 0), 0, False, [INFO, ASK], []),
+        ((1, 0), 0, True, [INFO], GIVEN_UP),
+        ((0, 0), 1, True, [INFO, ASK], GIVEN_UP),
+        ((0, 1), 0, True, [INFO, ASK, ENABLE], GIVEN_UP),
     ],
 )
 def test_an_assigned_device_is_accepted_or_that_is_told(
-    vdev: tuple[int, int], calls: int, log: list[str]
+    vdev: tuple[int, int], host: int, enable_dma: bool, calls: list[Rsi], log: list[str]
 ) -> None:
     bench = GuestBench()
-    bench.cpu.vdev = vdev
+    bench.cpu.vdev, bench.cpu.host = vdev, host
+    bench.kernel.config = dataclasses.replace(bench.kernel.config, enable_dma=enable_dma)
     bench.kernel.accept(bench.device(), 0x10)
-    assert [call[1] for call in bench.cpu.calls] == [0x10] * calls
+    assert [call[0] for call in bench.cpu.calls] == calls
+    assert {call[1] for call in bench.cpu.calls if call[0] != ASK} == {0x10}
     assert bench.cpu.calls[0][2] == RAM + PAGE
     assert bench.logs() == log
     assert bench.kernel.alloc_pages(1) == RAM + PAGE  # the page went back

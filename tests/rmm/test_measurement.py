@@ -5,7 +5,7 @@ import struct
 
 import pytest
 
-from topbit.arch.rmi import HASH_SHA_256, HASH_SHA_512
+from topbit.arch.rmi_params import HASH_SHA_256, HASH_SHA_512
 from topbit.rmm.measurement import Measurements
 
 NEW = {HASH_SHA_256: hashlib.sha256, HASH_SHA_512: hashlib.sha512}

@@ -2,14 +2,17 @@
 
 import pytest
 
-from rmm_host import BASE, PAGE, RUN, SID, Host, assign
-from topbit.arch.rmi import ExitReason, RecExit, Ripas, Rmi, Rmi2
+from rmm_devices import SID, assign, device_host
+from rmm_host import BASE, PAGE, RUN, Host
+from topbit.arch.rmi import ExitReason, Ripas, Rmi
+from topbit.arch.rmi_params import RecExit
 from topbit.arch.rsi import Rsi
+from topbit.arch.smmuv3 import STE
 from topbit.events import Event
 from topbit.memory import PhysicalMemory
 from topbit.rmm import Exit, Granules, Resume, Rmm, Sea
+from topbit.rmm.realm import Realm
 from topbit.rmm.rec_run import exit_event
-from topbit.rmm.rmi.realm import Realm
 
 HALF = 1 << 32
 NOT_SUPPORTED = (1 << 64) - 1
@@ -108,12 +111,12 @@ def test_aborts_and_exits_are_told(host: Host) -> None:
 
 
 def test_a_range_that_the_realm_asks_for_is_told() -> None:
-    asked = Exit(ExitReason.RIPAS_CHANGE, ripas_base=PAGE, ripas_top=4 * PAGE, ripas_value=1)
+    asked = Exit(ExitReason.RIPAS_CHANGE, range_base=PAGE, range_top=4 * PAGE, ripas=1)
     assert exit_event(asked) == Event(
         "rmm", "rmm_exit", phys=PAGE, size=3 * PAGE, status="RIPAS_CHANGE", attrs="RAM"
     )
-    mapped = exit_event(Exit(ExitReason.VDEV_MAP, ripas_base=0, ripas_top=PAGE, ripas_value=3))
-    assert (mapped.status, mapped.attrs, mapped.size) == ("VDEV_MAP", "DEV", PAGE)
+    mapped = exit_event(Exit(ExitReason.DEV_MEM_MAP, range_base=0, range_top=PAGE))
+    assert (mapped.status, mapped.attrs, mapped.size) == ("DEV_MEM_MAP", "DEV", PAGE)
     assert exit_event(Exit(ExitReason.IRQ)) == Event("rmm", "rmm_exit", status="IRQ")
 
 
@@ -149,36 +152,39 @@ class Told:
     def __init__(self) -> None:
         self.calls: list[tuple[object, ...]] = []
 
-    def enable(self, sid: int, realm: Realm) -> None:
-        self.calls.append(("enable", sid, realm.rd))
+    def activate(self, strtab: int, log2size: int) -> None:
+        self.calls.append(("activate", log2size))
 
-    def disable(self, sid: int) -> None:
-        self.calls.append(("disable", sid))
+    def deactivate(self) -> None:
+        self.calls.append(("deactivate",))
+
+    def changed(self, sid: int, ste: STE, realm: Realm | None) -> None:
+        self.calls.append(("changed", sid, ste.V, realm and realm.rd))
 
     def invalidate(self, vmid: int, ipa: int, size: int) -> None:
         self.calls.append(("invalidate", vmid, ipa, size))
 
 
 def test_the_smmu_is_told_of_what_goes_and_of_trusted_streams() -> None:
-    host, told = Host(abi="2.0"), Told()
+    host, told = device_host(), Told()
     host.rmm.smmu = told
-    host.create()
-    host.rec()
     device = assign(host)
-    host.tables(0)
-    host.ok(Rmi.RTT_INIT_RIPAS, host.rd, 0, PAGE)
-    host.ok(Rmi.REALM_ACTIVATE, host.rd)
-    for call in (Rmi2.VDEV_LOCK, Rmi2.VDEV_START):
-        host.ok(call, *device)
+    assert told.calls == [
+        ("activate", 16),
+        ("changed", SID & -64, 0, None),
+        ("changed", SID, 0, None),
+    ]
+    device.lock()
+    device.start()
     host.enter()
-    assert told.calls == []
-    host.returns(Rsi.VDEV_DMA_ENABLE, 7, 0, 0, 1)
+    told.calls.clear()
+    device.enable()
     host.rmm.interrupt(host.recs[0])
-    host.ok(Rmi2.VDEV_UNLOCK, *device)
+    device.unlock()
     host.ok(Rmi.RTT_DESTROY, host.rd, 0, 3)
     assert told.calls == [
-        ("enable", SID, host.rd),
-        ("disable", SID),
+        ("changed", SID, 1, host.rd),
+        ("changed", SID, 0, None),
         ("invalidate", 1, 0, 2 << 20),
     ]
 

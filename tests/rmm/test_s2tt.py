@@ -89,7 +89,7 @@ def test_a_table_has_no_ripas() -> None:
 
 
 ROOT, L2, L3, OTHER = (BASE + n * PAGE for n in range(4))
-NS, AF, SH, RW, XN = 1 << 55, 1 << 10, 3 << 8, 3 << 6, 1 << 54
+NS, AF, SH, OUTER, RW, XN = 1 << 55, 1 << 10, 3 << 8, 2 << 8, 3 << 6, 1 << 54
 RAM = 0b0110 << 2 | RW | AF
 WIDE = 0xF_1234_5678_9000
 
@@ -106,8 +106,8 @@ def rtt(*, lpa2: bool = False, bits: int = 40, level: int = 1) -> Rtt:
     [
         (Ripas.RAM, False, 3, RAM | SH | 3),
         (Ripas.RAM, False, 2, RAM | SH | 1),
-        (Ripas.DEV, True, 3, 0b0001 << 2 | RW | AF | SH | XN | 3),
-        (Ripas.DEV, True, 2, 0b0001 << 2 | RW | AF | SH | XN | 1),
+        (Ripas.DEV, True, 3, 0b0101 << 2 | RW | AF | OUTER | XN | 3),
+        (Ripas.DEV, True, 2, 0b0101 << 2 | RW | AF | OUTER | XN | 1),
         (Ripas.EMPTY, False, 3, 1 << 3),
         (Ripas.DESTROYED, False, 3, 1 << 3 | 2 << 1),
         (Ripas.EMPTY, True, 3, 3 << 3),

@@ -36,6 +36,16 @@ def test_p5_ram_is_not_destroyed(attrs: str, count: int) -> None:
         assert finding.seen == f"IPA 0x{BUFFER:016x}, 8192 bytes: RIPAS DESTROYED"
 
 
+@pytest.mark.parametrize(
+    ("registers", "count"), [([], 1), ([BUFFER], 0), ([BUFFER + PAGE], 1), ([BUFFER] * 2, 0)]
+)
+def test_p5_registers_of_a_device_are_no_ram(registers: list[int], count: int) -> None:
+    dev = [Event("rmm", "ripas", phys=at, size=PAGE, status="ok", attrs="DEV") for at in registers]
+    gone = Event("rmm", "ripas", phys=BUFFER, size=PAGE, status="ok", attrs="DESTROYED")
+    assert len(found("P5", REALM, *dev, gone)) == count
+    assert len(found("P5", REALM, *dev, gone, gone)) == 1, "it became RAM meanwhile"
+
+
 NOTHING = asked(POOL, "EMPTY")
 
 

@@ -43,7 +43,7 @@ def fault(outcome: Outcome) -> EventRecord:
     return outcome.event
 
 
-def terminated(outcome: Outcome) -> str:
+def terminated(outcome: object) -> str:
     assert isinstance(outcome, Terminated), outcome
     return outcome.reason
 
@@ -151,6 +151,8 @@ def test_the_configuration_of_a_stream_is_the_hosts_unless_the_realms_is_asked_f
     configured = machine.smmu.configuration(SID)
     assert isinstance(configured, StreamConfig)
     assert configured.config == Config.S2
+    assert terminated(machine.smmu.configuration(SID, realm=True)) == "gbpa", "no Realm table"
+    machine.install_realm(SID + 1, machine.table.ste(VMID))
     realm = machine.smmu.configuration(SID, realm=True)
     assert isinstance(realm, EventRecord)
     assert realm.name == "C_BAD_STE"
@@ -190,6 +192,7 @@ def test_why_a_record_is_lost(why: str) -> None:
 def test_events_of_realm_streams_are_told_and_not_recorded() -> None:
     seen: list[Event] = []
     machine = Machine(emit=seen.append)
+    machine.install_realm(SID + 1, machine.table.ste(VMID))
     machine.smmu.access(SID, 0x3010, realm=True)
     (event,) = seen
     assert (event.status, event.detail) == ("C_BAD_STE", "Realm event queue")

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import realm_stream_table
 from paths import DATA
 from replay_smmu import Bench, records
 from topbit.arch.gpt import PAS
@@ -226,7 +227,7 @@ def test_granule_protection_is_asked_for_the_space_that_a_leaf_leads_to(write: b
     last = smmu.memory.read_u64(smmu.memory.read_u64(table.root) & ~0xFFF) & ~0xFFF
     shared = last + 8
     smmu.memory.write_u64(shared, smmu.memory.read_u64(shared) | NS)
-    smmu.install_realm_ste(SID, table.ste(1))
+    realm_stream_table.install(smmu, table.root + (4 << 20), SID, table.ste(1))
     asked: set[tuple[int, bool, PAS]] = set()
 
     def check(pa: int, size: int, write: bool, pas: PAS) -> str | None:

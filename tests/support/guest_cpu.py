@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from topbit.arch.ipa import IpaSpace
 from topbit.arch.rmi import Ripas
-from topbit.arch.rsi import VERSION_1_0, Rsi
+from topbit.arch.rsi import VERSION_1_0, HostCall, Rsi
 from topbit.linux.cpu import SynchronousExternalAbort
 
 PAGE = 4096
@@ -24,6 +24,7 @@ class GuestCpu:
         answers: what the next RSI_IPA_STATE_SET calls answer (X0, X1, X2), before all succeed.
         config: status of RSI_REALM_CONFIG; version: answer to RSI_VERSION.
         vdev: statuses of RSI_VDEV_GET_INFO and RSI_VDEV_DMA_ENABLE.
+        host: what the host answers to what it is asked (X0 of a host call).
     """
 
     def __init__(self) -> None:
@@ -34,6 +35,7 @@ class GuestCpu:
         self.config = 0
         self.version = (0, VERSION_1_0, VERSION_1_0)
         self.vdev = (0, 0)
+        self.host = 0
 
     def smc(self, function: int, *arguments: int) -> tuple[int, ...]:
         self.calls.append((function, *arguments))
@@ -47,6 +49,9 @@ class GuestCpu:
                 return self._state_set(*arguments)
             case Rsi.VDEV_GET_INFO:
                 return (self.vdev[0],)
+            case Rsi.HOST_CALL:
+                self.store(arguments[0] + HostCall.GPRS, self.host.to_bytes(8, "little"))
+                return (0,)
             case Rsi.VDEV_DMA_ENABLE:
                 return (self.vdev[1],)
         raise AssertionError(f"an unexpected call {function:#x}")

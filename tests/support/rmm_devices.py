@@ -26,6 +26,7 @@ SID, VDEV_ID = 0x10, 7
 BAR, BAR_SIZE = 0x1000_0000, 0x1_0000
 COMM, REQUEST, RESPONSE = PARAMS, LIST + PAGE, LIST + 2 * PAGE
 DIGEST = 64
+RANGES = ((BAR, BAR + BAR_SIZE),)
 
 
 class Device:
@@ -40,7 +41,7 @@ class Device:
         self,
         host: Host,
         behaviour: TdiBehaviour = TdiBehaviour.GOOD,
-        ranges: Sequence[tuple[int, int]] = ((BAR, BAR + BAR_SIZE),),
+        ranges: Sequence[tuple[int, int]] = RANGES,
     ) -> None:
         self.host = host
         self.ranges = ranges
@@ -182,9 +183,13 @@ class Device:
         return self.answers(Rsi.VDEV_DMA_DISABLE, VDEV_ID)[0]
 
 
-def assign(host: Host, behaviour: TdiBehaviour = TdiBehaviour.GOOD) -> Device:
-    """A device that is assigned to the host's Realm, unlocked; the Realm has DA and a REC."""
-    device = Device(host, behaviour)
+def assign(
+    host: Host,
+    behaviour: TdiBehaviour = TdiBehaviour.GOOD,
+    ranges: Sequence[tuple[int, int]] = RANGES,
+) -> Device:
+    """A device that is assigned to the host's Realm, unlocked; the Realm has DA."""
+    device = Device(host, behaviour, ranges)
     device.create_pdevs()
     assert device.identify() == 0
     assert device.set_key() == 0

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from topbit.arch.smmuv3 import CR0, L1STD, STE, Command, EventRecord, Opcode, Reg
+import realm_stream_table
+from topbit.arch.smmuv3 import CR0, STE, Command, EventRecord, Opcode, Reg
 from topbit.events import Emit, ignore
 from topbit.host.io_pgtable import Stage2Table
 from topbit.host.pages import PageRange
@@ -46,13 +47,8 @@ class Machine:
         self.memory.write(STRTAB + 64 * sid, ste.pack())
 
     def install_realm(self, sid: int, ste: STE) -> range:
-        """An entry of the two-level Realm stream table, as the RMM writes it; the table's pages."""
-        level1, level2 = REALM_STRTAB, REALM_STRTAB + 0x2000
-        descriptor = L1STD(Span=7, L2Ptr=level2).words[0]
-        self.memory.write_u64(level1 + 8 * (sid >> 6), descriptor)
-        self.memory.write(level2 + 64 * (sid & 63), ste.pack())
-        self.smmu.enable_realm(level1, 16, 6)
-        return range(level1 >> 12, (level2 >> 12) + 1)
+        """An entry of the Realm stream table, as the RMM writes it; the table's pages."""
+        return realm_stream_table.install(self.smmu, REALM_STRTAB, sid, ste)
 
     def queue(self, *commands: Command) -> None:
         """Put commands into the queue's memory and ring the doorbell."""

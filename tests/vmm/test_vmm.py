@@ -4,7 +4,8 @@ import pytest
 
 from realm_bench import MIB, PAGE, PRIVATE_PA, RAM, RAM_SIZE, RealmBench, S
 from topbit.arch import psci
-from topbit.arch.rmi import ExitReason, RecEnter, RecExit, Ripas, Rmi, Rmi2
+from topbit.arch.rmi import ExitReason, Ripas, Rmi, Rmi2
+from topbit.arch.rmi_params import RecEnter, RecExit
 from topbit.arch.rsi import Rsi
 from topbit.rmm import Exit, Resume, Sea, State, Translated
 from topbit.vmm.injection import HostInjection

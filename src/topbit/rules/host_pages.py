@@ -15,6 +15,8 @@ from topbit.rules.wording import address, evidence_of
 
 DESTROYED = "DESTROYED"
 """RIPAS of a page that the host took away (DEN0137, RmiRipas)."""
+DEV = "DEV"
+"""RIPAS of the registers of a device that the Realm accepted."""
 RIPAS_CHANGE = "RIPAS_CHANGE"
 """Reason of the exit by which the Realm asks for another RIPAS (DEN0137, RmiRecExitReason)."""
 
@@ -28,8 +30,15 @@ RIPAS_CHANGE = "RIPAS_CHANGE"
 )
 def ram_is_not_destroyed(recording: Recording) -> Iterator[Finding]:
     """Which pages did the host take away that the Realm had not given up?"""
-    destroyed = recording.of_kind("ripas", where=pl.col("attrs") == DESTROYED)
-    for row in destroyed.iter_rows(named=True):
+    registers: IntervalMap[bool] = IntervalMap()
+    told = recording.of_kind("ripas", where=pl.col("attrs").is_in([DESTROYED, DEV]))
+    for row in told.iter_rows(named=True):
+        if row["attrs"] == DEV:
+            registers.set(row["phys"], row["size"], True)
+            continue
+        if any(registers.overlapping(row["phys"], row["size"])):
+            registers.clear(row["phys"], row["size"])  # of a device that was taken back: no RAM
+            continue
         yield Finding(
             "P5",
             "violation",

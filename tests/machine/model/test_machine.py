@@ -32,6 +32,11 @@ VERDICTS: dict[str, set[tuple[str, str, str | None]]] = {
     "trusted-aliased": set(),
     "trusted-masked": {("guest", "H3", "accel0")},
     "trusted-private": set(),
+    "trusted-without-dma": {("host", "F9", "accel0")},
+    "trusted-too-early": {("host", "F9", "accel0")},
+    "trusted-unlocked-mapped": set(),
+    "trusted-changed": {("host", "F9", "accel0")},
+    "trusted-page-destroyed": {("host", "P5", None)},
     "stale-mapping": {
         ("vmm", "V3", None),
         ("vmm", "V7", None),
@@ -153,7 +158,7 @@ def test_a_trusted_device_has_a_stream_only_once_the_guest_has_accepted_it(
     assert machine.rmm.trusted_stream(FIRST_SID) is machine.rmm.realm(machine.vmm.realm.rd)
 
     machine = ModelMachine(builtin("trusted-aliased"))
-    monkeypatch.setattr(machine.kernel, "accept", lambda dev, vdev_id: None)
+    monkeypatch.setattr(machine.kernel, "accept", lambda *accepted: None)
     assert set(machine.run().of_kind("access")["status"]) == {"C_BAD_STE"}
 
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from rmm_host import BASE, LIST, PAGE, RUN, Host
-from topbit.arch.rmi import AddrRange, MapFlags, Rmi, Rmi2
+from topbit.arch.rmi import Rmi, Rmi2
+from topbit.arch.rmi_range import AddrRange, MapFlags
 from topbit.arch.rsi import Rsi
 from topbit.events import Event
 from topbit.rmm import State

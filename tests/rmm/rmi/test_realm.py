@@ -2,10 +2,14 @@
 
 import pytest
 
-from rmm_host import PAGE, PARAMS, Host, assign
-from topbit.arch.rmi import RealmParams, Rmi, Rmi2
+from rmm_devices import assign, device_host
+from rmm_host import PAGE, PARAMS, Host
+from topbit.arch.rmi import Rmi, Rmi2
+from topbit.arch.rmi_params import RealmFlags0, RealmFlags1, RealmParams
+from topbit.arch.rmi_revision import Abi
 from topbit.rmm import State
-from topbit.rmm.rmi.realm import RealmState, geometry_is_valid
+from topbit.rmm.realm import RealmState
+from topbit.rmm.rmi.realm import geometry_is_valid
 
 
 @pytest.mark.parametrize(
@@ -73,8 +77,8 @@ ERROR_INPUT, ERROR_REALM = 1, 2
 class Maker:
     """A root table, an RD, and parameters that are right until a test changes one."""
 
-    def __init__(self) -> None:
-        self.host = Host()
+    def __init__(self, abi: Abi = "1.0") -> None:
+        self.host = Host(abi=abi)
         self.root, self.rd = self.host.granule(2, align=2 * PAGE), self.host.granule()
         self.host.params(33, 1, 1, self.root)
 
@@ -108,9 +112,9 @@ def test_a_new_realm_has_its_parameters_and_owns_its_granules(maker: Maker) -> N
 @pytest.mark.parametrize(
     ("offset", "value", "taken"),
     [
-        (RealmParams.FLAGS0, RealmParams.FLAG_SVE, False),
-        (RealmParams.FLAGS0, RealmParams.FLAG_PMU, False),
-        (RealmParams.FLAGS0, RealmParams.FLAG_LPA2, True),
+        (RealmParams.FLAGS0, RealmFlags0(SVE=1).words[0], False),
+        (RealmParams.FLAGS0, RealmFlags0(PMU=1).words[0], False),
+        (RealmParams.FLAGS0, RealmFlags0(LPA2=1).words[0], True),
         (RealmParams.S2SZ, 31, False),
         (RealmParams.S2SZ, 32, True),
         (RealmParams.S2SZ, 49, False),
@@ -131,6 +135,32 @@ def test_each_parameter_has_its_range(maker: Maker, offset: int, value: int, tak
     assert maker.create() == (0 if taken else ERROR_INPUT)
     assert maker.host.rmm.granules.get(maker.rd) == (State.RD if taken else State.DELEGATED)
     assert len(maker.host.rmm.realms) == int(taken)
+
+
+@pytest.mark.parametrize(
+    ("offset", "value", "taken"),
+    [
+        (RealmParams.FLAGS0, RealmFlags0(DA=1).words[0], True),
+        (RealmParams.FLAGS0, RealmFlags0(MEC_POLICY=RealmFlags0.MEC_PRIVATE).words[0], True),
+        (RealmParams.FLAGS0, RealmFlags0(MEC_POLICY=2).words[0], False),
+        (RealmParams.FLAGS0, 1 << 9, True),
+        (RealmParams.S2SZ, 0x121, False),
+        (RealmParams.NUM_BPS, 0x101, False),
+        (RealmParams.NUM_WPS, 0x101, False),
+        (RealmParams.HASH_ALGO, 2, True),
+        (RealmParams.HASH_ALGO, 3, False),
+        (RealmParams.NUM_AUX_PLANES, 1, False),
+        (RealmParams.ATS_PLANE, 1, False),
+        (RealmParams.FLAGS1, RealmFlags1(RTT_TREE_PP=1).words[0], True),
+        (RealmParams.FLAGS1, RealmFlags1(RTT_S2AP_INDIRECT=1).words[0], False),
+        (RealmParams.FLAGS1, 1 << 2, True),
+        (RealmParams.VMID, 0xFFFF, True),
+    ],
+)
+def test_each_parameter_of_2_0_has_its_range(offset: int, value: int, taken: bool) -> None:
+    maker = Maker("2.0")
+    maker.put(offset, value)
+    assert maker.create() == (0 if taken else ERROR_INPUT)
 
 
 def test_root_tables_are_delegated_aligned_and_apart_from_the_rd(maker: Maker) -> None:
@@ -175,6 +205,7 @@ def test_the_rmm_of_2_0_chooses_vmids_itself() -> None:
         host.create()
         rds.append(host.rd)
     assert [host.rmm.realm(rd).vmid for rd in rds] == [1, 2, 3]
+    host.ok(Rmi2.REALM_TERMINATE, rds[1])
     host.ok(Rmi.REALM_DESTROY, rds[1])
     host.create()
     assert host.rmm.realm(host.rd).vmid == 2
@@ -200,11 +231,14 @@ def test_a_realm_with_only_recs_left_stays() -> None:
 
 
 def test_a_realm_with_only_a_device_left_stays() -> None:
-    host = Host(abi="2.0")
-    host.create()
+    host = device_host()
     device = assign(host)
+    host.operate(Rmi.REC_DESTROY, host.recs[0])
+    host.ok(Rmi.RTT_DESTROY, host.rd, 0, 3)
+    host.ok(Rmi.RTT_DESTROY, host.rd, 0, 2)
+    host.ok(Rmi2.REALM_TERMINATE, host.rd)
     assert host.status(Rmi.REALM_DESTROY, host.rd) == ERROR_REALM
-    host.ok(Rmi2.VDEV_DESTROY, *device)
+    host.ok(Rmi2.VDEV_DESTROY, *device.names)
     host.ok(Rmi.REALM_DESTROY, host.rd)
 
 
@@ -233,8 +267,8 @@ def test_a_terminated_realm_never_runs_again() -> None:
     rec = host.rec()
     host.ok(Rmi.REALM_ACTIVATE, host.rd)
     host.ok(Rmi2.REALM_TERMINATE, host.rd)
-    assert host.realm.state == RealmState.SYSTEM_OFF
-    assert host.status(Rmi.REC_ENTER, rec, PARAMS) == ERROR_REALM | 1 << 8
+    assert host.realm.state == RealmState.TERMINATED
+    assert host.status(Rmi.REC_ENTER, rec, PARAMS) == ERROR_REALM, "the index is 0 in 2.0"
     assert host.status(Rmi2.REALM_TERMINATE, host.rd + PAGE) == ERROR_INPUT
 
 

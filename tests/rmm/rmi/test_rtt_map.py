@@ -2,6 +2,7 @@
 
 import pytest
 
+from rmm_devices import BAR, BAR_SIZE, assign
 from rmm_host import BASE, LIST, PAGE, Host
 from topbit.arch.rmi import Ripas, Rmi, Rmi2, RttState
 from topbit.arch.rmi_range import AddrRange, MapFlags
@@ -10,7 +11,7 @@ from topbit.rmm import State
 
 ERROR_INPUT, ERROR_REALM, ERROR_RTT = 1, 2, 4
 HALF, L2 = 1 << 32, 2 << 20
-BAR = 0x1000_0000
+BLOCK_BAR = 4 * L2
 SINGLE = MapFlags(OADDR_TYPE=MapFlags.SINGLE).words[0]
 SHARED = MapFlags(OADDR_TYPE=MapFlags.SINGLE, MEMATTR=6, S2AP_READ=1, S2AP_WRITE=1).words[0]
 
@@ -22,11 +23,18 @@ def described(pa: int, count: int, *, size: int = 0, state: int = 0) -> int:
 @pytest.fixture
 def host() -> Host:
     host = Host(abi="2.0")
-    host.rmm.granules.add_device_memory(BAR, 16 * PAGE)
-    host.create()
+    host.rmm.granules.add_device_memory(BAR, BAR_SIZE)
+    host.create(da=True)
     for ipa in (0, L2, HALF):
         host.tables(ipa)
     return host
+
+
+@pytest.fixture
+def vdev(host: Host) -> int:
+    """A device whose registers are a block and some pages."""
+    ranges = ((BLOCK_BAR, BLOCK_BAR + L2), (BAR, BAR + BAR_SIZE))
+    return assign(host, ranges=ranges).vdev
 
 
 def entry(host: Host, ipa: int) -> tuple[int, ...]:
@@ -102,12 +110,11 @@ def test_what_is_mapped_elsewhere_already_stops_it(host: Host, mapped: int) -> N
     assert states == [State.DATA] * mapped + [State.DELEGATED] * (4 - mapped)
 
 
-def test_what_is_mapped_to_the_same_page_is_passed_and_then_the_rest_is_mapped(host: Host) -> None:
+def test_what_is_mapped_to_the_same_page_already_is_passed(host: Host) -> None:
     pa = host.granule(4)
     assert data_map(host, 0, 2 * PAGE, pa, 2) == 2 * PAGE
     host.memory.write(pa, b"kept")
-    assert data_map(host, 0, 4 * PAGE, pa, 4) == 2 * PAGE
-    assert data_map(host, 2 * PAGE, 4 * PAGE, pa + 2 * PAGE, 2) == 4 * PAGE
+    assert data_map(host, 0, 4 * PAGE, pa, 4) == 4 * PAGE
     assert host.memory.read(pa, 4) == b"kept"
     assert [entry(host, n * PAGE)[2] for n in range(4)] == [pa + n * PAGE for n in range(4)]
 
@@ -166,10 +173,10 @@ def test_unknown_flags_are_refused(host: Host) -> None:
     assert unprot_map(host, HALF, HALF + PAGE, 0x8000_0000, 1, SHARED | 1 << 21) == -ERROR_INPUT
 
 
-def test_device_memory_is_mapped_where_the_realm_expects_no_ram(host: Host) -> None:
+def test_device_memory_is_mapped_where_the_realm_expects_no_ram(host: Host, vdev: int) -> None:
     host.ok(Rmi2.GRANULE_RANGE_DELEGATE, BAR, BAR + 8 * PAGE)
     host.ok(Rmi.RTT_INIT_RIPAS, host.rd, 2 * PAGE, 3 * PAGE)
-    call = (host.rd, 0, 4 * PAGE, SINGLE, described(BAR, 4))
+    call = (host.rd, vdev, 0, 4 * PAGE, SINGLE, described(BAR, 4))
     assert host.ok(Rmi2.RTT_DEV_MAP, *call)[1] == 2 * PAGE
     assert [entry(host, n * PAGE)[1] for n in range(3)] == [
         RttState.ASSIGNED_DEV, RttState.ASSIGNED_DEV, RttState.UNASSIGNED,
@@ -180,37 +187,36 @@ def test_device_memory_is_mapped_where_the_realm_expects_no_ram(host: Host) -> N
     assert host.status(Rmi2.RTT_DEV_MAP, *call) == ERROR_RTT | 3 << 8
 
 
-def test_device_memory_is_delegated_device_memory(host: Host) -> None:
+def test_device_memory_is_delegated_device_memory(host: Host, vdev: int) -> None:
     host.ok(Rmi2.GRANULE_RANGE_DELEGATE, BAR, BAR + PAGE)
-    twice = (host.rd, 0, 2 * PAGE, SINGLE, described(BAR, 2))
+    twice = (host.rd, vdev, 0, 2 * PAGE, SINGLE, described(BAR, 2))
     assert host.ok(Rmi2.RTT_DEV_MAP, *twice)[1] == PAGE
     ram = host.granule()
-    call = (host.rd, 4 * PAGE, 5 * PAGE, SINGLE, described(ram, 1))
+    call = (host.rd, vdev, 4 * PAGE, 5 * PAGE, SINGLE, described(ram, 1))
     assert host.status(Rmi2.RTT_DEV_MAP, *call) == ERROR_INPUT
     assert host.rmm.granules.get(ram) == State.DELEGATED
-    huge = (host.rd, 1 << 30, 2 << 30, SINGLE, described(1 << 30, 1, size=2))
+    huge = (host.rd, vdev, 1 << 30, 2 << 30, SINGLE, described(1 << 30, 1, size=2))
     assert host.status(Rmi2.RTT_DEV_MAP, *huge) == ERROR_INPUT
 
 
-def test_device_memory_may_be_a_block(host: Host) -> None:
-    bar = 4 * L2
-    host.rmm.granules.add_device_memory(bar, L2)
-    host.ok(Rmi2.GRANULE_RANGE_DELEGATE, bar, bar + L2)
-    call = (host.rd, 4 * L2, 5 * L2, SINGLE, described(bar, 1, size=1))
+def test_device_memory_may_be_a_block(host: Host, vdev: int) -> None:
+    host.rmm.granules.add_device_memory(BLOCK_BAR, L2)
+    host.ok(Rmi2.GRANULE_RANGE_DELEGATE, BLOCK_BAR, BLOCK_BAR + L2)
+    call = (host.rd, vdev, 4 * L2, 5 * L2, SINGLE, described(BLOCK_BAR, 1, size=1))
     assert host.ok(Rmi2.RTT_DEV_MAP, *call)[1] == 5 * L2
-    assert entry(host, 4 * L2) == (2, RttState.ASSIGNED_DEV, bar, Ripas.EMPTY)
+    assert entry(host, 4 * L2) == (2, RttState.ASSIGNED_DEV, BLOCK_BAR, Ripas.EMPTY)
 
 
-def test_destroyed_memory_may_become_a_device(host: Host) -> None:
+def test_destroyed_memory_may_become_a_device(host: Host, vdev: int) -> None:
     host.ok(Rmi2.GRANULE_RANGE_DELEGATE, BAR, BAR + PAGE)
     host.ok(Rmi.RTT_DESTROY, host.rd, 0, 3)
     host.tables(0)
-    call = (host.rd, 0, PAGE, SINGLE, described(BAR, 1))
+    call = (host.rd, vdev, 0, PAGE, SINGLE, described(BAR, 1))
     host.ok(Rmi2.RTT_DEV_MAP, *call)
     assert entry(host, 0) == (3, RttState.ASSIGNED_DEV, BAR, Ripas.DESTROYED)
 
 
-def test_events_tell_what_was_mapped_and_no_more(host: Host) -> None:
+def test_events_tell_what_was_mapped_and_no_more(host: Host, vdev: int) -> None:
     host.ok(Rmi2.GRANULE_RANGE_DELEGATE, BAR, BAR + PAGE)
     pa = host.granule(4)
     host.ok(Rmi2.GRANULE_RANGE_UNDELEGATE, pa + 2 * PAGE, pa + 4 * PAGE)
@@ -218,7 +224,7 @@ def test_events_tell_what_was_mapped_and_no_more(host: Host) -> None:
     host.rmm.emit, host.rmm.listening = events.append, True
     data_map(host, 0, 4 * PAGE, pa, 4)
     unprot_map(host, HALF, HALF + 2 * PAGE, BASE, 2)
-    host.ok(Rmi2.RTT_DEV_MAP, host.rd, L2, L2 + 2 * PAGE, SINGLE, described(BAR, 2))
+    host.ok(Rmi2.RTT_DEV_MAP, host.rd, vdev, L2, L2 + 2 * PAGE, SINGLE, described(BAR, 2))
     told = [(event.event, event.address, event.pa, event.size, event.attrs) for event in events]
     assert told == [
         ("rtt_map", 0, pa, 2 * PAGE, "protected"),

@@ -2,14 +2,15 @@
 
 import pytest
 
+from rmm_devices import BAR, BAR_SIZE, assign
 from rmm_host import LIST, PAGE, Host
-from topbit.arch.rmi import AddrRange, MapFlags, Ripas, Rmi, Rmi2, RttState
+from topbit.arch.rmi import Ripas, Rmi, Rmi2, RttState
+from topbit.arch.rmi_range import AddrRange, MapFlags
 from topbit.events import Event
 from topbit.rmm import State
 
 ERROR_INPUT, ERROR_RTT = 1, 4
 HALF, L2 = 1 << 32, 2 << 20
-BAR = 0x1000_0000
 NONE = 0
 SINGLE = MapFlags(OADDR_TYPE=MapFlags.SINGLE).words[0]
 SHARED = MapFlags(OADDR_TYPE=MapFlags.SINGLE, MEMATTR=6, S2AP_READ=1, S2AP_WRITE=1).words[0]
@@ -26,8 +27,8 @@ def listed(count: int) -> int:
 @pytest.fixture
 def host() -> Host:
     host = Host(abi="2.0")
-    host.rmm.granules.add_device_memory(BAR, 16 * PAGE)
-    host.create()
+    host.rmm.granules.add_device_memory(BAR, BAR_SIZE)
+    host.create(da=True)
     for ipa in (0, L2, HALF):
         host.tables(ipa)
     return host
@@ -90,14 +91,22 @@ def test_contiguous_memory_across_a_gap_is_one_description(host: Host) -> None:
 
 @pytest.mark.parametrize(("room", "out_top", "told"), [(1, 2, 1), (2, 3, 2), (3, 8, 3), (8, 8, 3)])
 def test_a_list_ends_when_it_is_full(host: Host, room: int, out_top: int, told: int) -> None:
-    pa = host.granule(6)
+    pa = host.granule(8)
     give(host, 0, pa)
-    give(host, 2 * PAGE, pa + 4 * PAGE)
+    give(host, 2 * PAGE, pa + 6 * PAGE)
     give(host, 3 * PAGE, pa + 2 * PAGE, 2)
     got = unmap(host, 0, 8 * PAGE, listed(room), LIST)
     assert got == (0, out_top * PAGE, 0, told)
-    everything = [described(pa, 1), described(pa + 4 * PAGE, 1), described(pa + 2 * PAGE, 2)]
+    everything = [described(pa, 1), described(pa + 6 * PAGE, 1), described(pa + 2 * PAGE, 2)]
     assert host.memory.table(LIST, told).tolist() == everything[:told]
+
+
+def test_a_list_joins_memory_at_either_end_of_any_range(host: Host) -> None:
+    pa = host.granule(8)
+    for n, page in enumerate((1, 5, 0, 6, 2)):
+        give(host, n * PAGE, pa + page * PAGE)
+    assert unmap(host, 0, 8 * PAGE, listed(8), LIST) == (0, 8 * PAGE, 0, 2)
+    assert host.memory.table(LIST, 2).tolist() == [described(pa, 3), described(pa + 5 * PAGE, 2)]
 
 
 def test_a_list_ends_with_its_page(host: Host) -> None:
@@ -156,7 +165,8 @@ def test_a_device_stops_the_unmap_of_data_and_data_that_of_a_device(
     device, data = before * PAGE, (1 - before) * PAGE
     give(host, data, pa)
     one = described(BAR, 1)
-    host.ok(Rmi2.RTT_DEV_MAP, host.rd, device, device + PAGE, SINGLE, one)
+    vdev = assign(host).vdev
+    host.ok(Rmi2.RTT_DEV_MAP, host.rd, vdev, device, device + PAGE, SINGLE, one)
     first = unmap(host, 0, 2 * PAGE)
     assert first == ((0, PAGE, 0, 0) if before else (ERROR_RTT | 3 << 8, 0, 0, 0))
     other = unmap(host, 0, 2 * PAGE, SINGLE, call=Rmi2.RTT_DEV_UNMAP)

@@ -162,7 +162,11 @@ def test_device_memory_is_reached_once_the_realm_has_validated_it(device: Device
     assert host.rmm.access(rec, IPA, "r") == Sea(7)
     got = validate(device)
     assert got == Exit(
-        ExitReason.DEV_MEM_MAP, vdev_id=VDEV_ID, base=IPA, top=IPA + 2 * PAGE, pa=BAR
+        ExitReason.DEV_MEM_MAP,
+        vdev_id=VDEV_ID,
+        range_base=IPA,
+        range_top=IPA + 2 * PAGE,
+        dev_mem_pa=BAR,
     )
     told = struct.unpack("<5Q", host.memory.read(RUN + RecExit.VDEV_ID_1, 40))
     assert told == (VDEV_ID, 0, IPA, IPA + 2 * PAGE, BAR)

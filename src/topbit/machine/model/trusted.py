@@ -53,15 +53,13 @@ class TrustedDevices:
         registers = (self._next, REGISTERS_SIZE)
         self._next += NEXT_REGISTERS
         self._granules.add_device_memory(*registers)
-        behaviour = (
-            TdiBehaviour(spec.behaviour) if spec.behaviour in set(TdiBehaviour) else TdiBehaviour.GOOD
-        )
         known = TrustedDevice(spec.name, [sid], [registers])
         expected = hashlib.sha512(known.record()).digest()
+        misbehaves = spec.behaviour in set(TdiBehaviour)
+        behaviour = TdiBehaviour(spec.behaviour) if misbehaves else TdiBehaviour.GOOD
+        there = TrustedDevice(spec.name, [sid], [registers], behaviour)
         try:
-            self._host().assign(
-                sid, TrustedDevice(spec.name, [sid], [registers], behaviour), [registers]
-            )
+            self._host().assign(sid, there, [registers])
         except RmiError as refused:
             said = f"the host could not assign the device: {refused}"
             self._emit(Event("host", "state", spec.name, sid, status="error", detail=said))
