@@ -34,7 +34,7 @@ from topbit.machine.qemu.host.virtio_mmio import EmulatedDevice
 from topbit.machine.qemu.machine import QemuMachine
 from topbit.machine.qemu.process.console import Console
 from topbit.machine.qemu.process.pci import MODULES, PciDevice
-from topbit.store import kernels, tools
+from topbit.store import busybox, kernels, tools
 from topbit.vmm.virtio.blk import VirtioBlk
 
 RAM = 1024 * MIB
@@ -146,7 +146,7 @@ def main() -> None:
 
         def image(disks: dict[str, str]) -> GuestImage:
             steps = plan_files([reads(disks, args.rounds)])
-            archive = initramfs.build(kernels.busybox(), modules, INIT, steps)
+            archive = initramfs.build(busybox.fetch(), modules, INIT, steps)
             words = steps.command_line(trace=(), extra=["nvme.sgl_threshold=0"])
             return GuestImage(kernel.read(), archive, words)
 

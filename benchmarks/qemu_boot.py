@@ -43,7 +43,7 @@ from topbit.machine.qemu.guest.steps import Step, dashed
 from topbit.machine.qemu.process.console import Console
 from topbit.machine.qemu.scenario_run import ScenarioRun
 from topbit.scenario.builtin import builtin
-from topbit.store import kernels, tools
+from topbit.store import busybox, kernels, tools
 
 RAM = 1024  # MiB
 VIRTIO_MMIO = "a003e00.virtio_mmio"  # of the `virt` machine's slots for virtio-mmio the last one
@@ -64,7 +64,7 @@ class PlainGuest:
         steps = [self._renamed(step) for part in prepared.parts for step in part.steps]
         modules = prepared.kernel.tree().closure([d for p in prepared.parts for d in p.drivers])
         initrd = folder / "initrd"
-        initrd.write_bytes(initramfs.build(kernels.busybox(), modules, INIT, plan_files(steps)))
+        initrd.write_bytes(initramfs.build(busybox.fetch(), modules, INIT, plan_files(steps)))
         words = steps.command_line(trace=(), extra=["nvme.sgl_threshold=0"])
         devices = [word for part in prepared.parts if part.pci for word in part.pci.arguments()]
         self._command = [

@@ -15,7 +15,7 @@ work=$(mktemp -d /var/tmp/topbit-debian13.XXXXXX)
 trap 'rm -rf --one-file-system "$work"' EXIT
 root=$work/root
 
-mirror=$(.venv/bin/python -c 'from topbit.store.apt import debian_mirror; print(debian_mirror())')
+mirror=$(.venv/bin/python -c 'from topbit.store.debian import debian_mirror; print(debian_mirror())')
 apt-config dump --format '%F "%v";%n' Acquire | grep -v '""' >"$work/apt.conf"
 mmdebstrap --quiet --variant=apt --include=make,python3-venv,cpio,device-tree-compiler,gpg,gpg-agent,trace-cmd --aptopt="$work/apt.conf" \
   trixie "$root" "$mirror"

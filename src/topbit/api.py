@@ -38,6 +38,10 @@ def _nobody(told: object) -> None:
     """Who wants to know? Nobody."""
 
 
+def _nobody_fetches(what: str, came: int, size: int) -> None:
+    """Who wants to know how far a download is? Nobody."""
+
+
 def run(
     scenario: Wanted = "seed",
     *,
@@ -45,6 +49,7 @@ def run(
     machine: Literal["model", "qemu"] = "model",
     note: Callable[[str], None] = _nobody,
     progress: Callable[[str], None] = _nobody,
+    fetched: Callable[[str, int, int], None] = _nobody_fetches,
     **options: Unpack[QemuOptions],
 ) -> Recording:
     """What does every agent do when this scenario runs?
@@ -59,6 +64,8 @@ def run(
         note: is told what a person at the keyboard must know, such as what is being fetched
             (machine "qemu").
         progress: is told what the guest is doing, four times a second (machine "qemu").
+        fetched: is told how far a download is: what it is, bytes that came, bytes in all
+            (machine "qemu").
         options: of machine "qemu" only, see `topbit.machine.qemu.options.QemuOptions`: `kernel`,
             `modules`, `flavour`, `append`, `cpus`, `cpu`, `command`, `initrd`, `rootfs`,
             `rootfs_write`, `timeout` (seconds), `console`, `log`, `gdb`.
@@ -71,7 +78,7 @@ def run(
         ScenarioError: the scenario or a setting contradicts itself or is unknown.
         UsageError: the machine cannot be this platform, or an option that it does not take.
         InputError: a file cannot be read.
-        RunError: the run cannot be made: QEMU or a kernel is missing.
+        RunError: the run cannot be made: QEMU or a kernel is missing and cannot be fetched.
         RunInterrupted: Ctrl-C ended a run on QEMU; it has the recording until then.
 
     >>> import topbit
@@ -97,7 +104,12 @@ def run(
     from topbit.machine.qemu.run import run as run_on_qemu
 
     outcome = run_on_qemu(
-        wanted, options, note=note, progress=progress, started=_load_the_reporting
+        wanted,
+        options,
+        note=note,
+        progress=progress,
+        fetched=fetched,
+        started=_load_the_reporting,
     )
     if outcome.ending == INTERRUPTED:
         raise RunInterrupted(outcome.recording)

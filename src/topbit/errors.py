@@ -35,6 +35,8 @@ hardware or the kernel would, and what stops the guest's last CPU ends the run, 
 from __future__ import annotations
 
 import difflib
+import os
+import sys
 from collections.abc import Iterable
 
 
@@ -112,3 +114,11 @@ def nearest(name: str, known: Iterable[str]) -> str:
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     return f"did you mean {close[0]!r}?" if close else "known: " + ", ".join(names)
+
+
+def this_program() -> str:
+    """With which words is the topbit that runs now called? For commands that a message names."""
+    called = sys.argv[0] if sys.argv else ""
+    if os.path.basename(called) == "topbit":
+        return called if os.path.dirname(called) else "topbit"
+    return f"{sys.executable} -m topbit"

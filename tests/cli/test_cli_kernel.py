@@ -15,7 +15,6 @@ def offer(release: str, flavour: str = "cloud") -> Offer:
 
 
 OFFERS = [
-    offer("6.12.94+deb13-cloud-arm64"),
     offer("6.18.9+deb13-cloud-arm64"),
     offer("6.18.15+deb13-cloud-arm64"),
     offer("7.3.4+deb13-cloud-arm64"),
@@ -48,13 +47,9 @@ def test_list_shows_each_series_newest_once(capsys: pytest.CaptureFixture[str]) 
     ]
 
 
-def test_list_all_shows_every_version_that_can_be_a_realm(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_list_all_shows_every_version(capsys: pytest.CaptureFixture[str]) -> None:
     run("list", "--all")
-    out = capsys.readouterr().out
-    assert "6.18.9" in out
-    assert "6.12" not in out
+    assert "6.18.9" in capsys.readouterr().out
 
 
 def test_list_without_an_archive_shows_the_cache(
@@ -75,7 +70,7 @@ def test_fetch_prints_where_each_kernel_is(
 ) -> None:
     asked = []
 
-    def fetch(name: str, *, flavour: str, note: object) -> Kernel:
+    def fetch(name: str, *, flavour: str, note: object, fetched: object) -> Kernel:
         asked.append((name, flavour))
         return Kernel(name, tmp_path / "Image", None)
 

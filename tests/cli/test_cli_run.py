@@ -215,7 +215,7 @@ def test_options_of_the_qemu_machine(
     (given,) = asked
     assert (given.pop("scenario"), given.pop("machine")) == ("seed", "qemu")
     assert given.pop("settings") == ["realm.ipa_bits=42"]
-    assert {key: given[key] for key in given.keys() - {"note", "progress"}} == options
+    assert {key: given[key] for key in given.keys() - {"note", "progress", "fetched"}} == options
 
 
 def test_no_run_is_made_that_cannot_be_stored(qemu: Callable[..., list[dict[str, Any]]]) -> None:

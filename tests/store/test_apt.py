@@ -4,9 +4,10 @@ import pytest
 
 import needs
 from debian_archive import Archive
-from topbit.errors import MissingToolError, RunError
+from topbit.errors import RunError
 from topbit.store import apt
-from topbit.store.apt import AptRoot, Source
+from topbit.store.apt import AptRoot
+from topbit.store.debian import Source
 
 
 @pytest.fixture(autouse=True)
@@ -108,10 +109,11 @@ def test_only_what_the_machine_lacks_is_fetched(
     sources = [Source(archive.uri, archive.suite)]
     here = AptRoot(tmp_path / "apt", "arm64", sources, status)
     here.update()
-    debs = here.missing("tool")
+    needed = here.missing("tool")
+    debs = here.fetch(needed)
     assert sorted(deb.name for deb in debs) == ["libnew_1_arm64.deb", "tool_2_arm64.deb"]
-    assert all(deb.is_file() for deb in debs)
-    assert here.missing("libold") == []
+    assert needed.size == sum(deb.stat().st_size for deb in debs)
+    assert here.missing("libold").files == ()
     with pytest.raises(RunError, match="Unable to locate package nothing"):
         here.missing("nothing")
 
@@ -123,29 +125,3 @@ def test_unmet_dependency_is_named(archive: Archive, tmp_path: Path) -> None:
     here.update()
     with pytest.raises(RunError, match="libabsent"):
         here.missing("tool")
-
-
-def test_sources_of_both_forms_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    parts = tmp_path / "sources.list.d"
-    parts.mkdir()
-    (tmp_path / "sources.list").write_text(
-        "# a comment\ndeb [arch=amd64] http://mirror.example/debian bookworm main contrib\n"
-        "deb-src http://mirror.example/debian bookworm main\n"
-    )
-    (parts / "more.sources").write_text(
-        "Types: deb\nURIs: http://mirror.example/debian-security\nSuites: bookworm-security\n"
-        "Components: main\n\nTypes: deb\nEnabled: no\nURIs: http://off.example/debian\n"
-        "Suites: bookworm\nComponents: main\n"
-    )
-    config = tmp_path / "apt.conf"
-    config.write_text(f'Dir::Etc "{tmp_path}";\nAPT::Architecture "amd64";\n')
-    monkeypatch.setenv("APT_CONFIG", str(config))
-    assert apt.machine_sources() == [
-        Source("http://mirror.example/debian/", "bookworm"),
-        Source("http://mirror.example/debian-security/", "bookworm-security"),
-    ]
-    monkeypatch.setattr(apt, "os_release", lambda: {"VERSION_CODENAME": "bookworm"})
-    assert apt.debian_mirror() == "http://mirror.example/debian/"
-    monkeypatch.setattr(apt, "os_release", lambda: {"VERSION_CODENAME": "noble"})
-    with pytest.raises(MissingToolError, match="no source of Debian's own archive"):
-        apt.debian_mirror()

@@ -44,7 +44,7 @@ class FakeApt:
     def offers(self, *patterns: str) -> list[Package]:
         return self.offered
 
-    def download(self, package: Package, into: Path) -> Path:
+    def download(self, package: Package, into: Path, came: object) -> Path:
         raise RunError(f"{package.name} has gone")
 
 
@@ -65,7 +65,6 @@ def cache(tmp_path: Path, release: str) -> Path:
 
 def test_archive_lists_whole_kernels_by_version() -> None:
     assert [(offer.release, offer.flavour) for offer in kernels.available()] == [
-        ("6.12.94+deb13-cloud-arm64", "cloud"),
         ("6.18.9+deb13-cloud-arm64", "cloud"),
         ("6.18.15+deb13-cloud-arm64", "cloud"),
         ("6.18.15+deb13-arm64", "full"),
@@ -87,7 +86,7 @@ def test_split_kernel_is_all_its_parts() -> None:
         ("6.18.9", "cloud", "6.18.9+deb13-cloud-arm64"),
         ("6.18", "full", "6.18.15+deb13-arm64"),
         ("7.3", "cloud", "7.3.4+deb13-cloud-arm64"),
-        ("6.12.94+deb13-cloud-arm64", "cloud", "6.12.94+deb13-cloud-arm64"),
+        ("6.18.9+deb13-cloud-arm64", "cloud", "6.18.9+deb13-cloud-arm64"),
     ],
 )
 def test_newest_of_what_is_meant_is_fetched(
@@ -96,13 +95,13 @@ def test_newest_of_what_is_meant_is_fetched(
     notes: list[str] = []
     with pytest.raises(RunError, match="has gone"):
         kernels.fetch(name, flavour=flavour, note=notes.append)
-    assert f"fetching Linux {fetched} " in notes[0]
+    assert f": Linux {fetched} (" in notes[0]
     assert apt.updates == [False, True]  # a point release that has gone: asked for the index again
 
 
-@pytest.mark.parametrize("name", ["6.1", "6.180", "7.1", "9.9"])
+@pytest.mark.parametrize("name", ["6.1", "6.12", "6.180", "7.1", "9.9"])
 def test_kernel_that_is_not_offered_is_said(name: str) -> None:
-    with pytest.raises(InputError, match=r"no arm64 kernel .*it has 6\.12, 6\.18, 7\.3"):
+    with pytest.raises(InputError, match=r"no arm64 kernel .*it has 6\.18, 7\.3; --kernel path"):
         kernels.fetch(name)
 
 
@@ -147,8 +146,3 @@ def test_too_old_kernel_is_refused_on_reading(tmp_path: Path) -> None:
     path = written(tmp_path, image(b"Linux version 6.12.107 (x)\0"))
     with pytest.raises(InputError, match="cannot be a Realm"):
         kernels.kernel(str(path)).read()
-
-
-def test_busybox_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TOPBIT_BUSYBOX", "/opt/busybox")
-    assert kernels.busybox() == Path("/opt/busybox")

@@ -7,8 +7,9 @@ import needs
 from debian_archive import Archive
 from topbit.cli import main
 from topbit.errors import MissingToolError
-from topbit.store import apt, tools
-from topbit.store.apt import AptRoot, Source
+from topbit.store import apt, debian, tools
+from topbit.store.apt import AptRoot
+from topbit.store.debian import Source
 
 DEBIAN = {"ID": "debian", "VERSION_CODENAME": "bookworm"}
 
@@ -127,8 +128,8 @@ def test_fetched_program_that_no_longer_runs_is_fetched_again(archive: Archive) 
 @pytest.mark.qemu
 def test_real_archive_gives_a_working_tool(monkeypatch: pytest.MonkeyPatch) -> None:
     """Debian's own archive, through this machine's mirror: trace-cmd is small."""
-    monkeypatch.setattr(tools, "os_release", apt.os_release)
-    if apt.os_release().get("ID") != "debian":
+    monkeypatch.setattr(tools, "os_release", debian.os_release)
+    if debian.os_release().get("ID") != "debian":
         needs.lacking("not a Debian machine")
     path = tools.fetch("trace-cmd")
     assert (

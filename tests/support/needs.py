@@ -10,6 +10,7 @@ from typing import NoReturn
 import pytest
 
 from topbit.errors import TopbitError
+from topbit.store import busybox as busybox_store
 from topbit.store import kernels, tools
 
 marked = True
@@ -50,7 +51,7 @@ def busybox() -> Path:
     """Where is the guest's busybox? Fetched if it is not in the cache."""
     _require_mark()
     try:
-        return kernels.busybox()
+        return busybox_store.fetch()
     except TopbitError as error:
         lacking(str(error))
 

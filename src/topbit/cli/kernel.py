@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import TYPE_CHECKING
+
+from topbit.cli.bar import bar
+from topbit.cli.output import note
 
 if TYPE_CHECKING:
     from topbit.store.kernels import Kernel, Offer
@@ -39,9 +41,10 @@ def run(args: argparse.Namespace) -> int:
     if args.action == "fetch":
         from topbit.store import kernels
 
-        for name in args.series:
-            kernel = kernels.fetch(name, flavour=args.flavour, note=_note)
-            print(_cached_line(kernel))
+        with bar() as fetched:
+            for name in args.series:
+                kernel = kernels.fetch(name, flavour=args.flavour, note=note, fetched=fetched)
+                print(_cached_line(kernel))
         return 0
     return _list(everything=args.all)
 
@@ -52,9 +55,9 @@ def _list(*, everything: bool) -> int:
 
     held = kernels.cached()
     try:
-        offers = [o for o in kernels.available() if kernels.version_of(o.release) >= (6, 13)]
+        offers = kernels.available()
     except (MissingToolError, RunError) as error:
-        _note(str(error))
+        note(str(error))
         offers = []
     if not everything:
         # The last of a series is the newest: offers are sorted by version.
@@ -78,7 +81,3 @@ def _cached_line(kernel: Kernel) -> str:
 
 def _offer_line(offer: Offer) -> str:
     return f"{offer.release:36}  archive  {offer.size / 1e6:.0f} MB, {offer.flavour}"
-
-
-def _note(text: str) -> None:
-    print(f"topbit: {text}", file=sys.stderr)

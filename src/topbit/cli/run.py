@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from topbit.cli import run_qemu
+from topbit.cli.bar import bar
 from topbit.cli.ending import INTERRUPTED, add_exit_for
 from topbit.cli.output import add_format, note, show
 
@@ -60,13 +61,14 @@ def run(args: argparse.Namespace) -> int:
     if args.output:
         require_place(args.output)
     try:
-        with run_qemu.progress(args) as progress:
+        with bar() as fetched, run_qemu.progress(args) as progress:
             recording = api.run(
                 args.scenario or "seed",
                 settings=args.settings,
                 machine=args.machine,
                 note=note,
                 progress=progress,
+                fetched=fetched,
                 **options,
             )
     except RunInterrupted as interrupted:

@@ -89,5 +89,13 @@ def progress(args: argparse.Namespace) -> Iterator[Callable[[str], None]]:
         return
     from rich.console import Console
 
-    with Console(stderr=True).status("starting") as status:
-        yield lambda text: status.update(text, spinner="dots")
+    status = Console(stderr=True).status("starting", spinner="dots")
+
+    def told(text: str) -> None:
+        status.update(text)
+        status.start()  # not before: a download may have a line of its own
+
+    try:
+        yield told
+    finally:
+        status.stop()

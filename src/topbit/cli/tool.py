@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
+
+from topbit.cli.bar import bar
+from topbit.cli.output import note
 
 HELP = "list and fetch QEMU and the other host programs"
 
@@ -43,7 +45,8 @@ def _fetch(names: list[str]) -> int:
     for name in names:
         if name not in tools.TOOLS:
             raise UsageError(f"no tool is named {name!r}", hint=nearest(name, tools.TOOLS))
-    for name in names:
-        path = tools.fetch(name, note=lambda text: print(f"topbit: {text}", file=sys.stderr))
-        print(f"{name}\t{path}", flush=True)
+    with bar() as fetched:
+        for name in names:
+            path = tools.fetch(name, note, fetched)
+            print(f"{name}\t{path}", flush=True)
     return 0

@@ -9,11 +9,7 @@ with ``dpkg-deb --extract``: no maintainer script runs.
 from __future__ import annotations
 
 import fnmatch
-import os
-import platform
 import re
-import shutil
-import subprocess
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -21,22 +17,18 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from topbit.errors import MissingToolError, RunError
+from topbit.store.apt_program import Came, followed, ignore, run
 from topbit.store.cache import locked
+from topbit.store.debian import Source
 
 KEYRINGS = (
     Path("/usr/share/keyrings/debian-archive-keyring.gpg"),
     Path("/usr/share/keyrings/debian-archive-keyring.pgp"),
 )
 INDEX_AGE = 24 * 3600.0  # seconds after which "the newest" is asked for again
+# A mirror that does not answer is told at once: apt's own patience is three tries of 30 s each.
+IMPATIENT = ("Acquire::Retries=0", "Acquire::http::Timeout=5", "Acquire::https::Timeout=5")
 NO_STATUS = Path("/dev/null")  # nothing is installed: for packages of another architecture
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Which suite of which archive? `uri` and `suite` as in sources.list(5), component main."""
-
-    uri: str
-    suite: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,43 +41,22 @@ class Package:
     depends: str
 
 
-def machine_sources() -> list[Source]:
-    """From which archives does this machine install? Every source's main component, in order.
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """Which packages does an installation need beyond what the machine has?
 
-    apt reads its own sources (one-line and deb822 form alike): ``apt-get indextargets``.
-
-    Raises:
-        MissingToolError: this is not a machine with apt.
+    Attributes:
+        install: the words of ``apt-get`` that ask for it.
+        files: where each package's file is fetched from, its name, and its size in bytes.
     """
-    if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
-        raise MissingToolError("apt is not installed", hint="topbit fetches on Debian only")
-    lines = _run(
-        [
-            *("apt-get", "indextargets", "--no-release-info", "--format"),
-            *("$(REPO_URI) $(RELEASE) $(COMPONENT)", "Created-By: Packages"),
-        ]
-    )
-    found = [tuple(line.split(" ")) for line in lines.splitlines()]
-    return list(dict.fromkeys(Source(t[0], t[1]) for t in found if len(t) == 3 and t[2] == "main"))
 
+    install: tuple[str, ...]
+    files: tuple[tuple[str, str, int], ...]
 
-def debian_mirror() -> str:
-    """Where does this machine get Debian itself from (not security, not third parties)?
-
-    Raises:
-        MissingToolError: no source of this machine looks like Debian's archive.
-    """
-    suites = {"stable", "oldstable", "testing", "unstable", "sid"}
-    suites.add(os_release().get("VERSION_CODENAME", ""))
-    for source in machine_sources():
-        folder = source.uri.rstrip("/").rsplit("/", 1)[-1]
-        if source.suite in suites and folder.startswith("debian") and "security" not in folder:
-            return source.uri
-    raise MissingToolError(
-        "this machine's apt has no source of Debian's own archive",
-        where="/etc/apt",
-        hint="add a Debian mirror whose address ends in /debian to /etc/apt/sources.list.d",
-    )
+    @property
+    def size(self) -> int:
+        """How many bytes are to be downloaded?"""
+        return sum(size for _, _, size in self.files)
 
 
 class AptRoot:
@@ -93,8 +64,8 @@ class AptRoot:
 
     - Made with a folder, an architecture and sources: writes nothing yet.
     - `update()` fetches the signed indices, at most once a day unless `force`d.
-    - `offers()` lists packages; `download()` fetches one; `missing()` fetches what an
-      installation on this machine (`status`) would need.
+    - `offers()` lists packages; `download()` fetches one; `missing()` tells what an installation
+      on this machine (`status`) would need, `fetch()` fetches that.
 
     Args:
         folder: apt's own tree (sources, indices, downloads).
@@ -129,7 +100,8 @@ class AptRoot:
             if known and not force and time.time() - stamp.stat().st_mtime < INDEX_AGE:
                 return
             try:
-                self._apt("apt-get", "-qq", "update", "-o", "APT::Update::Error-Mode=any")
+                options = ("APT::Update::Error-Mode=any", *IMPATIENT)
+                self._apt("apt-get", "-qq", *(f"-o{option}" for option in options), "update")
             except RunError:
                 if not known or force:
                     raise
@@ -145,7 +117,7 @@ class AptRoot:
         text = self._apt("apt-cache", "show", *chosen)
         return [_package(stanza) for stanza in text.split("\n\n") if stanza.strip()]
 
-    def download(self, package: Package, into: Path) -> Path:
+    def download(self, package: Package, into: Path, came: Came = ignore) -> Path:
         """Which .deb file in `into` is this package? Fetched, its hash checked by apt.
 
         Raises:
@@ -153,18 +125,22 @@ class AptRoot:
         """
         scratch = into / ".download"
         scratch.mkdir(parents=True, exist_ok=True)
-        self._apt("apt-get", "-qq", "download", f"{package.name}={package.version}", cwd=scratch)
+        with followed(package.size, came) as (option, ends):
+            wanted = f"{package.name}={package.version}"
+            self._apt("apt-get", "-qq", option, "download", wanted, cwd=scratch, ends=ends)
         (deb,) = scratch.glob("*.deb")
-        return deb.rename(into / deb.name)
+        fetched = deb.rename(into / deb.name)
+        scratch.rmdir()
+        return fetched
 
-    def missing(self, package: str, suite: str | None = None) -> list[Path]:
+    def missing(self, package: str, suite: str | None = None) -> Installation:
         """Which .deb files does installing `package` need beyond what the machine has?
 
-        Fetched into this root; none if the package is installed already. `suite` is preferred
-        where several offer a package (apt-get's ``--target-release``).
+        No file if the package is installed already. `suite` is preferred where several offer a
+        package (apt-get's ``--target-release``).
 
         Raises:
-            RunError: apt finds no solution, or the archive cannot be reached.
+            RunError: apt finds no solution.
         """
         install = ["-y", "--no-install-recommends", "install", package]
         if suite:
@@ -174,12 +150,22 @@ class AptRoot:
         plan = self._apt(
             "apt-get", "-q", "--print-uris", "-o", f"Dir::Cache::archives={empty}", *install
         )
-        self._apt("apt-get", "-q", "--download-only", *install)
-        found = re.findall(r"^'([^']+)' (\S+) \d+ ", plan, re.MULTILINE)
-        return [self._fetched(uri, name) for uri, name in found]
+        found = re.findall(r"^'([^']+)' (\S+) (\d+) ", plan, re.MULTILINE)
+        files = tuple((uri, name, int(size)) for uri, name, size in found)
+        return Installation(tuple(install), files)
+
+    def fetch(self, wanted: Installation, came: Came = ignore) -> list[Path]:
+        """Which .deb files are these? Fetched into this root, their hashes checked by apt.
+
+        Raises:
+            RunError: the archive cannot be reached.
+        """
+        with followed(wanted.size, came) as (option, ends):
+            self._apt("apt-get", "-q", option, "--download-only", *wanted.install, ends=ends)
+        return [self._fetched(uri, name) for uri, name, _ in wanted.files]
 
     def forget_downloads(self) -> None:
-        """Delete what `missing()` fetched."""
+        """Delete what `fetch()` fetched."""
         for deb in (self.folder / "cache/archives").glob("*.deb"):
             deb.unlink(missing_ok=True)
 
@@ -228,33 +214,25 @@ class AptRoot:
         (self.folder / "apt.conf").write_text("\n".join([*config, *_machine_transport()]) + "\n")
         return sources
 
-    def _apt(self, *command: str, cwd: Path | None = None) -> str:
-        return _run(command, cwd=cwd, config=self.folder / "apt.conf")
+    def _apt(self, *command: str, cwd: Path | None = None, ends: Sequence[int] = ()) -> str:
+        return run(command, cwd=cwd, config=self.folder / "apt.conf", ends=ends)
 
 
 def extract(debs: Iterable[Path], into: Path) -> None:
     """Unpack the packages' files below `into`; nothing of them is run."""
     for deb in debs:
-        _run(["dpkg-deb", "--extract", str(deb), str(into)])
+        run(["dpkg-deb", "--extract", str(deb), str(into)])
 
 
 def _machine_transport() -> list[str]:
     """Which lines of the machine's apt configuration say how to reach an archive?"""
-    lines = _run(["apt-config", "dump", "--format", '%F "%v";%n', "Acquire"]).splitlines()
+    lines = run(["apt-config", "dump", "--format", '%F "%v";%n', "Acquire"]).splitlines()
     skipped = ("Acquire::IndexTargets", "Acquire::Languages", "Acquire::AllowInsecure")
     return [
         line
         for line in lines
         if line.startswith("Acquire::") and not line.startswith(skipped) and '""' not in line
     ]
-
-
-def os_release() -> dict[str, str]:
-    """Which distribution is this machine? os-release(5) as a dict; empty if there is none."""
-    try:
-        return platform.freedesktop_os_release()
-    except OSError:
-        return {}
 
 
 def _package(stanza: str) -> Package:
@@ -264,25 +242,3 @@ def _package(stanza: str) -> Package:
     return Package(
         fields["Package"], fields["Version"], int(fields["Size"]), fields.get("Depends", "")
     )
-
-
-def _run(command: Sequence[str], *, cwd: Path | None = None, config: Path | None = None) -> str:
-    environment = {**os.environ, "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
-    if config is not None:
-        environment["APT_CONFIG"] = str(config)
-    try:
-        done = subprocess.run(
-            command, cwd=cwd, env=environment, capture_output=True, text=True, check=True
-        )
-    except FileNotFoundError as error:
-        raise MissingToolError(f"{command[0]} is not installed") from error
-    except subprocess.CalledProcessError as error:
-        text = error.stderr.strip() or error.stdout.strip()
-        reasons = [line for line in text.splitlines() if line.startswith("E: ")] or [text]
-        _, unmet, why = error.stdout.partition("have unmet dependencies:")
-        raise RunError(
-            f"{command[0]} failed: {'; '.join(reasons)[:600]}" + (f" {unmet}{why}".rstrip()),
-            where=command[-1],
-            hint="see whether this machine's own apt-get update works",
-        ) from error
-    return done.stdout

@@ -6,27 +6,25 @@ its plain Image and its modules. One's own build is a file and, if it has any, a
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from topbit.errors import InputError, MissingToolError, RunError, UsageError, nearest
-from topbit.store.apt import AptRoot, Package, Source, debian_mirror, extract
+from topbit.addressing.kernel_policy import FIRST_REALM_GUEST
+from topbit.errors import InputError, MissingToolError, RunError, nearest
+from topbit.store.apt import AptRoot, Package, extract
+from topbit.store.apt_program import Came
 from topbit.store.cache import cache_dir, install_folder, locked
+from topbit.store.debian import Source, debian_mirror
+from topbit.store.download import Download, Fetched, Note, fetch_all, quiet, unseen
 from topbit.store.image import Image, read_image
 from topbit.store.modules import ModuleTree
 
 SUITES = ("trixie", "trixie-backports")
 FLAVOURS = {"cloud": "cloud-arm64", "full": "arm64", "rt": "rt-arm64", "16k": "arm64-16k"}
-
-Note = Callable[[str], None]
-
-
-def _quiet(text: str) -> None:
-    """Say nothing about what is being done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +68,13 @@ class Offer:
 
 def cached() -> list[Kernel]:
     """Which kernels are in the cache? Oldest version first."""
-    home = cache_dir() / "kernels"
+    home = _home()
     names = sorted((path.name for path in home.glob("[0-9]*")), key=version_of)
     return [Kernel(name, home / name / "Image", home / name / "modules") for name in names]
 
 
 def available(*, force: bool = False) -> list[Offer]:
-    """Which kernels does Debian's archive offer for arm64? Oldest version first.
+    """Which kernels that can be a Realm does Debian's archive offer? Oldest version first.
 
     A kernel of which the archive has lost a part (its modules, say) is left out.
 
@@ -95,7 +93,7 @@ def available(*, force: bool = False) -> list[Offer]:
     for package in packages.values():
         match = re.fullmatch(r"linux-image-([0-9.]+\+deb\d+)-(.+)", package.name)
         flavour = next((k for k, v in FLAVOURS.items() if match and v == match[2]), None)
-        if match is None or flavour is None:
+        if match is None or flavour is None or version_of(match[1]) < FIRST_REALM_GUEST:
             continue
         # Newer kernels are split: linux-image-* is then empty and depends on the parts.
         parts = re.findall(r"linux-(?:binary|modules)-[^ ,]+", package.depends)
@@ -107,7 +105,9 @@ def available(*, force: bool = False) -> list[Offer]:
     return sorted(offers, key=lambda offer: (version_of(offer.release), offer.flavour))
 
 
-def kernel(name: str, *, flavour: str = "cloud", note: Note = _quiet) -> Kernel:
+def kernel(
+    name: str, *, flavour: str = "cloud", note: Note = quiet, fetched: Fetched = unseen
+) -> Kernel:
     """Which kernel does the user mean by ``--kernel name``?
 
     Args:
@@ -115,16 +115,31 @@ def kernel(name: str, *, flavour: str = "cloud", note: Note = _quiet) -> Kernel:
             of these in the cache, else the newest in the archive, fetched; or a path.
         flavour: which of Debian's builds, a key of `FLAVOURS`; no matter for a path.
         note: is told what is being done.
+        fetched: is told how far that is.
 
     Raises:
         InputError: neither a version nor a file, or no such flavour.
         RunError: it is to be fetched and cannot be.
     """
-    if not _VERSION.match(name) or os.sep in name:
+    if is_path(name):
         return own_kernel(Path(name))
+    return held(name, flavour) or fetch(name, flavour=flavour, note=note, fetched=fetched)
+
+
+def is_path(name: str) -> bool:
+    """Is this the path of one's own build, and no version of Debian's kernels?"""
+    return os.sep in name or Path(name).is_file() or not _VERSION.match(name)
+
+
+def held(name: str, flavour: str = "cloud") -> Kernel | None:
+    """Which kernel of the cache does `name` mean, the newest one? None: it holds none.
+
+    Raises:
+        InputError: no such flavour.
+    """
     suffix = _suffix(flavour)
-    held = [k for k in cached() if _means(name, k.release, suffix)]
-    return held[-1] if held else fetch(name, flavour=flavour, note=note)
+    found = [k for k in cached() if _means(name, k.release, suffix)]
+    return found[-1] if found else None
 
 
 def own_kernel(image: Path, modules: Path | None = None) -> Kernel:
@@ -133,16 +148,22 @@ def own_kernel(image: Path, modules: Path | None = None) -> Kernel:
     Raises:
         InputError: `image` is not a kernel, or `modules` no folder.
     """
-    release = read_image(image).release
+    try:
+        release = read_image(image).release
+    except InputError as error:
+        hint = error.hint or "give a series such as 7.3, or the path of an Image"
+        raise InputError(error.what, where=f"--kernel {image}", hint=hint) from error
     if modules is not None:
         below = [modules / "lib/modules" / release, modules / release, modules]
         modules = next((folder for folder in below if folder.is_dir()), None)
         if modules is None:
-            raise InputError("is not a folder of modules", where=str(below[-1]))
+            raise InputError("is not a folder of modules", where=f"--modules {below[-1]}")
     return Kernel(release, image, modules)
 
 
-def fetch(name: str, *, flavour: str = "cloud", note: Note = _quiet) -> Kernel:
+def fetch(
+    name: str, *, flavour: str = "cloud", note: Note = quiet, fetched: Fetched = unseen
+) -> Kernel:
     """Fetch the newest kernel that `name` (series, version or release) means, if not yet cached.
 
     Raises:
@@ -150,39 +171,44 @@ def fetch(name: str, *, flavour: str = "cloud", note: Note = _quiet) -> Kernel:
         MissingToolError: this machine has no apt or no Debian archive.
         RunError: the archive cannot be reached.
     """
-    _suffix(flavour)
-    try:
-        return _install(_newest(name, flavour, available()), note)
-    except MissingToolError:
-        raise
-    except (RunError, InputError):
-        # A point release disappears when a newer one comes: the index may be out of date.
-        return _install(_newest(name, flavour, available(force=True)), note)
+    offer = _offered(name, flavour)
+    if not (_home() / offer.release).is_dir():
+        fetch_all([_download(offer, name)], note, fetched)
+    found = held(name, flavour)
+    assert found is not None
+    return found
 
 
-def busybox() -> Path:
-    """Where is the static arm64 busybox that the guest's init needs? Fetched if not yet cached.
+def wanted(name: str, *, flavour: str = "cloud") -> Download:
+    """What would be fetched for the kernel that `name` means?
 
     Raises:
-        MissingToolError, RunError: it is not cached and cannot be fetched.
+        InputError, MissingToolError, RunError: as for `fetch`.
     """
-    if own := os.environ.get("TOPBIT_BUSYBOX"):
-        return Path(own)
-    home = cache_dir() / "busybox"
-    if not home.is_dir():
-        apt = arm64_apt()
-        apt.update()
-        with locked(cache_dir() / "apt/busybox"):
+    return _download(_offered(name, flavour), name)
 
-            def fill(folder: Path) -> None:
-                deb = apt.download(apt.offers("busybox-static")[0], folder)
-                extract([deb], folder / "root")
-                next((folder / "root").glob("**/bin/busybox")).rename(folder / "busybox")
-                shutil.rmtree(folder / "root")
-                deb.unlink()
 
-            install_folder(home, fill)
-    return home / "busybox"
+def _download(offer: Offer, name: str) -> Download:
+    def get(came: Came) -> None:
+        try:
+            _install(offer, came)
+        except MissingToolError:
+            raise
+        except RunError:
+            # A point release disappears when a newer one comes: the index may be out of date.
+            _install(_newest(name, offer.flavour, available(force=True)), came)
+
+    return Download(f"Linux {offer.release}", offer.size, get)
+
+
+def _offered(name: str, flavour: str) -> Offer:
+    _suffix(flavour)
+    try:
+        return _newest(name, flavour, available())
+    except InputError:
+        with contextlib.suppress(RunError):
+            return _newest(name, flavour, available(force=True))
+        raise
 
 
 def arm64_apt() -> AptRoot:
@@ -190,6 +216,10 @@ def arm64_apt() -> AptRoot:
     mirror = debian_mirror()
     folder = cache_dir() / "apt/arm64"
     return AptRoot(folder, "arm64", [Source(mirror, suite) for suite in SUITES])
+
+
+def _home() -> Path:
+    return cache_dir() / "kernels"
 
 
 _VERSION = re.compile(r"\d+\.\d+")
@@ -221,23 +251,30 @@ def _newest(name: str, flavour: str, offers: list[Offer]) -> Offer:
         series = {".".join(map(str, version_of(o.release)[:2])) for o in offers}
         known = ", ".join(sorted(series, key=version_of))
         raise InputError(
-            f"Debian's archive offers no arm64 kernel {name} ({flavour})", hint=f"it has {known}"
+            f"Debian's archive offers no arm64 kernel {name} ({flavour}) that can be a Realm",
+            where="--kernel",
+            hint=f"it has {known}; --kernel path/to/Image boots one's own build",
         )
     return fitting[-1]
 
 
-def _install(offer: Offer, note: Note) -> Kernel:
-    home = cache_dir() / "kernels"
-    with locked(home):
-        folder = install_folder(home / offer.release, lambda empty: _fill(empty, offer, note))
-    return Kernel(offer.release, folder / "Image", folder / "modules")
+def _install(offer: Offer, came: Came) -> None:
+    with locked(_home()):
+        install_folder(_home() / offer.release, lambda empty: _fill(empty, offer, came))
 
 
-def _fill(folder: Path, offer: Offer, note: Note) -> None:
+def _fill(folder: Path, offer: Offer, came: Came) -> None:
     """Fetch and unpack an offered kernel: leaves Image, config and modules in `folder`."""
     apt = arm64_apt()
-    note(f"fetching Linux {offer.release} from Debian's archive ({offer.size / 1e6:.0f} MB)")
-    debs = [apt.download(package, folder / "debs") for package in offer.packages]
+    debs: list[Path] = []
+    before = 0
+    for package in offer.packages:
+
+        def here(count: int, before: int = before) -> None:
+            came(before + count)
+
+        debs.append(apt.download(package, folder / "debs", here))
+        before += package.size
     root = folder / "debs/root"
     extract(debs, root)
     modules = _only([*root.glob("lib/modules/*"), *root.glob("usr/lib/modules/*")], offer)
@@ -257,27 +294,3 @@ def _only(found: list[Path], offer: Offer) -> Path:
         names = ", ".join(package.name for package in offer.packages)
         raise RunError("the packages do not hold a kernel as Debian's do", where=names)
     return found[0]
-
-
-def choose_kernel(
-    name: str, modules: Path | None, *, flavour: str, note: Callable[[str], None]
-) -> Kernel:
-    """Which kernel does the user mean? `name`: a series of Debian's (fetched if need be) or a path.
-
-    Raises:
-        UsageError: `modules` for a kernel that has its own.
-        InputError: there is no such kernel.
-        RunError: it cannot be fetched.
-    """
-    path = Path(name)
-    if path.is_file():
-        return own_kernel(path, modules)
-    if modules is not None:
-        raise UsageError(
-            "goes with a kernel of one's own", where="--modules", hint="--kernel path/to/Image"
-        )
-    try:
-        return kernel(name, flavour=flavour, note=note)
-    except InputError as error:
-        own = "--kernel path/to/Image boots one's own build"
-        raise InputError(error.what, where="--kernel", hint=f"{error.hint}; {own}") from error

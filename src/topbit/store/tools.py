@@ -12,20 +12,15 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from topbit.errors import MissingToolError
-from topbit.store.apt import (
-    AptRoot,
-    Source,
-    debian_mirror,
-    extract,
-    machine_sources,
-    os_release,
-)
+from topbit.errors import MissingToolError, this_program
+from topbit.store.apt import AptRoot, extract
+from topbit.store.apt_program import Came
 from topbit.store.cache import cache_dir, install_folder, locked
+from topbit.store.debian import Source, debian_mirror, machine_sources, os_release
+from topbit.store.download import Download, Fetched, Note, fetch_all, quiet, unseen
 
 OLDEST_QEMU = (9, 1)  # the first `virt` machine with a second non-secure UART, the doorbell
 DPKG_STATUS = Path("/var/lib/dpkg/status")
@@ -70,6 +65,11 @@ TOOLS = {
 }
 
 
+def named(name: str) -> str:
+    """Which program does the user name for this tool (a key of `TOOLS`)? Empty for none."""
+    return os.environ.get(_variable(name), "")
+
+
 def find(name: str) -> Path:
     """Where is this tool (a key of `TOOLS`)? Named by the user, on PATH, or in the cache.
 
@@ -77,12 +77,11 @@ def find(name: str) -> Path:
         MissingToolError: nowhere, or only one that is too old.
     """
     tool = TOOLS[name]
-    variable = "TOPBIT_" + name.upper().replace("-", "_")
-    if own := os.environ.get(variable):
+    if own := named(name):
         version = _version(own)
         if version is None or version < tool.minimum:
             raise MissingToolError(
-                f"{own} is not a working {tool.described}", where=variable, hint=_hint(name)
+                f"{own} is not a working {tool.described}", where=_variable(name), hint=_hint(name)
             )
         return Path(own)
     seen = ""
@@ -96,13 +95,14 @@ def find(name: str) -> Path:
 
 
 def fetch(
-    name: str, note: Callable[[str], None] = lambda text: None, status: Path = DPKG_STATUS
+    name: str, note: Note = quiet, fetched: Fetched = unseen, status: Path = DPKG_STATUS
 ) -> Path:
     """Where is this tool? Fetched from Debian's archive if the machine lacks it.
 
     Args:
         name: a key of `TOOLS`.
         note: is told what is being done, one line at a time.
+        fetched: is told how far that is.
         status: dpkg's list of what the machine has.
 
     Raises:
@@ -111,31 +111,44 @@ def fetch(
     """
     with contextlib.suppress(MissingToolError):
         return find(name)
-    tool, home = TOOLS[name], _home(name)
-    with locked(cache_dir() / "tools"):
-        try:
-            return find(name)  # another process may have fetched it meanwhile
-        except MissingToolError:
-            if os_release().get("ID") != "debian" or not shutil.which("apt-get"):
-                raise
-        shutil.rmtree(home, ignore_errors=True)  # there, but not running: fetch it again
-        note(f"fetching {tool.package} from Debian's archive")
-        apt = host_apt(status)
-        apt.update()
-        release = os_release().get("VERSION_CODENAME", "")
-        suite = f"{release}-backports" if release in tool.backports else None
-        debs = apt.missing(tool.package, suite)
-        size = sum(deb.stat().st_size for deb in debs)
-        note(f"unpacking {len(debs)} packages ({size / 1e6:.0f} MB) to {home}")
-
-        def fill(folder: Path) -> None:
-            extract(debs, folder / "root")
-            for program in (tool.program, *tool.also):
-                _write_wrapper(folder / program, folder / "root", home / "root", program)
-
-        install_folder(home, fill)
-        apt.forget_downloads()
+    fetch_all([wanted(name, status)], note, fetched)
     return find(name)
+
+
+def wanted(name: str, status: Path = DPKG_STATUS) -> Download:
+    """What would be fetched from Debian's archive for this tool?
+
+    Raises:
+        MissingToolError: this is not a Debian machine.
+        RunError: the archive cannot be reached and was never asked before.
+    """
+    tool, home = TOOLS[name], _home(name)
+    if not _on_debian() or not shutil.which("apt-get"):
+        raise MissingToolError(f"{tool.described} is missing", hint=instead(name))
+    release = os_release().get("VERSION_CODENAME", "")
+    suite = f"{release}-backports" if release in tool.backports else None
+    apt = host_apt(status)
+    with locked(cache_dir() / "tools"):
+        apt.update()
+        needed = apt.missing(tool.package, suite)
+
+    def get(came: Came) -> None:
+        with locked(cache_dir() / "tools"):
+            with contextlib.suppress(MissingToolError):
+                find(name)
+                return  # another process has fetched it meanwhile
+            shutil.rmtree(home, ignore_errors=True)  # there, but not running: fetch it again
+            debs = apt.fetch(needed, came)
+
+            def fill(folder: Path) -> None:
+                extract(debs, folder / "root")
+                for program in (tool.program, *tool.also):
+                    _write_wrapper(folder / program, folder / "root", home / "root", program)
+
+            install_folder(home, fill)
+            apt.forget_downloads()
+
+    return Download(tool.package, needed.size, get)
 
 
 def host_apt(status: Path = DPKG_STATUS) -> AptRoot:
@@ -193,11 +206,21 @@ def _version(path: str) -> tuple[int, ...] | None:
 
 
 def _hint(name: str) -> str:
+    return f"{this_program()} tool fetch {name}" if _on_debian() else instead(name)
+
+
+def instead(name: str) -> str:
+    """What can be done where it is not fetched from Debian's archive?"""
     tool = TOOLS[name]
-    if os_release().get("ID") == "debian":
-        return f"topbit tool fetch {name}"
-    variable = "TOPBIT_" + name.upper().replace("-", "_")
     return (
         f"install {tool.described} (Debian's package: {tool.package}) "
-        f"and put it on PATH, or name it by {variable}"
+        f"and put it on PATH, or name it by {_variable(name)}"
     )
+
+
+def _variable(name: str) -> str:
+    return "TOPBIT_" + name.upper().replace("-", "_")
+
+
+def _on_debian() -> bool:
+    return os_release().get("ID") == "debian"

@@ -63,7 +63,7 @@ def test_bad_options_are_said_before_anything_starts(
 def test_what_qemu_cannot_be_is_said_before_a_kernel_is_fetched(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(module, "choose_kernel", None)
+    monkeypatch.setattr(module, "provide", None)
     with pytest.raises(UsageError, match="PCIe window"):
         run(override(builtin("seed"), "realm.ipa_bits=40"), {}, note=ignore, progress=ignore)
 
@@ -99,7 +99,8 @@ def prepared(monkeypatch: pytest.MonkeyPatch) -> list[Prepared]:
     PREPARED.clear()
     kernel = Kernel("6.18.15", Path("Image"), None)
     monkeypatch.setattr(module, "ScenarioRun", Prepared)
-    monkeypatch.setattr(module, "choose_kernel", lambda name, modules, **given: kernel)
+    monkeypatch.setattr(module, "lacks", lambda kernel, flavour: [])
+    monkeypatch.setattr(module.kernels, "kernel", lambda name, **given: kernel)
     monkeypatch.setattr(module.tools, "find", lambda name: Path("/usr/bin/the-gdb"))
     monkeypatch.setattr(sys, "stdin", io.StringIO())
     return PREPARED

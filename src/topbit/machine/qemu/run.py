@@ -14,15 +14,19 @@ from typing import TypeAlias
 from topbit.errors import InputError, MissingToolError, UsageError
 from topbit.machine.qemu.el2.mailbox import MAX_VCPUS
 from topbit.machine.qemu.feasible import kernel_of, refuse_impossible
+from topbit.machine.qemu.guest import token
 from topbit.machine.qemu.guest.init import MARK
 from topbit.machine.qemu.guest.own_system import OwnSystem
 from topbit.machine.qemu.machine import QemuMachine
 from topbit.machine.qemu.options import KERNEL, TIMEOUT, QemuOptions, StrPath
 from topbit.machine.qemu.process import gdb
+from topbit.machine.qemu.process.process import dying_with_this_process
 from topbit.machine.qemu.scenario_run import Outcome, ScenarioRun
 from topbit.scenario.scenario import Scenario
-from topbit.store import tools
-from topbit.store.kernels import Kernel, choose_kernel
+from topbit.store import kernels, tools
+from topbit.store.download import Fetched, unseen
+from topbit.store.kernels import Kernel
+from topbit.store.provision import lacks, provide
 
 Say: TypeAlias = Callable[[str], None]
 Started: TypeAlias = Callable[[QemuMachine], None]
@@ -39,6 +43,7 @@ def run(
     *,
     note: Say,
     progress: Say,
+    fetched: Fetched = unseen,
     started: Started = lambda machine: None,
 ) -> Outcome:
     """Boot the scenario's guest with these options, serve it to its end, and tell what came of it.
@@ -47,12 +52,13 @@ def run(
         note: is told what a person at the keyboard must know: what is fetched, how a debugger
             attaches.
         progress: is told what the guest is doing, `1 / LOOK` times a second.
+        fetched: is told how far a download is.
         started: is given the machine before its guest runs.
 
     Raises:
         UsageError: options that do not go together, or a scenario that QEMU cannot be.
-        InputError: a file that cannot be used.
-        RunError: QEMU or a kernel is missing, or QEMU could not be started.
+        InputError: a file that cannot be used, or a kernel that Debian does not have.
+        RunError: QEMU or a kernel is missing and cannot be fetched, or QEMU could not be started.
     """
     cpus = options.get("cpus", 1)
     if not 1 <= cpus <= MAX_VCPUS:
@@ -67,12 +73,10 @@ def run(
     log = _path(options.get("log"))
     if log:
         _require_log(log)
-    kernel = choose_kernel(
-        os.fspath(options.get("kernel") or kernel_of(scenario, KERNEL)),
-        _path(options.get("modules")),
-        flavour=options.get("flavour", "cloud"),
-        note=note,
-    )
+    if scenario.workload.attest:
+        token.require()
+    dying_with_this_process()
+    kernel = _kernel(scenario, options, note, fetched)
     append, debugger = options.get("append", ""), options.get("gdb", False)
     keyboard = options.get("console", False) and sys.stdin.isatty()
     with (
@@ -100,6 +104,22 @@ def run(
             options=_await_debugger(debugger, note) if debugger else (),
             started=begun,
         )
+
+
+def _kernel(scenario: Scenario, options: QemuOptions, note: Say, fetched: Fetched) -> Kernel:
+    """Which kernel boots? It is here then, and so is all else that is fetched for a run."""
+    name = os.fspath(options.get("kernel") or kernel_of(scenario, KERNEL))
+    flavour, modules = options.get("flavour", "cloud"), _path(options.get("modules"))
+    if kernels.is_path(name):
+        own = kernels.own_kernel(Path(name), modules)
+        provide(lacks(None, flavour), note, fetched)
+        return own
+    if modules is not None:
+        raise UsageError(
+            "goes with a kernel of one's own", where="--modules", hint="--kernel path/to/Image"
+        )
+    provide(lacks(name, flavour), note, fetched)
+    return kernels.kernel(name, flavour=flavour)
 
 
 def _path(given: StrPath | None) -> Path | None:

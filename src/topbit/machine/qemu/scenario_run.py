@@ -39,7 +39,7 @@ from topbit.readers.lines import plain
 from topbit.recording import Platform, Recording
 from topbit.scenario.scenario import MIB, RAM_BASE, Scenario
 from topbit.scenario.settings import settings, unusual
-from topbit.store import kernels, tools
+from topbit.store import busybox, tools
 from topbit.store.kernels import Kernel
 
 LEAST_RAM_MIB = 1024
@@ -113,8 +113,8 @@ class ScenarioRun:
         with ThreadPoolExecutor(1) as aside:  # it asks the program for its version
             self._qemu = aside.submit(tools.find, "qemu")
             image = kernel.read()
-        busybox = kernels.busybox()
-        payload = busybox.read_bytes()
+        program = busybox.find()
+        payload = program.read_bytes()
         self.devices: list[GuestDevice] = []
         try:
             for number, spec in enumerate(scenario.device, 1):
@@ -125,7 +125,7 @@ class ScenarioRun:
             self.system = GuestSystem(scenario, kernel, self.own, self.devices, disk, append)
             steps = self.system.steps(interactive)
             self._times = {step.name: step.times for step in steps}
-            archive = self.system.initramfs(busybox, steps)
+            archive = self.system.initramfs(program, steps)
             self.guest = GuestImage(image, archive, self.system.command_line())
         except BaseException:
             self.close()

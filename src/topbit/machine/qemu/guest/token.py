@@ -7,6 +7,7 @@ comes from the guest, so it may be anything.
 from __future__ import annotations
 
 import hashlib
+import sys
 from typing import Any
 
 from topbit.errors import MissingToolError
@@ -26,9 +27,9 @@ def require() -> None:
         import cwt  # noqa: F401
     except ImportError as error:
         raise MissingToolError(
-            "the Python packages that make attestation tokens are missing",
+            'the Python packages of topbit\'s extra "attest" are missing',
             where="workload.attest",
-            hint="pip install cwt cbor2 cryptography",
+            hint=f"{sys.executable} -m pip install cwt cbor2 cryptography",
         ) from error
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from topbit.arch.ipa import Pa
-from topbit.errors import MissingToolError, RunError
+from topbit.errors import MissingToolError, RunError, this_program
 from topbit.machine.qemu.process.ram import HUGE_PAGE, AnonymousRam
 from topbit.store.tools import OLDEST_QEMU
 
@@ -92,7 +92,8 @@ class QemuProcess:
         lifeline = dying_with_this_process()
         if shutil.which(program) is None:
             raise MissingToolError(
-                f"{program} is not a program that can be started", hint="topbit tool fetch qemu"
+                f"{program} is not a program that can be started",
+                hint=f"{this_program()} tool fetch qemu",
             )
         self.console, console = socket.socketpair()
         console.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, CONSOLE_ROOM)
@@ -171,7 +172,7 @@ class QemuProcess:
             raise MissingToolError(
                 f"QEMU {'.'.join(map(str, version))} has no second UART on its virt machine",
                 hint=f"QEMU {OLDEST_QEMU[0]}.{OLDEST_QEMU[1]} or newer is needed: "
-                "topbit tool fetch qemu",
+                f"{this_program()} tool fetch qemu",
             )
 
     def stop(self, patience: float = 2.0) -> None:
