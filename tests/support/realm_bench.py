@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from topbit.arch.ipa import IpaSpace
+from topbit.arch.ipa import Ipa, IpaSpace, Pa
 from topbit.arch.rmi import Ripas, RmiStatus
 from topbit.arch.rsi import CHANGE_DESTROYED, Rsi
 from topbit.events import Event
@@ -66,6 +66,7 @@ class RealmBench:
         in_place: bool = False,
         ipa_bits: int = IPA_BITS,
         ram_size: int = RAM_SIZE,
+        vcpus: int = 1,
     ) -> None:
         self.events: list[Event] = []
         self.smmu_events: list[Event] = []
@@ -95,8 +96,18 @@ class RealmBench:
         )
         if isinstance(self.vmm.realm, RangeRealmHost):
             self.vmm.realm.activate_rmm()
-        self.rec = self.vmm.create(pc=RAM)
+        self.rec = self.vmm.create(pc=RAM) if vcpus == 1 else self._create(vcpus)
         self.vmm.enter(self.rec)
+
+    def _create(self, vcpus: int) -> Pa:
+        """Create a Realm of several vCPUs, of which the first one is on."""
+        realm = self.vmm.realm
+        realm.create()
+        realm.init_ripas(self.slot.ipa, self.slot.size)
+        for mpidr in range(vcpus):
+            realm.rec_create(mpidr, Ipa(RAM), runnable=mpidr == 0)
+        realm.activate()
+        return realm.recs[0]
 
     def resumed(self) -> Resume:
         got = self.rmm.rec(self.rec).resume

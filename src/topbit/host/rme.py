@@ -68,6 +68,8 @@ class RealmHost:
         da: it may have devices assigned (2.0); to be set before it is created.
         rd: its Realm Descriptor, once it is created.
         run_pages: the run page of each REC, by the REC's address.
+        recs: each vCPU's REC, by its MPIDR.
+        off: the RECs that do not run until another vCPU turns them on.
     """
 
     port: RmiPort
@@ -77,6 +79,8 @@ class RealmHost:
     da: bool = False
     rd: Pa = NOT_CREATED
     run_pages: dict[Pa, Pa] = field(default_factory=dict)
+    recs: dict[int, Pa] = field(default_factory=dict)
+    off: set[Pa] = field(default_factory=set)
 
     def call(self, call: Rmi | Rmi2, *args: int) -> tuple[int, ...]:
         """Make a call that must succeed; returns X0, X1, ...
@@ -140,6 +144,9 @@ class RealmHost:
         self.pages.free.append(params)
         self.run_pages[rec] = self.pages.page()
         self.memory.fill(self.run_pages[rec], PAGE)
+        self.recs[mpidr] = rec
+        if not runnable:
+            self.off.add(rec)
         return rec
 
     def _rec_create(self, rec: Pa, params: Pa) -> None:

@@ -21,6 +21,7 @@ from topbit.host.rmi_da import RealmDevices
 from topbit.memory import PhysicalMemory
 from topbit.vmm.convert import PageConverter
 from topbit.vmm.policy import VmmPolicy
+from topbit.vmm.power import ASKED, Power, PowerRequest
 from topbit.vmm.slots import MemorySlot
 from topbit.vmm.vfio import VfioContainer
 
@@ -125,6 +126,27 @@ class Vmm:
                 self.enter(rec, flags)
             except RmiError as refused:
                 self.stopped = f"the RMM does not run the vCPU any more: {refused}"
+
+    def power_request(self, rec: Pa) -> PowerRequest:
+        """What does the PSCI call of the exit in the REC's run page ask of the machine?
+
+        A call that names another vCPU is completed here (RMI_PSCI_COMPLETE, DEN0137). The machine
+        enters the REC again, unless it ended or is off.
+        """
+        gprs = self.realm.run_pages[rec] + RecExit.GPRS
+        call = psci.Psci(self.memory.read_u64(gprs))
+        power = ASKED[call]
+        if power is Power.OFF:
+            self.realm.off.add(rec)
+        if power not in (Power.LOOK_UP, Power.START):
+            return PowerRequest(call, power)
+        mpidr = self.memory.read_u64(gprs + 8)
+        target = self.realm.recs[mpidr]
+        self.realm.call(Rmi.PSCI_COMPLETE, rec, target, psci.SUCCESS)
+        if power is Power.LOOK_UP or target not in self.realm.off:
+            return PowerRequest(call, power)
+        self.realm.off.remove(target)
+        return PowerRequest(call, power, mpidr)
 
     def _host_call(self, run: Pa) -> None:
         """Answer that the host has no such service (KVM: rec_exit_host_call, SMCCC), but for one:

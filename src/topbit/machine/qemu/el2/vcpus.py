@@ -15,13 +15,14 @@ from topbit.arch import psci
 from topbit.arch.esr import ESR_S1PTW, ESR_WNR, XZR
 from topbit.arch.ipa import Pa
 from topbit.arch.psci import Psci
-from topbit.arch.rmi import ExitReason, Rmi
+from topbit.arch.rmi import ExitReason
 from topbit.machine.qemu.el2 import registers
 from topbit.machine.qemu.el2.cpu_model import CpuFeatures
 from topbit.machine.qemu.el2.mailbox import SMC, TLBI_ALL, Mailbox, Ops, Reason
 from topbit.machine.qemu.el2.registers import ExceptionClass
 from topbit.rmm import Exit, Resume, Rmm, Sea, Translated
 from topbit.rmm.exit import Kind
+from topbit.vmm.power import Power
 from topbit.vmm.vmm import Vmm
 
 SEA = 0x10  # fault status code: synchronous external abort, not on a table walk
@@ -143,7 +144,7 @@ class RealmCpus:
         ops: Ops = []
         while isinstance(outcome, Exit):
             if outcome.reason == ExitReason.PSCI:
-                if not self._power(mailbox, rec, outcome.gprs):
+                if not self._power(mailbox, rec):
                     return
             else:
                 self.vmm.handle_exit(rec)
@@ -173,34 +174,26 @@ class RealmCpus:
                 mailbox.elr = mailbox.elr + 4 & 0xFFFF_FFFF_FFFF_FFFF
         mailbox.resume(ops)
 
-    def _power(self, mailbox: Mailbox, rec: Pa, gprs: tuple[int, ...]) -> bool:
-        """Do what the Realm's PSCI call asks of the host (KVM: arch/arm64/kvm/psci.c).
+    def _power(self, mailbox: Mailbox, rec: Pa) -> bool:
+        """Do with the vCPUs what the Realm's PSCI call asks of its host.
 
         Returns:
             True when the REC was entered again; False when its vCPU no longer runs.
         """
-        function = gprs[0]
-        if function in (Psci.SYSTEM_OFF, Psci.SYSTEM_RESET):
-            self.ended = "power off" if function == Psci.SYSTEM_OFF else "reset"
+        request = self.vmm.power_request(rec)
+        if request.power is Power.END:
+            self.ended = "power off" if request.call == Psci.SYSTEM_OFF else "reset"
             return False
-        if function == Psci.CPU_OFF:
+        if request.power is Power.OFF:
             mailbox.x[0] = Psci.CPU_OFF
             mailbox.resume([SMC])  # never returns; PSCI CPU_ON starts the vCPU from the top
             return False
-        if function in (Psci.CPU_SUSPEND_32, Psci.CPU_SUSPEND_64):
+        if request.power is Power.WAIT:
             mailbox.do([registers.WAIT_FOR_INTERRUPT])
-        else:
-            self._named(mailbox, rec, function, gprs[1])
+        if request.mpidr is not None:
+            self._start(mailbox, request.mpidr)
         self.vmm.enter(rec)
         return True
-
-    def _named(self, mailbox: Mailbox, rec: Pa, function: int, mpidr: int) -> None:
-        """Complete a PSCI call that names another vCPU, and start that one if it says so."""
-        target = next(r for r in self.recs if self.rmm.rec(r).mpidr == mpidr)
-        was_off = not self.rmm.rec(target).runnable
-        self.vmm.realm.call(Rmi.PSCI_COMPLETE, rec, target, psci.SUCCESS)
-        if function in (Psci.CPU_ON_32, Psci.CPU_ON_64) and was_off:
-            self._start(mailbox, mpidr)
 
     def _start(self, mailbox: Mailbox, mpidr: int) -> None:
         """Have QEMU start the vCPU `mpidr` at the EL2 program, by a call of this one."""
