@@ -74,7 +74,6 @@ NOTHING_TO_TEST = {
     "arch/rsi": "numbers and structures",
     "arch/virtio": "numbers and structures",
     "events": "the event's columns; recording/test_recording.py holds them against the schema",
-    "linux/cpu": "a protocol without code",
     "linux/device": "a record without methods",
 }
 

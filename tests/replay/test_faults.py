@@ -35,6 +35,11 @@ def rows(*events: Event, platform: Platform = REALM) -> list[tuple[object, ...]]
     return frame.select("event", "sid", "address", "status", "times").rows()
 
 
+def test_refusals_are_told_in_the_order_in_which_they_came() -> None:
+    pages = [ALIAS + n * 7 % 64 * PAGE for n in range(64)]
+    assert [row[2] for row in rows(*(access(page) for page in pages))] == pages
+
+
 def test_refusals_of_a_page_are_one() -> None:
     events = [access(ALIAS), access(ALIAS + 0xFC0), access(ALIAS + PAGE), access(ALIAS)]
     assert rows(*events) == [

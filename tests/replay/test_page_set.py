@@ -89,6 +89,16 @@ def test_runs_that_touch_are_one() -> None:
     assert len(pages((0, PAGE), (2 * PAGE, PAGE))) == 2
 
 
+def test_a_range_of_unknown_size_is_the_page_of_its_start() -> None:
+    made = page_set(
+        pl.DataFrame(
+            {"start": [PAGE, None], "size": [None, PAGE]},
+            schema={"start": pl.UInt64, "size": pl.UInt64},
+        )
+    )
+    assert [page for page in range(4) if touches(made, page * PAGE, 1)] == [1]
+
+
 RUNS = st.lists(st.tuples(st.integers(0, 40), st.integers(1, 6)), max_size=12)
 
 

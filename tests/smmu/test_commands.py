@@ -122,6 +122,12 @@ def test_scale_is_wider_with_ds(scale: int, ds: bool, count: int) -> None:
     assert pages(made) == list(range(count, 64))
 
 
+@pytest.mark.parametrize(("scale", "left"), [(38, [12]), (39, []), (63, [])])
+def test_the_widest_scale_is_39(scale: int, left: list[int]) -> None:
+    made = run(caches(), ipa(0, TG=1, NUM=31, SCALE=scale, TTL=3), ds=True)  # to 1 << 55, 1 << 56
+    assert [shift for shift in sizes(made) if shift == 12] == left
+
+
 @pytest.mark.parametrize(
     "command",
     [
