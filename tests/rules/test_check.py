@@ -51,6 +51,16 @@ def test_folded_findings_keep_the_evidence_of_all_up_to_a_limit() -> None:
     assert len(fold([one(0), one(1, seen="another place", hint="another way")])) == 1
 
 
+def test_a_folded_finding_judges_what_its_evidence_no_longer_shows() -> None:
+    def one(number: int) -> Finding:
+        shown = [Evidence("text", "log", number)]
+        return Finding("M1", "violation", "guest", "wrong", evidence=shown, judged={("q", number)})
+
+    (folded,) = fold(one(number) for number in range(20))
+    assert len(folded.evidence) == MAX_EVIDENCE
+    assert folded.places() == {(name, number) for name in ("log", "q") for number in range(20)}
+
+
 def test_a_finding_names_its_source_or_its_rules() -> None:
     (finding,) = (f for f in check(Recording.of_events(REALM, [plain("a", 0)])).findings)
     assert finding.source == RULES[finding.rule].source

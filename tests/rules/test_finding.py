@@ -44,6 +44,13 @@ def test_the_json_form_has_every_part() -> None:
     }
 
 
+def test_a_finding_judges_its_evidence_and_more() -> None:
+    shown = [Evidence("a", "log", 3), Evidence("b", "log"), Evidence("c"), Evidence("d", "q", 0)]
+    made = Finding("S1", "warning", "guest", "full", evidence=shown, judged={("log", 9)})
+    assert made.places() == {("log", 3), ("q", 0), ("log", 9)}
+    assert made.judged == {("log", 9)}
+
+
 def test_a_finding_is_one_observation_unless_it_says_otherwise() -> None:
     assert finding("note").count == 1
     assert finding("note").device is None

@@ -80,6 +80,7 @@ def fold(findings: Iterable[Finding]) -> list[Finding]:
         key = (finding.rule, finding.severity, finding.agent, finding.device, finding.message)
         known = by_key.setdefault(key, finding)
         if known is not finding:
+            known.judged |= finding.places()
             known.count += finding.count
             known.evidence = list(dict.fromkeys(known.evidence + finding.evidence))[:MAX_EVIDENCE]
     return list(by_key.values())

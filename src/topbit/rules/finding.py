@@ -71,6 +71,8 @@ class Finding:
         evidence: some of the observations, the first ones first.
         hint: which release, setting or change mends it.
         source: where the rule comes from (kernel file, cover letter, specification).
+        judged: (file, line) of what the finding judges beside its evidence: a report need not
+            tell of these lines once more.
     """
 
     rule: str
@@ -84,6 +86,12 @@ class Finding:
     evidence: list[Evidence] = field(default_factory=list)
     hint: str = ""
     source: str = ""
+    judged: set[tuple[str, int]] = field(default_factory=set)
+
+    def places(self) -> set[tuple[str, int]]:
+        """Which (file, line) does it judge: its evidence's, and those of `judged`?"""
+        shown = {(e.source, e.line) for e in self.evidence if e.source and e.line is not None}
+        return self.judged | shown
 
     def to_dict(self) -> dict[str, Any]:
         """What is the JSON form?"""
