@@ -163,5 +163,5 @@ def test_termination_ends_a_run_and_a_second_one_ends_everything(verb: str, stat
 
 
 def test_help_tells_every_exit_status() -> None:
-    for status in (0, 1, 2, 3, 70, 125, 130, 143):
+    for status in (0, 1, 2, 3, 4, 70, 125, 130, 143):
         assert f"{status} " in EPILOG

@@ -12,7 +12,6 @@ from topbit.report.forms import FORMS
 from topbit.report.report import Report
 from topbit.report.text_form import finding_lines
 from topbit.rules import Evidence, Finding, Verdict
-from topbit.rules.finding import verdict_of
 
 S = 1 << 40
 REALM = Platform(
@@ -37,7 +36,7 @@ PLAIN = Event(
     line=812,
 )
 GOOD = Event("guest", "dma_map", device="a", address=0x76B02000 | S, phys=0x43D93000, size=64)
-
+QUIET = Event("guest", "step", detail="a step", status="begin")
 
 FAR = dataclasses.replace(REALM, unfinished="the guest is stuck")
 
@@ -155,6 +154,8 @@ def test_a_form_that_is_none_is_refused() -> None:
         (PLAIN, REALM, Verdict.VIOLATION, False, 1),
         (GOOD, FAR, Verdict.OK, False, 3),
         (PLAIN, FAR, Verdict.VIOLATION, False, 1),
+        (QUIET, REALM, Verdict.INCONCLUSIVE, False, 4),
+        (QUIET, FAR, Verdict.INCONCLUSIVE, False, 3),
     ],
 )
 def test_verdict_and_exit_status(
@@ -171,8 +172,13 @@ def test_the_last_boot_tells_whether_the_run_is_finished() -> None:
     assert Report.of(far, good).ok
 
 
-def test_a_warning_fails_nothing() -> None:
-    assert verdict_of([Finding("X1", "warning", "vmm", "x")]) is Verdict.OK
+def test_trouble_that_nobody_judges_is_told_boot_by_boot() -> None:
+    leaked = Event("guest", "trouble", status="leaked", detail="a line")
+    timeout = Event("guest", "trouble", status="timeout", detail="another")
+    first, last = (Recording.of_events(REALM, [GOOD, event]) for event in (leaked, timeout))
+    made = Report.of(first, last)
+    assert [kind.kind for kind in made.unjudged] == ["leaked", "timeout"]
+    assert (made.verdict, made.ok, made.exit_status) == (Verdict.INCONCLUSIVE, False, 4)
 
 
 def test_a_report_is_neither_true_nor_false() -> None:

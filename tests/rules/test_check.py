@@ -75,6 +75,37 @@ def test_the_verdict() -> None:
     assert (checked.verdict, checked.verdict.exit_status) == ("ok", 0)
 
 
+def test_trouble_that_no_finding_judges_is_left() -> None:
+    leaked = Event("guest", "trouble", status="leaked", detail="a line")
+    own = Event("host", "swiotlb_full", device="a", size=64, attrs="total=512|used=512")
+    full = dataclasses.replace(own, agent="guest", device="b")
+    checked = check(Recording.of_events(REALM, [leaked, own, full]))
+    assert [(kind.kind, kind.first.agent) for kind in checked.unjudged] == [
+        ("leaked", "guest"), ("swiotlb_full", "host"),
+    ]  # fmt: skip
+    assert checked.verdict == "inconclusive"
+
+
+@pytest.mark.parametrize(
+    ("platform", "event", "judged"),
+    [
+        (REALM, None, False),
+        # A rule that only looks for what must not be there judges nothing by its silence.
+        (REALM, Event("guest", "step", detail="a step", status="begin"), False),
+        (REALM, plain("a", 0), True),
+        (Platform(scheme="none", realm=False), plain("a", 0), True),  # by other rules
+        (REALM, Event("guest", "swiotlb_full", device="a", attrs="total=5|used=5"), True),
+        (REALM, Event("guest", "trouble", status="leaked", detail="a line"), True),
+        (dataclasses.replace(REALM, machine="model"), None, True),  # it sees every fault
+    ],
+)
+def test_whether_there_was_anything_to_judge(
+    platform: Platform, event: Event | None, judged: bool
+) -> None:
+    checked = check(Recording.of_events(platform, [event] if event else []))
+    assert checked.judged == judged
+
+
 def test_violations_come_first() -> None:
     full = Event("guest", "swiotlb_full", device="a", size=64, attrs="total=512|used=512")
     lost = Event("smmu", "smmu_lost", detail="the queue is full")  # told before M1

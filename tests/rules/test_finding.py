@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
-from topbit.rules.finding import Checked, Evidence, Finding, Severity
+from topbit.rules.finding import Checked, Evidence, Finding, Severity, Unjudged, verdict_of
 
 
-def finding(severity: Severity) -> Finding:
-    return Finding("M1", severity, "guest", "something is wrong")
+def finding(severity: Severity, readings: Sequence[str] = ()) -> Finding:
+    return Finding("M1", severity, "guest", "something is wrong", readings=list(readings))
 
 
 @pytest.mark.parametrize(
@@ -25,6 +27,7 @@ def test_the_json_form_has_every_part() -> None:
         "M1", "warning", "guest", "message", device="disk", count=3, seen="seen",
         expected="expected", hint="what to do", source="a book",
         evidence=[Evidence("text", "trace.txt", 1, "guest"), Evidence("other")],
+        readings=["one", "another"],
     )  # fmt: skip
     assert made.to_dict() == {
         "rule": "M1",
@@ -41,6 +44,7 @@ def test_the_json_form_has_every_part() -> None:
         ],
         "hint": "what to do",
         "source": "a book",
+        "readings": ["one", "another"],
     }
 
 
@@ -56,17 +60,31 @@ def test_a_finding_is_one_observation_unless_it_says_otherwise() -> None:
     assert finding("note").device is None
 
 
+LEFT = Unjudged("leaked", "Memory is lost.", 2, Evidence("a line", "log", 1))
+OPEN = finding("warning", readings=["the VMM did not map it", "the page was never shared"])
+
+
 @pytest.mark.parametrize(
-    ("severities", "verdict", "status"),
+    ("boots", "verdict", "status"),
     [
-        ([], "ok", 0),
-        (["note", "warning"], "ok", 0),
-        (["violation"], "violation", 1),
-        (["note", "violation"], "violation", 1),
+        ([Checked([], [])], "ok", 0),
+        ([Checked([finding("note"), finding("warning")], [])], "ok", 0),
+        ([Checked([finding("violation")], [])], "violation", 1),
+        ([Checked([finding("note"), finding("violation")], [])], "violation", 1),
+        ([Checked([], [], unjudged=[LEFT])], "inconclusive", 4),
+        ([Checked([], [], undecided=["nothing decides it"])], "inconclusive", 4),
+        ([Checked([OPEN], [])], "inconclusive", 4),
+        ([Checked([], [], judged=False)], "inconclusive", 4),
+        ([Checked([finding("violation"), OPEN], [], [LEFT], ["open"])], "violation", 1),
+        # Boots of one run: each may be wrong or open, and one of them must have been judged.
+        ([Checked([], []), Checked([finding("violation")], [])], "violation", 1),
+        ([Checked([], [], unjudged=[LEFT]), Checked([], [])], "inconclusive", 4),
+        ([Checked([], [], judged=False), Checked([], [])], "ok", 0),
+        ([Checked([], [], judged=False), Checked([], [], judged=False)], "inconclusive", 4),
     ],
 )
-def test_only_a_violation_fails_a_check(
-    severities: list[Severity], verdict: str, status: int
-) -> None:
-    checked = Checked([finding(severity) for severity in severities], [])
-    assert (checked.verdict, checked.verdict.exit_status) == (verdict, status)
+def test_the_verdict_and_its_exit_status(boots: list[Checked], verdict: str, status: int) -> None:
+    made = verdict_of(iter(boots))
+    assert (made, made.exit_status) == (verdict, status)
+    if len(boots) == 1:
+        assert boots[0].verdict is made

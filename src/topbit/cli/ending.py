@@ -28,6 +28,7 @@ TRACEBACK = "TOPBIT_TRACEBACK"
 EPILOG = f"""\
 exit status: 0 no violation, 1 violations found, 2 bad usage or bad input,
 3 the run could not be made, or the guest did not do all of its work,
+4 inconclusive: no violation, but trouble that no rule judges, or nothing to judge,
 {INTERNAL_ERROR} an error of topbit itself ({TRACEBACK}=1 shows where),
 {INTERRUPTED} interrupted (Ctrl-C), {TERMINATED} terminated (SIGTERM);
 with --exit-for bisect 0 and 1 as above, {UNTESTABLE} for all else"""

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from topbit.events import Agent
 
 TROUBLE_KINDS = ("trouble", "smmu_event", "smmu_lost", "swiotlb_full")
-"""The kinds of events that are trouble by themselves."""
+"""The kinds of events that tell of trouble."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +26,13 @@ class Trouble:
         tells: one sentence.
         matter_of: which agent it usually concerns. It is no verdict: a rule gives those.
         refused: a device's access was refused; `address` is what it used, `device` who it was.
+        follows: it is what came of other trouble of the same device, not what went wrong.
     """
 
     tells: str
     matter_of: Agent
     refused: bool = False
+    follows: bool = False
 
 
 TROUBLES: dict[str, Trouble] = {
@@ -43,7 +45,7 @@ TROUBLES: dict[str, Trouble] = {
     "pool_missing": Trouble("There is no bounce pool, or not the wanted one.", "guest"),
     "pool_disabled": Trouble("The bounce pool could not be shared and is not used.", "guest"),
     "bounce_sync": Trouble("More was synchronised than a bounce buffer holds.", "guest"),
-    "map_failed": Trouble("A driver's DMA mapping or allocation failed.", "guest"),
+    "map_failed": Trouble("A driver's DMA mapping or allocation failed.", "guest", follows=True),
     "mask_refused": Trouble("A driver's DMA mask was refused.", "guest"),
     "atomic_pool": Trouble("The pool for atomic DMA allocations is missing or too small.", "guest"),
     "dma_debug": Trouble("A driver broke the rules of the DMA API (DMA_API_DEBUG).", "guest"),
@@ -51,9 +53,9 @@ TROUBLES: dict[str, Trouble] = {
         "A virtio device was refused: it bypasses the DMA API (no VIRTIO_F_ACCESS_PLATFORM).",
         "vmm",
     ),
-    "device_given_up": Trouble("A device was given up after failed DMA.", "guest"),
-    "timeout": Trouble("A device did not answer in time.", "device"),
-    "io_failed": Trouble("A transfer between a device and memory failed.", "device"),
+    "device_given_up": Trouble("A device was given up after failed DMA.", "guest", follows=True),
+    "timeout": Trouble("A device did not answer in time.", "device", follows=True),
+    "io_failed": Trouble("A transfer between a device and memory failed.", "device", follows=True),
     # Shared and private memory.
     "share_failed": Trouble("Memory could not be made shared or private.", "guest"),
     "leaked": Trouble("Memory is lost, since it could not be made private again.", "guest"),
@@ -91,3 +93,17 @@ TROUBLES: dict[str, Trouble] = {
     "vmm_dma": Trouble("The VMM could not reach the memory that a device named.", "guest"),
 }
 """Every name that the status of a `trouble` event can have."""
+
+BY_THEMSELVES: dict[str, Trouble] = {
+    "smmu_event": Trouble("An SMMUv3 refused a device's access.", "host", refused=True),
+    "smmu_lost": Trouble("Event records of an SMMUv3 were lost.", "host"),
+    "swiotlb_full": Trouble("The bounce pool had no room for a buffer.", "guest"),
+}
+"""What tell the kinds of events that are trouble by themselves?"""
+
+
+def trouble_of(event: str, status: str | None) -> Trouble:
+    """What does an event of one of `TROUBLE_KINDS` tell?"""
+    if event in BY_THEMSELVES:
+        return BY_THEMSELVES[event]
+    return TROUBLES.get(status or "", Trouble("A line tells of DMA trouble.", "guest"))

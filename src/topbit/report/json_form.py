@@ -1,6 +1,6 @@
 """What is the report as one JSON document?
 
-verdict      "ok" or "violation"
+verdict      "ok", "violation" or "inconclusive"
 platform     the facts (of the last boot)
 summary      numbers (of the last boot)
 findings     rule, severity, agent, device, count, message, seen, expected, evidence, hint,
@@ -32,7 +32,7 @@ def document(boots: Sequence[BootReport]) -> dict[str, Any]:
     space = last.platform.space
     platform["shared_bit"] = None if space is None else space.bit_number
     return {
-        "verdict": verdict_of(f for boot in boots for f in boot.checked.findings),
+        "verdict": verdict_of(boot.checked for boot in boots),
         "boots": len(boots),
         "platform": platform,
         "summary": dataclasses.asdict(last.summary),

@@ -8,7 +8,7 @@ from typing import NoReturn
 from topbit.recording import Recording
 from topbit.report.boot import BootReport
 from topbit.report.forms import form_named
-from topbit.rules.finding import Finding, Verdict, verdict_of
+from topbit.rules.finding import Finding, Unjudged, Verdict, verdict_of
 
 UNFINISHED = 3
 """Exit status of a run that broke no rule and did not come to the end of its work."""
@@ -39,9 +39,14 @@ class Report:
         return [finding for boot in self.boots for finding in boot.checked.findings]
 
     @property
+    def unjudged(self) -> list[Unjudged]:
+        """Which trouble does no finding judge? Boot by boot, in each by kind."""
+        return [kind for boot in self.boots for kind in boot.checked.unjudged]
+
+    @property
     def verdict(self) -> Verdict:
-        """Was any rule violated, in any boot?"""
-        return verdict_of(self.findings)
+        """Was any rule violated, in any boot; if not, is anything left open?"""
+        return verdict_of(boot.checked for boot in self.boots)
 
     @property
     def unfinished(self) -> str:
@@ -50,13 +55,13 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Was no rule violated, and did the run come to the end of its work?"""
+        """Was no rule violated, nothing left open, and did the run come to the end of its work?"""
         return self.exit_status == 0
 
     @property
     def exit_status(self) -> int:
         """Which exit status tells it: the verdict's, or 3 for a run that did not end its work?"""
-        if self.verdict is Verdict.OK and self.unfinished:
+        if self.verdict is not Verdict.VIOLATION and self.unfinished:
             return UNFINISHED
         return self.verdict.exit_status
 

@@ -10,6 +10,7 @@ from topbit.report.boot import BootReport
 from topbit.report.summary import Summary
 from topbit.report.transfers import lines as transfer_lines
 from topbit.rules import Finding, NotChecked
+from topbit.rules.finding import Verdict, verdict_of
 from topbit.rules.wording import address, shared_bit_name
 
 AGENT_NAMES = {"vmm": "VMM", "rmm": "RMM", "smmu": "SMMU"}
@@ -53,6 +54,9 @@ def _verdict_line(boots: Sequence[BootReport]) -> str:
     violations = [finding for finding in findings if finding.severity == "violation"]
     others = len(findings) - len(violations)
     rest = f"; {others} warning{'s' * (others != 1)} or note{'s' * (others != 1)}" * bool(others)
+    verdict = verdict_of(boot.checked for boot in boots)
+    if verdict is Verdict.INCONCLUSIVE:
+        return f"verdict: inconclusive{rest}"
     if not violations:
         return f"verdict: no violation{rest}"
     agents = dict.fromkeys(AGENT_NAMES.get(f.agent, f.agent) for f in violations)

@@ -8,7 +8,15 @@ showing. A rule sees a Recording and does not know whether a model, QEMU or a lo
 from __future__ import annotations
 
 from topbit.rules.check import check
-from topbit.rules.finding import Checked, Evidence, Finding, NotChecked, Severity, Verdict
+from topbit.rules.finding import (
+    Checked,
+    Evidence,
+    Finding,
+    NotChecked,
+    Severity,
+    Unjudged,
+    Verdict,
+)
 from topbit.rules.rule import RULES, Rule
 
 __all__ = [
@@ -19,6 +27,7 @@ __all__ = [
     "NotChecked",
     "Rule",
     "Severity",
+    "Unjudged",
     "Verdict",
     "check",
 ]

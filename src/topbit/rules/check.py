@@ -24,7 +24,9 @@ from topbit.rules import (
     vmm,
 )
 from topbit.rules.finding import SEVERITIES, Checked, Finding, NotChecked
+from topbit.rules.open_facts import OpenFacts
 from topbit.rules.rule import RULES, Rule
+from topbit.rules.unjudged import unjudged
 
 FAMILIES = (
     accesses,
@@ -50,21 +52,29 @@ MAX_EVIDENCE = 8
 
 
 def check(recording: Recording) -> Checked:
-    """Which conventions were broken, and which could not be checked?"""
-    recording = usable(recording)
+    """Which conventions were broken, which could not be checked, and what did no rule judge?"""
+    everything, recording = recording, usable(recording)
     findings: list[Finding] = []
     not_checked: list[NotChecked] = []
+    judged = False
+    open_facts = OpenFacts(recording)
     for rule in in_order():
         lack = rule.lacks(recording)
         if lack:
             not_checked.append(NotChecked(rule.id, rule.statement, lack))
             continue
+        # A rule without needs looks for what must not be there: silence tells it nothing.
+        judged = judged or bool(rule.needs)
         for finding in rule.check(recording):
             finding.source = finding.source or rule.source
+            open_facts.lower(rule, finding)
             findings.append(finding)
+    left = unjudged(everything, findings)
     folded = fold(findings)
     folded.sort(key=lambda finding: SEVERITIES.index(finding.severity))
-    return Checked(folded, not_checked)
+    return Checked(
+        folded, not_checked, left, open_facts.told(), judged=judged or bool(findings or left)
+    )
 
 
 def in_order() -> list[Rule]:

@@ -15,21 +15,23 @@ SEVERITIES: tuple[Severity, ...] = ("violation", "warning", "note")
 
 
 class Verdict(StrEnum):
-    """What do all findings together say?"""
+    """What does a check say in all?
+
+    Attributes:
+        OK: what could be judged keeps the convention, and nothing tells of trouble besides.
+        VIOLATION: a rule was broken.
+        INCONCLUSIVE: no rule was broken, but there is trouble that no finding judges, or one of
+            which nothing decides whose it is, or nothing could be judged at all.
+    """
 
     OK = "ok"
     VIOLATION = "violation"
+    INCONCLUSIVE = "inconclusive"
 
     @property
     def exit_status(self) -> int:
         """Which exit status tells it?"""
-        return {Verdict.OK: 0, Verdict.VIOLATION: 1}[self]
-
-
-def verdict_of(findings: Iterable[Finding]) -> Verdict:
-    """Was any rule violated? Warnings and notes fail nothing."""
-    violated = any(finding.severity == "violation" for finding in findings)
-    return Verdict.VIOLATION if violated else Verdict.OK
+        return {Verdict.OK: 0, Verdict.VIOLATION: 1, Verdict.INCONCLUSIVE: 4}[self]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,15 @@ class Evidence:
             return self.source
         return f"{self.source}:{self.line}"
 
+    def to_dict(self) -> dict[str, Any]:
+        """What is the JSON form?"""
+        return {
+            "text": self.text,
+            "source": self.source or None,
+            "line": self.line,
+            "agent": self.agent,
+        }
+
 
 @dataclass(slots=True)
 class Finding:
@@ -73,6 +84,8 @@ class Finding:
         source: where the rule comes from (kernel file, cover letter, specification).
         judged: (file, line) of what the finding judges beside its evidence: a report need not
             tell of these lines once more.
+        readings: what may have happened ("the VMM did not map it"), where nothing decides between
+            them: such a finding accuses nobody, and leaves the verdict open.
     """
 
     rule: str
@@ -87,6 +100,7 @@ class Finding:
     hint: str = ""
     source: str = ""
     judged: set[tuple[str, int]] = field(default_factory=set)
+    readings: list[str] = field(default_factory=list)
 
     def places(self) -> set[tuple[str, int]]:
         """Which (file, line) does it judge: its evidence's, and those of `judged`?"""
@@ -104,12 +118,10 @@ class Finding:
             "message": self.message,
             "seen": self.seen,
             "expected": self.expected,
-            "evidence": [
-                {"text": e.text, "source": e.source or None, "line": e.line, "agent": e.agent}
-                for e in self.evidence
-            ],
+            "evidence": [evidence.to_dict() for evidence in self.evidence],
             "hint": self.hint,
             "source": self.source,
+            "readings": list(self.readings),
         }
 
 
@@ -122,6 +134,33 @@ class NotChecked:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Unjudged:
+    """Which kind of trouble did no finding judge?
+
+    Attributes:
+        kind: a name of `recording.trouble.TROUBLES`, the name of an SMMU event ("F_TRANSLATION"),
+            or a kind of event that is trouble by itself ("swiotlb_full").
+        tells: what it tells, one sentence.
+        count: how many events no finding judges.
+        first: the first of them.
+    """
+
+    kind: str
+    tells: str
+    count: int
+    first: Evidence
+
+    def to_dict(self) -> dict[str, Any]:
+        """What is the JSON form?"""
+        return {
+            "kind": self.kind,
+            "tells": self.tells,
+            "count": self.count,
+            "first": self.first.to_dict(),
+        }
+
+
 @dataclass(slots=True)
 class Checked:
     """What did all rules say about one recording?
@@ -129,12 +168,33 @@ class Checked:
     Attributes:
         findings: worst first; identical ones are folded.
         not_checked: rules that lacked something, with what they lacked.
+        unjudged: trouble that no finding judges, by kind.
+        undecided: facts that nothing decides and that rules rest on, one sentence each.
+        judged: there was something that a rule could judge.
     """
 
     findings: list[Finding]
     not_checked: list[NotChecked]
+    unjudged: list[Unjudged] = field(default_factory=list)
+    undecided: list[str] = field(default_factory=list)
+    judged: bool = True
+
+    @property
+    def is_open(self) -> bool:
+        """Is anything left of which nobody knows whether it is right?"""
+        return bool(self.unjudged or self.undecided or any(f.readings for f in self.findings))
 
     @property
     def verdict(self) -> Verdict:
-        """What do the findings say together?"""
-        return verdict_of(self.findings)
+        """What does it say in all?"""
+        return verdict_of([self])
+
+
+def verdict_of(boots: Iterable[Checked]) -> Verdict:
+    """What do the checks of all boots of a run say in all? Warnings and notes fail nothing."""
+    boots = list(boots)
+    if any(finding.severity == "violation" for boot in boots for finding in boot.findings):
+        return Verdict.VIOLATION
+    if any(boot.is_open for boot in boots) or not any(boot.judged for boot in boots):
+        return Verdict.INCONCLUSIVE
+    return Verdict.OK
