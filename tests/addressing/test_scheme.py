@@ -15,6 +15,7 @@ from topbit.addressing.scheme import (
     dma_addr_encrypted,
     dma_addr_unencrypted,
     prot_ns_shared_pte,
+    sev_tio,
 )
 from topbit.errors import UsageError
 
@@ -74,6 +75,25 @@ def test_polarity(scheme: Scheme, encrypted: int, unencrypted: int, canonical: i
 def test_bits_above_the_ipa_space_survive_canonicalisation() -> None:
     # They must fault, not wrap onto valid memory (review of v2 of the series).
     assert dma_addr_canonical(arm_cca(40), 1 << 41 | 1 << 39 | 0x1000) == 1 << 41 | 0x1000
+
+
+# An offset is added and compared, where a bit is set and cleared (SEV-TIO, proposed).
+@pytest.mark.parametrize(
+    ("x", "shared", "canonical"),
+    [
+        (0x1000, 1 << 46 | 0x1000, 0x1000),
+        ((1 << 46) - 1, (1 << 47) - 1, (1 << 46) - 1),
+        (1 << 46, 1 << 47, 0),
+        ((1 << 64) - 1, (1 << 64) - 1, (1 << 64) - 1 - (1 << 46)),
+    ],
+)
+def test_an_offset(x: int, shared: int, canonical: int) -> None:
+    scheme = sev_tio()
+    assert dma_addr_unencrypted(scheme, x) == shared
+    assert dma_addr_canonical(scheme, x) == canonical
+    assert dma_addr_encrypted(scheme, x) == x
+    for helper in HELPERS:
+        assert helper(scheme, np.array([x], np.uint64)).tolist() == [helper(scheme, x)]
 
 
 @pytest.mark.parametrize("bits", [31, 53, 0, -1, 64])

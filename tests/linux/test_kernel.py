@@ -25,7 +25,7 @@ def test_a_realm_boots_in_the_kernels_order() -> None:
         (Rsi.IPA_STATE_SET, POOL, END, Ripas.EMPTY, CHANGE_DESTROYED),
     ]
     assert bench.logs() == []
-    assert bench.kernel.scheme.ipa_bits == IPA_BITS
+    assert bench.kernel.platform.scheme.ipa_bits == IPA_BITS
     shared = bench.kernel.memory.shared.nonzero()[0].tolist()
     assert shared == list(range((POOL - RAM) // PAGE, RAM_SIZE // PAGE))
     assert bench.kernel.memory.ipa(POOL) == POOL | S
@@ -37,7 +37,7 @@ def test_a_kernel_that_is_no_realm_shares_nothing(release: str, version: int) ->
     bench.cpu.version = (version, 0x1_0000, 0x1_0000)
     bench.kernel.boot()
     assert bench.cpu.calls == [(Rsi.VERSION, 0x1_0000)]
-    assert bench.kernel.scheme is NONE
+    assert bench.kernel.platform.scheme is NONE
     assert bench.kernel.memory.ipa(POOL) == POOL
     assert bench.device().force_unencrypted is False
     assert bench.kernel.dma.dma_map_phys(bench.device(), RAM, 4, "TO_DEVICE") == RAM
@@ -69,7 +69,7 @@ def test_a_device_has_the_conventions_of_its_kernel(
         "edu0", dma_mask=0xFFFF, dma_ranges=ranges, bus_dma_limit=0xFF, min_align_mask=0xFFF
     )
     assert (device.name, device.min_align_mask, device.coherent_dma_mask) == ("edu0", 0xFFF, 0xFFFF)
-    assert device.dma.scheme is bench.kernel.scheme
+    assert device.dma.scheme is bench.kernel.platform.scheme
     assert (device.dma.dma_mask, device.dma.bus_dma_limit) == (0xFFFF, 0xFF)
     assert device.dma.dma_range_map == (BusDmaRegion(0, 1, 2),)
     assert device.dma.alias_for_shared is alias
@@ -85,6 +85,16 @@ def test_only_an_accepted_device_may_use_private_memory_and_only_if_the_kernel_l
 ) -> None:
     bench = GuestBench(private_dma_for_trusted=private)
     assert bench.device(trusted=trusted).force_unencrypted is forced
+    bench = GuestBench("proposed:private-for-trusted" if private else "7.3")
+    assert bench.device(trusted=trusted).force_unencrypted is forced
+
+
+@pytest.mark.parametrize(("trusted", "mask"), [(False, 0), (True, S)])
+def test_a_proposed_kernel_leaves_the_bit_out_for_untrusted_devices(
+    trusted: bool, mask: int
+) -> None:
+    bench = GuestBench("proposed:zero-based-iova")
+    assert bench.device(trusted=trusted).dma.scheme.unencrypted_mask == mask
 
 
 def test_a_kernel_is_built_for_48_bits_and_bounces_for_all_unless_it_is_said() -> None:
@@ -95,7 +105,9 @@ def test_a_kernel_is_built_for_48_bits_and_bounces_for_all_unless_it_is_said() -
 def test_52_bit_addresses_change_which_bit_the_kernel_sets() -> None:
     bench = GuestBench("7.3", boot=False, pa_bits_52=True)
     bench.kernel.boot()
-    assert bench.kernel.scheme == bench.kernel.config.policy.realm_scheme(IPA_BITS, pa_bits_52=True)
+    assert bench.kernel.platform.scheme == bench.kernel.config.policy.realm_scheme(
+        IPA_BITS, pa_bits_52=True
+    )
 
 
 def test_the_first_page_is_not_given_and_the_pool_neither() -> None:

@@ -1,6 +1,6 @@
 """Which bit of an address says shared or private, and which way round?
 
-A scheme is three masks. `dma_addr_encrypted()` ORs one, `dma_addr_unencrypted()` ORs another and
+A scheme is masks. `dma_addr_encrypted()` ORs one, `dma_addr_unencrypted()` ORs another and
 `dma_addr_canonical()` clears both; most schemes have none of them, because there the attribute
 never reaches a device address.
 
@@ -34,12 +34,15 @@ class Scheme:
         encrypted_mask: bits that a private (encrypted) page's device address carries.
         unencrypted_mask: bits that a shared (unencrypted, decrypted) page's carries.
         ipa_bits: width of the guest's address space (arm-cca), else None.
+        shared_offset: what is added to a shared page's address, instead of a bit that is set: what
+            lies from there on is shared (proposed, SEV-TIO; 0: nothing).
     """
 
     name: str
     encrypted_mask: int = 0
     unencrypted_mask: int = 0
     ipa_bits: int | None = None
+    shared_offset: int = 0
 
     @property
     def attribute_mask(self) -> int:
@@ -61,6 +64,7 @@ SCHEMES = {
     "hyperv": "An isolated guest of Hyper-V: a boundary, as vTOM; not in DMA addresses.",
     "s390-pv": "An s390 guest under Secure Execution: pages are shared by call, no bit says so.",
     "power-svm": "A POWER secure VM: pages are shared by call, no bit says so.",
+    "sev-tio": "An SEV-SNP guest with an accepted TDISP device: vTOM of its own (proposed).",
     "none": "No confidential computing: bare metal, or a plain guest.",
 }
 """Every scheme's name, and which bit means what (Linux 7.2, the files named above, and
@@ -92,6 +96,16 @@ def amd_sme(c_bit: int = 47) -> Scheme:
 def amd_sev(c_bit: int = 51) -> Scheme:
     """Which scheme has an AMD SEV guest? As SME, but all DMA is unencrypted."""
     return Scheme("amd-sev", encrypted_mask=1 << c_bit)
+
+
+def sev_tio(vtom: int = 1 << 46) -> Scheme:
+    """Which scheme has an accepted TDISP device of an SEV-SNP guest? Above `vtom` is shared.
+
+    The device table entry has its own vTOM, 31 bits from bit 21; the proposal adds it to a shared
+    page's address and compares, it does not set a bit.
+    Source: archdata.cc_shared_dma_offset (AMD, 2026), not merged.
+    """
+    return Scheme("sev-tio", shared_offset=vtom)
 
 
 def prot_ns_shared_pte(ipa_bits: int, page_shift: int = 12) -> int:
@@ -127,6 +141,22 @@ def _clear(x: Address, mask: int) -> Address:
     return x & np.uint64(U64 ^ mask)
 
 
+def _add(x: Address, offset: int) -> Address:
+    if isinstance(x, int):
+        return x if x == U64 else x + offset & U64
+    import numpy as np
+
+    return np.where(x == np.uint64(U64), x, x + np.uint64(offset))
+
+
+def _subtract(x: Address, offset: int) -> Address:
+    if isinstance(x, int):
+        return x - offset if x >= offset else x
+    import numpy as np
+
+    return np.where(x >= np.uint64(offset), x - np.uint64(offset), x)
+
+
 def dma_addr_encrypted(scheme: Scheme, x: Address) -> Address:
     """Which device address has the private (encrypted) page whose bus address is `x`?
 
@@ -138,9 +168,11 @@ def dma_addr_encrypted(scheme: Scheme, x: Address) -> Address:
 def dma_addr_unencrypted(scheme: Scheme, x: Address) -> Address:
     """Which device address has the shared (unencrypted) page whose bus address is `x`?
 
-    Source: Linux arch/arm64/include/asm/mem_encrypt.h: `x | PROT_NS_SHARED`; identity for AMD.
+    Source: Linux arch/arm64/include/asm/mem_encrypt.h: `x | PROT_NS_SHARED`; identity for AMD. An
+    offset leaves DMA_MAPPING_ERROR what it is, as a bit does.
     """
-    return _or(x, scheme.unencrypted_mask)
+    x = _or(x, scheme.unencrypted_mask)
+    return _add(x, scheme.shared_offset) if scheme.shared_offset else x
 
 
 def dma_addr_canonical(scheme: Scheme, x: Address) -> Address:
@@ -151,4 +183,5 @@ def dma_addr_canonical(scheme: Scheme, x: Address) -> Address:
 
     Source: Linux include/linux/mem_encrypt.h, arch/arm64/include/asm/mem_encrypt.h.
     """
-    return _clear(x, scheme.attribute_mask)
+    x = _clear(x, scheme.attribute_mask)
+    return _subtract(x, scheme.shared_offset) if scheme.shared_offset else x

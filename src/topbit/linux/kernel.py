@@ -8,11 +8,12 @@ arch/arm64/mm/init.c:arch_mm_preinit, kernel/dma/swiotlb.c:swiotlb_update_mem_at
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from topbit.addressing.cc_platform import cc_platform
 from topbit.addressing.dma_direct import BusDmaRegion, DmaDevice
 from topbit.addressing.kernel_policy import KernelPolicy
-from topbit.addressing.scheme import NONE, Scheme
+from topbit.addressing.scheme import NONE
 from topbit.arch.ipa import DmaAddr, Ipa, IpaSpace, Pa
 from topbit.events import Emit, Event
 from topbit.linux.cpu import RealmCpu
@@ -60,7 +61,10 @@ class Kernel:
         self.cpu = cpu
         self.config = config
         self.emit = emit
-        self.scheme: Scheme = NONE
+        self.policy = config.policy
+        if config.private_dma_for_trusted:
+            self.policy = replace(config.policy, private_for_trusted=True)
+        self.platform = cc_platform("none", self.policy)
         self.memory: LinearMap
         self.pool: IoTlbPool
         self.dma: DmaApi
@@ -91,7 +95,9 @@ class Kernel:
         if version and config.policy.realm_guest:
             arm64_rsi_setup_memory(self.cpu, config.ram_base, config.ram_size)
             ipa_bits = rsi_get_realm_config(self.cpu, config.ram_base)
-            self.scheme = config.policy.realm_scheme(ipa_bits, pa_bits_52=config.pa_bits_52)
+            self.platform = cc_platform(
+                "arm-cca", self.policy, ipa_bits=ipa_bits, pa_bits_52=config.pa_bits_52
+            )
             # Stage 1 always marks the right half: a page table holds page-table encoding.
             space = IpaSpace(ipa_bits)
         self.memory = LinearMap(self.cpu, config.ram_base, config.ram_size, space, self.emit)
@@ -102,7 +108,7 @@ class Kernel:
         direct = DmaDirect(
             self.memory, self.pool, self.alloc_pages, self.free_pages, self.emit, self.trace
         )
-        self.dma = DmaApi(direct, self.emit, swiotlb_force=config.policy.swiotlb_force)
+        self.dma = DmaApi(direct, self.emit, swiotlb_force=not config.policy.capable_by_attrs)
 
     def device(
         self,
@@ -115,11 +121,11 @@ class Kernel:
         min_align_mask: int = 0,
     ) -> Device:
         """Which struct device does this kernel make for a device with these properties?"""
-        policy = self.config.policy
+        policy = self.policy
         return Device(
             name,
             DmaDevice(
-                scheme=self.scheme,
+                scheme=self.platform.device_scheme(policy, trusted=trusted),
                 dma_range_map=tuple(dma_ranges),
                 dma_mask=dma_mask,
                 bus_dma_limit=bus_dma_limit,
@@ -128,8 +134,7 @@ class Kernel:
             ),
             coherent_dma_mask=dma_mask,
             min_align_mask=min_align_mask,
-            force_unencrypted=self.scheme is not NONE
-            and not (trusted and self.config.private_dma_for_trusted),
+            force_unencrypted=self.platform.force_dma_unencrypted(policy, trusted=trusted),
         )
 
     def accept(
@@ -145,7 +150,7 @@ class Kernel:
             registers: where its registers are: (IPA, PA, bytes).
             expected: the digest of the measurements that the user knows of it.
         """
-        if self.scheme is NONE:
+        if self.platform.scheme is NONE:
             return
         page = self.alloc_pages(1)
         if page is None or cca_device_accept(

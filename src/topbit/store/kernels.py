@@ -13,7 +13,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from topbit.addressing.kernel_policy import FIRST_REALM_GUEST
+from topbit.addressing.kernel_policy import DIFFERENCES, parse_release
 from topbit.errors import InputError, MissingToolError, RunError, nearest
 from topbit.store.apt import AptRoot, Package, extract
 from topbit.store.apt_program import Came
@@ -25,6 +25,7 @@ from topbit.store.modules import ModuleTree
 
 SUITES = ("trixie", "trixie-backports")
 FLAVOURS = {"cloud": "cloud-arm64", "full": "arm64", "rt": "rt-arm64", "16k": "arm64-16k"}
+REALM_GUEST = DIFFERENCES["realm_guest"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,7 @@ def available(*, force: bool = False) -> list[Offer]:
     for package in packages.values():
         match = re.fullmatch(r"linux-image-([0-9.]+\+deb\d+)-(.+)", package.name)
         flavour = next((k for k, v in FLAVOURS.items() if match and v == match[2]), None)
-        if match is None or flavour is None or version_of(match[1]) < FIRST_REALM_GUEST:
+        if match is None or flavour is None or not REALM_GUEST.is_in(parse_release(match[1])):
             continue
         # Newer kernels are split: linux-image-* is then empty and depends on the parts.
         parts = re.findall(r"linux-(?:binary|modules)-[^ ,]+", package.depends)

@@ -35,6 +35,12 @@ def refuse_impossible(scenario: Scenario) -> None:
                 where=f"guest.{key}",
                 hint=f"give a kernel that has them with --kernel Image, or {MODEL}",
             )
+    if guest.policy().proposal:
+        raise UsageError(
+            f"no released kernel does what {guest.kernel} says",
+            where="guest.kernel",
+            hint=f"build one, give its Image with --kernel and its release here, or {MODEL}",
+        )
     if guest.private_dma_for_trusted:
         raise UsageError(
             "no released kernel gives trusted devices private addresses",
