@@ -10,17 +10,17 @@ import cases_faults
 import cases_helpers
 import cases_mappings
 import cases_pages
+import cases_trusted
 import cases_vmm
 from rule_events import DOORBELL, INTERRUPTS, POOL, REALM, Case, access, dma_map, helper
 from topbit.events import Event
 from topbit.recording import DeviceFacts, Recording
 from topbit.rules import RULES, check
 
-CASES: dict[str, Case] = {
-    name: case
-    for family in (cases_helpers, cases_mappings, cases_vmm, cases_faults, cases_pages)
-    for name, case in family.CASES.items()
-}
+FAMILIES = (
+    cases_helpers, cases_mappings, cases_vmm, cases_faults, cases_pages, cases_trusted,
+)  # fmt: skip
+CASES: dict[str, Case] = {name: case for family in FAMILIES for name, case in family.CASES.items()}
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())

@@ -118,6 +118,15 @@ def set_memory(phys: int, status: str, size: int = PAGE) -> Event:
     return Event("guest", "set_memory", phys=phys, status=status, size=size)
 
 
+def vdev(status: str, dma: bool = False, detail: str = "all was said", sid: int = 0x20) -> Event:
+    attrs = "dma" if dma else None
+    return Event("rmm", "vdev", sid=sid, status=status, attrs=attrs, detail=detail)
+
+
+def bad_ste(address: int = BUFFER, **more: object) -> Event:
+    return access(address, "C_BAD_STE", device="tdisp", sid=0x20, **more)
+
+
 @dataclass
 class Case:
     """A recording that a rule must flag, and one that it must not."""

@@ -22,7 +22,7 @@ from topbit.linux.direct import DmaDirect
 from topbit.linux.mapping import DmaApi
 from topbit.linux.pageattr import PAGE_SHIFT, PAGE_SIZE, LinearMap
 from topbit.linux.rsi import arm64_rsi_setup_memory, rsi_get_realm_config, rsi_version_matches
-from topbit.linux.rsi_da import cca_device_accept
+from topbit.linux.rsi_da import EACCES, cca_device_accept
 from topbit.linux.swiotlb import IoTlbPool
 
 
@@ -143,27 +143,33 @@ class Kernel:
         vdev_id: int,
         registers: Sequence[tuple[Ipa, Pa, int]] = (),
         expected: bytes | None = None,
-    ) -> None:
-        """Let the user accept an assigned device; a kernel that is no Realm cannot.
+    ) -> bool:
+        """Does the user accept an assigned device? In a kernel that is no Realm nobody is asked.
 
         Args:
             registers: where its registers are: (IPA, PA, bytes).
             expected: the digest of the measurements that the user knows of it.
         """
         if self.platform.scheme is NONE:
-            return
+            return True
         page = self.alloc_pages(1)
-        if page is None or cca_device_accept(
+        if page is None:
+            self.warn("device_given_up", dev.name, "failed to accept the device")
+            return False
+        result = cca_device_accept(
             self.cpu,
             vdev_id,
             page,
             registers=registers,
             expected=expected,
             enable_dma=self.config.enable_dma,
-        ):
+        )
+        self.free_pages(page, 1)
+        if result == -EACCES:
+            self.warn("device_untrusted", dev.name, "its measurements are not the known ones")
+        elif result:
             self.warn("device_given_up", dev.name, "failed to accept the device")
-        if page is not None:
-            self.free_pages(page, 1)
+        return not result
 
     def alloc_pages(self, count: int) -> Ipa | None:
         """Which phys_addr_t have `count` fresh contiguous pages? None when out of memory."""

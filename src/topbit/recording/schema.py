@@ -28,6 +28,8 @@ SHARED, PRIVATE = "shared", "private"
 GPF = "GPF"
 """`status` of an access that granule protection refused (DDI0487, granule protection fault)."""
 
+DMA = "dma"
+"""`attrs` of an event about a trusted device that may make DMA."""
 STEP_BEGIN, STEP_HUNG = "begin", "hung"
 """`status` of a step that begins, and of one that did not come to its end."""
 STEP_TIMES = "times="
@@ -177,6 +179,23 @@ KINDS: dict[str, Kind] = {
             "address": "the shared bit that the Realm was told of: 1 << (ipa_bits - 1)",
             "phys": "IPA of the structure",
             "detail": "the width",
+        },
+    ),
+    "pdev": Kind(
+        "rmm",
+        {
+            "sid": "first StreamID of the physical device",
+            "status": "its state: NEEDS_KEY | HAS_KEY | READY | STOPPED | ERROR (RmiPdevState)",
+            "detail": "what led there",
+        },
+    ),
+    "vdev": Kind(
+        "rmm",
+        {
+            "sid": "StreamID of the interface that is assigned to the Realm",
+            "status": "its state: UNLOCKED | LOCKED | STARTED | ERROR (RmiVdevState)",
+            "attrs": f"{DMA} while the Realm lets it make DMA (its Realm stream is valid)",
+            "detail": "what led there: the call, or why the device is not trusted",
         },
     ),
     "granule": Kind(

@@ -56,6 +56,7 @@ TROUBLES: dict[str, Trouble] = {
     "device_given_up": Trouble("A device was given up after failed DMA.", "guest", follows=True),
     "timeout": Trouble("A device did not answer in time.", "device", follows=True),
     "io_failed": Trouble("A transfer between a device and memory failed.", "device", follows=True),
+    "device_untrusted": Trouble("A device is not the one that the guest would trust.", "device"),
     # Shared and private memory.
     "share_failed": Trouble("Memory could not be made shared or private.", "guest"),
     "leaked": Trouble("Memory is lost, since it could not be made private again.", "guest"),

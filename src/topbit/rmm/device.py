@@ -57,7 +57,7 @@ class Talk:
     Attributes:
         conversation: its messages.
         done: is called when all is said.
-        failed: is called when the device, or the host between, did not answer as it must.
+        failed: is called when the device, or the host between, did not answer as it must: why.
         stream: the stream that the conversation is about; it waits for the other end of that.
         asked: a request is out, and not answered.
         waits: it waits for the other end.
@@ -65,7 +65,7 @@ class Talk:
 
     conversation: Conversation
     done: Callable[[], None]
-    failed: Callable[[], None]
+    failed: Callable[[str], None]
     stream: Stream | None = None
     asked: bool = False
     waits: bool = False

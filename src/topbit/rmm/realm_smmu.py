@@ -70,14 +70,16 @@ def clear_entry(rmm: RmmState, sid: int) -> None:
             rmm.smmu.changed(sid, STE(), None)
 
 
-def stop(rmm: RmmState, vdev: Vdev) -> None:
+def stop(rmm: RmmState, vdev: Vdev, why: str) -> None:
     """Make the device's stream invalid, whatever state the device is in."""
     if vdev.dma:
         vdev.dma = False
         write_entry(rmm, vdev, valid=False)
+        if rmm.listening:
+            rmm.say_vdev(vdev, why)
 
 
 def stop_all(rmm: RmmState, realm: Realm) -> None:
     """Make the streams of all devices of a Realm invalid: it has ended."""
     for vdev in realm.vdevs:
-        stop(rmm, rmm.vdevs[vdev])
+        stop(rmm, rmm.vdevs[vdev], "the Realm has ended")

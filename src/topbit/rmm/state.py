@@ -25,6 +25,8 @@ from topbit.rmm.s2tt import SHIFTS
 
 PSMMU = Pa(0x2B40_0000)
 """Where are the registers of the SMMU of a platform that names none?"""
+DMA = "dma"
+"""`attrs` of an event about an interface that may make DMA."""
 
 
 class RmmState:
@@ -146,6 +148,16 @@ class RmmState:
         """Emit which width the Realm was told, by its shared bit."""
         bit = IpaSpace(ipa_bits).shared_bit
         self.emit(Event("rmm", "realm_config", address=bit, phys=ipa, detail=f"{ipa_bits} bits"))
+
+    def say_pdev(self, pdev: Pdev, why: str) -> None:
+        """Emit in which state a physical device is now, and by what."""
+        self.emit(Event("rmm", "pdev", sid=pdev.rid_base, status=pdev.state.name, detail=why))
+
+    def say_vdev(self, vdev: Vdev, why: str) -> None:
+        """Emit in which state an assigned interface is now, whether it may make DMA, by what."""
+        dma = DMA if vdev.dma else None
+        state = vdev.state.name
+        self.emit(Event("rmm", "vdev", sid=vdev.tdi_id, status=state, attrs=dma, detail=why))
 
     def say_table_gone(self, realm_: Realm, ipa: Ipa, words: Words, level: int) -> None:
         """Emit what the destruction of a table did to the range that it covered."""

@@ -21,6 +21,7 @@ from topbit.rules import (
     swiotlb,
     tables,
     transfers,
+    trusted,
     vmm,
 )
 from topbit.rules.finding import SEVERITIES, Checked, Finding, NotChecked
@@ -38,6 +39,7 @@ FAMILIES = (
     conversion,
     emulated,
     smmu,
+    trusted,
     mappings,
     mapping_life,
     pages,

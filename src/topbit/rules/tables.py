@@ -12,6 +12,7 @@ from topbit.replay.refusals import against, was_translated
 from topbit.rules.finding import Finding
 from topbit.rules.refused import is_traced, refusal
 from topbit.rules.rule import a_realm, rule, sees_faults, the_shared_bit
+from topbit.rules.trusted import is_interfaces
 
 
 @rule(
@@ -67,6 +68,8 @@ def host_tables_are_broken(recording: Recording) -> Iterator[Finding]:
         if row["status"] not in CONFIGURATION:
             continue
         if is_beyond_ipa_space(recording.platform, row["address"] or 0):  # F4
+            continue
+        if is_interfaces(recording, row):  # T1
             continue
         yield refusal(
             recording,

@@ -32,10 +32,10 @@ VERDICTS: dict[str, set[tuple[str, str, str | None]]] = {
     "trusted-aliased": set(),
     "trusted-masked": {("guest", "H3", "accel0")},
     "trusted-private": set(),
-    "trusted-without-dma": {("host", "F9", "accel0")},
-    "trusted-too-early": {("host", "F9", "accel0")},
+    "trusted-without-dma": {("guest", "T1", "accel0")},
+    "trusted-too-early": {("guest", "T1", "accel0")},
     "trusted-unlocked-mapped": set(),
-    "trusted-changed": {("host", "F9", "accel0")},
+    "trusted-changed": {("device", "T2", "accel0")},
     "trusted-page-destroyed": {("host", "P5", None)},
     "stale-mapping": {
         ("vmm", "V3", None),
@@ -158,7 +158,7 @@ def test_a_trusted_device_has_a_stream_only_once_the_guest_has_accepted_it(
     assert machine.rmm.trusted_stream(FIRST_SID) is machine.rmm.realm(machine.vmm.realm.rd)
 
     machine = ModelMachine(builtin("trusted-aliased"))
-    monkeypatch.setattr(machine.kernel, "accept", lambda *accepted: None)
+    monkeypatch.setattr(machine.kernel, "accept", lambda *accepted: True)
     assert set(machine.run().of_kind("access")["status"]) == {"C_BAD_STE"}
 
 
@@ -229,8 +229,38 @@ def test_a_host_may_take_a_trusted_device_away_as_well() -> None:
     scenario = override(builtin("trusted-aliased"), "host.disable_stream=accel0")
     machine = ModelMachine(scenario)
     checked = check(machine.run())
-    assert {(f.agent, f.rule) for f in checked.findings} == {("host", "F9")}
+    assert {(f.agent, f.rule) for f in checked.findings} == {("host", "T1")}
     assert machine.rmm.trusted_stream(FIRST_SID) is None
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "seen"),
+    [
+        ("wrong-nonce", "the measurements have another nonce"),
+        ("wrong-key", "the device does not have the key"),
+        ("unlocks-itself", "the interface is not in RUN"),
+        ("changes-measurement", "accel0: its measurements are not the known ones"),
+    ],
+)
+def test_a_device_that_cannot_be_trusted_is_named_and_not_used(behaviour: str, seen: str) -> None:
+    machine = ModelMachine(override(builtin("trusted-aliased"), f"accel0.behaviour={behaviour}"))
+    recording = machine.run()
+    (finding,) = check(recording).findings
+    assert (finding.rule, finding.agent, finding.device) == ("T2", "device", "accel0")
+    assert finding.seen == seen
+    assert not recording.has("access")
+    assert recording.of_kind("payload")["status"].to_list() == ["none"]
+    assert machine.rmm.trusted_stream(FIRST_SID) is None
+
+
+def test_a_device_whose_registers_are_mapped_is_not_taken_back() -> None:
+    machine = ModelMachine(builtin("trusted-unlocked-mapped"))
+    recording = machine.run()
+    (said,) = recording.of_kind("state")["detail"]
+    assert said.startswith("the host could not make the stream of the device invalid: ")
+    assert "ERROR_GRANULE" in said
+    assert set(recording.of_kind("payload")["status"]) == {"ok"}
+    assert machine.rmm.trusted_stream(FIRST_SID) is machine.rmm.realm(machine.vmm.realm.rd)
 
 
 def test_a_queue_that_is_read_in_time_loses_nothing() -> None:

@@ -26,6 +26,9 @@ from topbit.scenario import builtin, builtin_names, override
         ("stale-translation", "nvme0.kind=emulated", "a device with a driver"),
         ("stale-translation", "edu0.model=nvme", "only edu does what it is told"),
         ("dma-ranges", "realm.ram_mib=64", "dma-ranges"),
+        ("trusted-too-early", "realm.ram_mib=64", "before the kernel starts"),
+        ("trusted-unlocked-mapped", "realm.ram_mib=64", "stay shared"),
+        ("trusted-changed", "realm.ram_mib=64", "nobody trusts"),
     ],
 )
 def test_the_reason_is_given(name: str, setting: str, words: str) -> None:
@@ -48,6 +51,7 @@ def test_what_is_possible_is_not_refused() -> None:
             refuse_impossible(builtin(name))
             possible.append(name)
     assert {"seed", "vmm-maps-protected", "wild-address", "wide-ipa"} <= set(possible)
+    assert "trusted-without-dma" in possible
 
 
 def test_a_scenario_about_a_release_wants_that_kernel() -> None:

@@ -244,8 +244,9 @@ class ModelMachine:
             trusted=spec.trusted,
         )
         engine = DmaEngine(bus, medium)
+        given_up = False
         if spec.trusted:
-            self.trusted.attach(spec, sid, device)
+            given_up = not self.trusted.attach(spec, sid, device)
         else:
             self.vfio.attach(sid)
         # Which interrupts a trusted device sends with T = 1 is not modelled: its driver polls.
@@ -254,7 +255,7 @@ class ModelMachine:
         engine.interrupt = lambda pa: ring.interrupt() if pa == ITS_DOORBELL else None
         driver = BlockDriver(self.kernel, device, self._watched(spec, sid, ring))
         misbehave = engine.misbehave if spec.behaviour == "stale" else None
-        return Disk(driver, medium, misbehave)
+        return Disk(driver, medium, misbehave, given_up)
 
     def _watched(self, spec: DeviceSpec, sid: int, ring: Transport) -> WatchedRing:
         """Let the host act while the device's requests are under way."""

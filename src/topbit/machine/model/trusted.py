@@ -45,11 +45,14 @@ class TrustedDevices:
         self._granules = granules
         self._kernel = kernel
         self._emit = emit
-        self._late: list[Callable[[], None]] = []
+        self._late: list[Callable[[], bool]] = []
         self._next = REGISTERS
 
-    def attach(self, spec: DeviceSpec, sid: int, device: Device) -> None:
-        """Assign the device to the Realm, and let the guest accept it, now or later."""
+    def attach(self, spec: DeviceSpec, sid: int, device: Device) -> bool:
+        """Assign the device to the Realm, and let the guest accept it, now or later.
+
+        False: it will not be used, since the RMM or the guest does not trust it.
+        """
         registers = (self._next, REGISTERS_SIZE)
         self._next += NEXT_REGISTERS
         self._granules.add_device_memory(*registers)
@@ -63,16 +66,16 @@ class TrustedDevices:
         except RmiError as refused:
             said = f"the host could not assign the device: {refused}"
             self._emit(Event("host", "state", spec.name, sid, status="error", detail=said))
-            return
+            return False
 
-        def accept() -> None:
+        def accept() -> bool:
             mapped = (Ipa(registers[0]), *registers)
-            self._kernel.accept(device, sid, [mapped], expected)
+            return self._kernel.accept(device, sid, [mapped], expected)
 
         if self._scenario.guest.accept == "late":
             self._late.append(accept)
-        else:
-            accept()
+            return True
+        return accept()
 
     def _host(self) -> RealmDevices:
         """Who assigns devices to the Realm?"""

@@ -28,11 +28,13 @@ class Disk:
         driver: the guest's end.
         medium: the other end.
         misbehave: what a misbehaving device does at the end, if it is one.
+        given_up: the guest would not trust the device, and binds no driver to it.
     """
 
     driver: BlockDriver
     medium: bytearray
     misbehave: Callable[[], None] | None = None
+    given_up: bool = False
 
 
 def refuse_other_work(work: WorkloadSpec) -> None:
@@ -53,7 +55,7 @@ def refuse_other_work(work: WorkloadSpec) -> None:
 def exercise(disks: list[Disk], work: WorkloadSpec, emit: Emit) -> None:
     """Probe every disk, write and read it, and compare; then bind it anew, and unbind it."""
     for number, disk in enumerate(disks):
-        if not disk.driver.probe():
+        if disk.given_up or not disk.driver.probe():
             emit(_payload(disk, "w", work.size, "none"))
             continue
         generator = random.Random(number)  # a fixed pattern per disk

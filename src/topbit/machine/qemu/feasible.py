@@ -9,7 +9,7 @@ from topbit.addressing.kernel_policy import policy_for
 from topbit.errors import UsageError
 from topbit.machine.qemu.host.shape import SMMU_BITS
 from topbit.machine.qemu.process import pci
-from topbit.scenario.scenario import DeviceSpec, GuestSpec, Scenario
+from topbit.scenario.scenario import TRUSTED_BEHAVIOURS, DeviceSpec, GuestSpec, Scenario
 
 MODEL = "run it with --machine model"
 LOWEST_BITS = 41  # QEMU's PCIe window lies at 2^39..2^40
@@ -47,6 +47,18 @@ def refuse_impossible(scenario: Scenario) -> None:
             where="guest.private_dma_for_trusted",
             hint=MODEL,
         )
+    if guest.accept == "late":
+        raise UsageError(
+            "no released kernel accepts devices itself: it is done before the kernel starts",
+            where="guest.accept",
+            hint=MODEL,
+        )
+    if scenario.host.unlocks_mapped:
+        raise UsageError(
+            "the registers of QEMU's devices stay shared, so that none of them is ever mapped",
+            where="host.unlocks_mapped",
+            hint=MODEL,
+        )
     if vmm.backing != "separate":
         raise UsageError(
             "on QEMU private and shared pages are always different memory",
@@ -74,6 +86,12 @@ def _refuse_device(device: DeviceSpec, bits: int) -> None:
         raise UsageError("QEMU's devices drive 64 address bits", where=where, hint=MODEL)
     if device.dma_offset:
         raise UsageError("QEMU's PCIe bus has no dma-ranges", where=where, hint=MODEL)
+    if device.behaviour in TRUSTED_BEHAVIOURS:
+        raise UsageError(
+            "a released kernel binds its driver to a device that nobody trusts as well",
+            where=where,
+            hint=MODEL,
+        )
     if device.kind == "emulated":
         return
     if bits > SMMU_BITS:

@@ -143,6 +143,7 @@ class ScenarioRun:
             ),
             told_ipa_bits=scenario.realm.told_ipa_bits,
             watched=next((d.name for d in self.devices if d.spec.behaviour == "stale"), ""),
+            enable_dma=scenario.guest.accept != "no-dma",
         )
 
     def _named(self, device: str) -> str:

@@ -57,8 +57,8 @@ def communicate(rmm: RmmState, talk: Talk | None, data_pa: int) -> tuple[int, ..
     except StopIteration:
         talk.done()
         return (SUCCESS,)
-    except DeviceFault:
-        talk.failed()
+    except DeviceFault as fault:
+        talk.failed(str(fault))
         return (ERROR_DEVICE,)
     flags = CommExitFlags(STREAM_WAIT=1)
     if message is not None:

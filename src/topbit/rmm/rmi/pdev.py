@@ -39,7 +39,7 @@ AUX_GRANULES = 3
 U32 = 0xFFFF_FFFF
 
 
-def fail(rmm: RmmState, pdev: Pdev) -> None:
+def fail(rmm: RmmState, pdev: Pdev, why: str) -> None:
     """The device is not to be trusted any more: nor its streams, nor an interface behind them."""
     lost = [pdev]
     for stream in [s for s in rmm.streams.values() if pdev.pa in (s.endpoint, s.port)]:
@@ -51,15 +51,19 @@ def fail(rmm: RmmState, pdev: Pdev) -> None:
         endpoint.stream = None
         del rmm.streams[stream.handle]
     pdev.state, pdev.talk = PdevState.ERROR, None
+    if rmm.listening:
+        rmm.say_pdev(pdev, why)
     for vdev in rmm.vdevs.values():
         if any(vdev.pdev is one for one in lost):
-            fail_interface(rmm, vdev)
+            fail_interface(rmm, vdev, why)
 
 
-def fail_interface(rmm: RmmState, vdev: Vdev) -> None:
+def fail_interface(rmm: RmmState, vdev: Vdev, why: str) -> None:
     """The interface is not to be trusted any more: its stream is invalid from now on."""
     vdev.state, vdev.talk, vdev.unlocking = VdevState.ERROR, None, False
-    stop(rmm, vdev)
+    stop(rmm, vdev, why)
+    if rmm.listening:
+        rmm.say_vdev(vdev, why)
 
 
 def begin_talk(
@@ -70,8 +74,10 @@ def begin_talk(
     def done() -> None:
         pdev.state, pdev.talk = state, None
         then()
+        if rmm.listening:
+            rmm.say_pdev(pdev, "all was said")
 
-    pdev.talk = Talk(said, done, lambda: fail(rmm, pdev))
+    pdev.talk = Talk(said, done, lambda why: fail(rmm, pdev, why))
 
 
 def _no_more() -> None:
@@ -175,7 +181,7 @@ def pdev_abort(rmm: RmmState, pdev: int) -> tuple[int, ...]:
         return (ERROR_INPUT,)
     if found.talk is None:
         return (ERROR_DEVICE,)
-    fail(rmm, found)
+    fail(rmm, found, "RMI_PDEV_ABORT")
     return (SUCCESS,)
 
 

@@ -106,8 +106,10 @@ def _begin(
     def done() -> None:
         vdev.state, vdev.talk = state, None
         then()
+        if rmm.listening:
+            rmm.say_vdev(vdev, "all was said")
 
-    vdev.talk = Talk(said, done, lambda: fail_interface(rmm, vdev))
+    vdev.talk = Talk(said, done, lambda why: fail_interface(rmm, vdev, why))
 
 
 def _named(
@@ -180,7 +182,7 @@ def vdev_unlock(rmm: RmmState, rd: int, pdev: int, vdev: int) -> tuple[int, ...]
         found.start_nonce = found.measurements = found.report = b""
 
     found.unlocking = True
-    stop(rmm, found)
+    stop(rmm, found, "RMI_VDEV_UNLOCK")
     _begin(rmm, found, conversation.unlock(found), VdevState.UNLOCKED, unlocked)
     return (SUCCESS, 0)
 
@@ -239,7 +241,7 @@ def vdev_abort(rmm: RmmState, rd: int, pdev: int, vdev: int) -> tuple[int, ...]:
         return (found,)
     if found.talk is None:
         return (ERROR_DEVICE,)
-    fail_interface(rmm, found)
+    fail_interface(rmm, found, "RMI_VDEV_ABORT")
     return (SUCCESS,)
 
 

@@ -139,6 +139,8 @@ def _dma_enable(rmm: RmmState, rec: Rec, vdev: Vdev, x: Sequence[int]) -> Resume
         if not write_entry(rmm, vdev, valid=True):
             return answer(RsiStatus.ERROR_DEVICE)
         vdev.dma = True
+        if rmm.listening:
+            rmm.say_vdev(vdev, "RSI_VDEV_DMA_ENABLE")
     return answer(RsiStatus.SUCCESS)
 
 
@@ -150,7 +152,7 @@ def vdev_dma_disable(rmm: RmmState, rec: Rec, x: Sequence[int]) -> Resume | Exit
 
 
 def _dma_disable(rmm: RmmState, rec: Rec, vdev: Vdev, x: Sequence[int]) -> Resume:
-    stop(rmm, vdev)
+    stop(rmm, vdev, "RSI_VDEV_DMA_DISABLE")
     return answer(RsiStatus.SUCCESS)
 
 

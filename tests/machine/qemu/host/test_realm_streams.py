@@ -8,7 +8,6 @@ from topbit.arch.smmuv3 import STE
 from topbit.arch.stage2 import G4K, is_table, output_address
 from topbit.errors import RunError
 from topbit.events import ignore
-from topbit.host import rmi_da
 from topbit.machine.qemu.host.host import QemuHost
 from topbit.machine.qemu.host.memory_map import ITS_DOORBELL
 from topbit.machine.qemu.host.realm_streams import VMID, FirstCpu, accept
@@ -36,7 +35,8 @@ class Platform:
         self.rec = self.host.realm.rec_create(0, RAM_BASE)
         self.host.realm.activate()
         self.host.vmm.enter(self.rec)
-        self.cpu = FirstCpu(self.host.rmm, self.rec, self.memory, self.host.slot)
+        vmm, slot = self.host.vmm, self.host.slot
+        self.cpu = FirstCpu(self.host.rmm, vmm, self.rec, self.memory, slot)
 
     def ste(self) -> STE:
         at = self.host.smmu.stream_table + STE.size() * DEVICE.sid
@@ -62,6 +62,12 @@ def test_a_stream_is_valid_from_the_realms_acceptance_until_the_host_takes_it() 
     made.host._disable(DEVICE)
     assert made.ste().V == 0
     assert made.host.rmm.trusted_stream(DEVICE.sid) is None
+
+
+def test_a_device_that_is_accepted_without_its_dma_has_no_stream() -> None:
+    made = Platform()
+    accept(made.cpu, DEVICE.sid, RAM_BASE, enable_dma=False)
+    assert made.ste().V == 0
 
 
 def test_it_walks_the_realms_live_table_and_the_doorbell_besides() -> None:
@@ -104,7 +110,7 @@ def test_what_the_rmm_does_not_know_is_refused() -> None:
     made = Platform()
     with pytest.raises(RunError, match="StreamID 0x99"):
         accept(made.cpu, 0x99, RAM_BASE)
-    rmi_da.unlock(made.host.realm, made.host._vdevs[DEVICE.sid])
+    made.host._disable(DEVICE)
     with pytest.raises(RunError, match="StreamID 0x10"):
         accept(made.cpu, DEVICE.sid, RAM_BASE)
     assert made.ste().V == 0

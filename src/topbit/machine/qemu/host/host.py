@@ -261,7 +261,8 @@ class QemuHost:
         self._accepted = True
         cpu = FirstCpu(self.rmm, self.vmm, rec, self.memory, self.slot)
         for sid in self.vmm.devices.assigned if self.vmm.devices else ():
-            realm_streams.accept(cpu, sid, self.slot.ipa)  # RAM below the kernel is free
+            page = self.slot.ipa  # RAM below the kernel is free
+            realm_streams.accept(cpu, sid, page, enable_dma=self.shape.enable_dma)
 
     def _inject(self) -> None:
         """Do to the guest what this host does in the middle of the guest's work."""

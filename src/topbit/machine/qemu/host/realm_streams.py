@@ -116,15 +116,16 @@ class FirstCpu:
         self._memory.write(self._slot.to_private_pa(ipa), data)
 
 
-def accept(cpu: FirstCpu, sid: int, page: Ipa) -> None:
+def accept(cpu: FirstCpu, sid: int, page: Ipa, *, enable_dma: bool = True) -> None:
     """Accept an assigned device for a kernel that cannot do so itself: no release can yet.
 
-    To be done once the Realm's RAM has all its tables. `page`: IPA of a free page.
+    To be done once the Realm's RAM has all its tables. `page`: IPA of a free page. `enable_dma`:
+    as the last step.
 
     Raises:
         RunError: the RMM does not let the Realm have the device.
     """
-    if cca_device_accept(cpu, sid, page):
+    if cca_device_accept(cpu, sid, page, enable_dma=enable_dma):
         raise RunError(f"the RMM refused the device with StreamID 0x{sid:x} to the Realm")
 
 

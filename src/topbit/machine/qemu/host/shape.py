@@ -45,6 +45,7 @@ class RealmShape:
             device, not the scenario's.
         told_ipa_bits: width that the RMM tells the Realm; None: the true one.
         watched: kernel's name of a device that uses addresses after they were taken from it.
+        enable_dma: who accepts trusted devices for the kernel lets them make DMA as well.
     """
 
     ipa_bits: int = 41
@@ -57,6 +58,7 @@ class RealmShape:
     host: HostSpec = field(default_factory=HostSpec)
     told_ipa_bits: int | None = None
     watched: str = ""
+    enable_dma: bool = True
 
     @property
     def smmu(self) -> bool:
