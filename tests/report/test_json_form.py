@@ -12,6 +12,7 @@ from topbit.recording import Platform
 from topbit.recording.platform import Unparsed
 from topbit.report.json_form import document, render
 from topbit.rules.finding import NotChecked
+from topbit.rules.privacy import Answered, Privacy
 
 LINES = Unparsed("trace", 3, 7, "text")
 
@@ -64,3 +65,15 @@ def test_the_text_is_the_document_and_a_line_end() -> None:
     assert text.endswith("\n}\n")
     assert text == json.dumps(document([boot(findings=[finding()])]), indent=2) + "\n"
     assert text.splitlines()[1].startswith('  "verdict"')
+
+
+def test_what_was_answered_of_trusted_devices() -> None:
+    answer = Answered("accel0", Privacy.NOT, "its page is shared", 2, ())
+    made = dataclasses.replace(boot(), private_dma=(answer,))
+    told = {
+        "device": "accel0", "answer": "not confidential", "why": "its page is shared", "count": 2,
+        "evidence": [],
+    }  # fmt: skip
+    assert document([made])["private_dma"] == [told]
+    assert document([boot(), made])["private_dma"] == [told | {"boot": 2}]
+    assert json.loads(render([made]))["private_dma"] == [told]

@@ -7,7 +7,7 @@ import pytest
 
 from topbit.errors import UsageError
 from topbit.events import Event
-from topbit.recording import Platform, Recording, Unparsed
+from topbit.recording import DeviceFacts, Platform, Recording, Unparsed
 from topbit.report.forms import FORMS
 from topbit.report.report import Report
 from topbit.report.text_form import finding_lines
@@ -206,3 +206,10 @@ def test_settings_that_were_changed_are_told(changed: list[str] | None, line: st
     platform = dataclasses.replace(REALM, policies=policies, changed=changed)
     lines = report(platform=platform).render().splitlines()
     assert [told for told in lines if told.startswith("settings")] == [line] * (line is not None)
+
+
+def test_the_mappings_of_trusted_devices_are_answered() -> None:
+    platform = dataclasses.replace(REALM, devices={"a": DeviceFacts(sid=8, trusted=True)})
+    (answer,) = report(PLAIN, GOOD, GOOD, platform=platform).private_dma
+    assert (answer.device, answer.answer, answer.count) == ("a", "not confidential", 2)
+    assert report(PLAIN, GOOD).private_dma == []

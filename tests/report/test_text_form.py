@@ -13,6 +13,7 @@ from topbit.report.boot import BootReport
 from topbit.report.text_form import finding_lines, render
 from topbit.report.transfers import Transfers
 from topbit.rules.finding import Evidence, NotChecked
+from topbit.rules.privacy import Answered, Privacy
 
 MIB = 1 << 20
 
@@ -169,3 +170,23 @@ def test_a_blank_line_stands_before_and_behind_each_finding() -> None:
     shown = lines(boot(findings=[finding(), finding("note")]))
     first = shown.index("VIOLATION M1  something is wrong")
     assert shown[first - 1] == shown[first + 2] == shown[-2] == ""
+
+
+def test_mappings_of_trusted_devices_are_told_before_the_findings() -> None:
+    shown = Evidence("dma_map accel0", "trace.txt", 8, "guest")
+    answers = (
+        Answered("accel0", Privacy.CONFIDENTIAL, "", 1, (shown,)),
+        Answered(
+            "accel0", Privacy.NOT, "its page is shared", 2, (shown, Evidence("a", agent="rmm"))
+        ),
+    )
+    made = dataclasses.replace(boot(findings=[finding()]), private_dma=answers)
+    told = lines(made)
+    first = told.index("private  accel0: 1 mapping confidential")
+    assert told[first + 1 : first + 6] == [
+        "private  accel0: 2 mappings not confidential: its page is shared",
+        "  guest     dma_map accel0   trace.txt:8",
+        "  RMM       a",
+        "",
+        "VIOLATION M1  something is wrong",
+    ]

@@ -30,6 +30,8 @@ GPF = "GPF"
 
 DMA = "dma"
 """`attrs` of an event about a trusted device that may make DMA."""
+TRUNCATED = "truncated"
+"""`detail` of entries of a scatterlist whose other entries the trace does not tell."""
 STEP_BEGIN, STEP_HUNG = "begin", "hung"
 """`status` of a step that begins, and of one that did not come to its end."""
 STEP_TIMES = "times="
@@ -67,7 +69,10 @@ _RANGE_STATUS = f"the state that was reached: {SHARED} | {PRIVATE} | {ERROR}"
 KINDS: dict[str, Kind] = {
     # The guest. dma_* and swiotlb_bounced are what Linux traces
     # (Linux 7.2 include/trace/events/dma.h, swiotlb.h); scatterlists are one event per entry.
-    "dma_map": Kind("guest", _MAPPING),
+    "dma_map": Kind(
+        "guest",
+        _MAPPING | {"detail": f"{TRUNCATED}: other entries of its scatterlist are not told"},
+    ),
     "dma_unmap": Kind("guest", {k: v for k, v in _MAPPING.items() if k != "phys"}),
     "dma_unmap_sg": Kind(
         "guest",

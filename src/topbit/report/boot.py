@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from topbit.recording import Platform, Recording
 from topbit.report.summary import Summary, summarise
 from topbit.rules import Checked, check
+from topbit.rules.privacy import Answered, answered
+from topbit.rules.private_dma import private_dma
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,13 +19,16 @@ class BootReport:
         platform: the facts, and where they come from.
         summary: what was recorded, in numbers.
         checked: findings, and rules that could not be checked.
+        private_dma: of the mappings of trusted devices, which are confidential, and why not.
     """
 
     platform: Platform
     summary: Summary
     checked: Checked
+    private_dma: tuple[Answered, ...] = ()
 
     @classmethod
     def of(cls, recording: Recording) -> BootReport:
         """What is there to say about this recording? Runs all rules."""
-        return cls(recording.platform, summarise(recording), check(recording))
+        private = answered(private_dma(recording))
+        return cls(recording.platform, summarise(recording), check(recording), private)

@@ -5,6 +5,8 @@ platform     the facts (of the last boot)
 summary      numbers (of the last boot)
 findings     rule, severity, agent, device, count, message, seen, expected, evidence, hint,
              source; with several boots also boot, from 1
+private_dma  of mappings of trusted devices: device, answer ("confidential", "not confidential" or
+             "inconclusive"), why, count, evidence; with several boots also boot
 unparsed     how many lines looked like events and could not be read
 unparsed_lines, not_checked   where, which rule and why
 boots        how many boots were checked
@@ -40,6 +42,11 @@ def document(boots: Sequence[BootReport]) -> dict[str, Any]:
             finding.to_dict() | ({"boot": number} if several else {})
             for number, boot in enumerate(boots, 1)
             for finding in boot.checked.findings
+        ],
+        "private_dma": [
+            answer.to_dict() | ({"boot": number} if several else {})
+            for number, boot in enumerate(boots, 1)
+            for answer in boot.private_dma
         ],
         "unparsed": sum(entry.count for entry in unparsed),
         "unparsed_lines": [dataclasses.asdict(entry) for entry in unparsed],

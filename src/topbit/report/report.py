@@ -9,6 +9,7 @@ from topbit.recording import Recording
 from topbit.report.boot import BootReport
 from topbit.report.forms import form_named
 from topbit.rules.finding import Finding, Unjudged, Verdict, verdict_of
+from topbit.rules.privacy import Answered
 
 UNFINISHED = 3
 """Exit status of a run that broke no rule and did not come to the end of its work."""
@@ -42,6 +43,11 @@ class Report:
     def unjudged(self) -> list[Unjudged]:
         """Which trouble does no finding judge? Boot by boot, in each by kind."""
         return [kind for boot in self.boots for kind in boot.checked.unjudged]
+
+    @property
+    def private_dma(self) -> list[Answered]:
+        """Which mappings of trusted devices are confidential, which are not, and why?"""
+        return [answer for boot in self.boots for answer in boot.private_dma]
 
     @property
     def verdict(self) -> Verdict:

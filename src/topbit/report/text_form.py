@@ -11,6 +11,7 @@ from topbit.report.summary import Summary
 from topbit.report.transfers import lines as transfer_lines
 from topbit.rules import Finding, NotChecked
 from topbit.rules.finding import Verdict, verdict_of
+from topbit.rules.privacy import Answered
 from topbit.rules.wording import address, shared_bit_name
 
 AGENT_NAMES = {"vmm": "VMM", "rmm": "RMM", "smmu": "SMMU"}
@@ -41,6 +42,7 @@ def _lines(boots: Sequence[BootReport]) -> Iterator[str]:
                 f"be read, the first{place}: {entry.text}"
             )
         yield ""
+        yield from _private_dma(boot.private_dma)
         for finding in boot.checked.findings:
             yield from finding_lines(finding)
             yield ""
@@ -114,6 +116,19 @@ def _summary(platform: Platform, summary: Summary) -> Iterator[str]:
         yield f"seen     {summary.smmu_events} SMMU events"
     for line in transfer_lines(summary.transfers):
         yield f"data     {line}"
+
+
+def _private_dma(answers: Sequence[Answered]) -> Iterator[str]:
+    """How is it shown which mappings of trusted devices are confidential, and why not?"""
+    for answer in answers:
+        mappings = f"{answer.count} mapping{'s' * (answer.count != 1)}"
+        why = f": {answer.why}" if answer.why else ""
+        yield f"private  {answer.device}: {mappings} {answer.answer}{why}"
+        for piece in answer.evidence if why else ():
+            place = f"   {piece.place}" if piece.place else ""
+            yield _row(AGENT_NAMES.get(piece.agent, piece.agent), piece.text + place)
+    if answers:
+        yield ""
 
 
 def finding_lines(finding: Finding) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """Every built-in scenario on the model machine: the verdict, and who was at fault."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from topbit.linux.cpu import SynchronousExternalAbort
 from topbit.machine.model.machine import FIRST_SID, ITS_DOORBELL, ModelMachine
 from topbit.recording import Recording
 from topbit.rules import check
+from topbit.rules.private_dma import private_dma
 from topbit.scenario import DeviceSpec, Scenario, builtin, builtin_names, override
 from topbit.scenario.scenario import MOST_DEVICES
 
@@ -71,6 +73,19 @@ VERDICTS: dict[str, set[tuple[str, str, str | None]]] = {
 }
 
 
+# scenario -> what is answered of the mappings of its trusted devices, but for the reason.
+PRIVATE_DMA: dict[str, set[str]] = {
+    "seed": {"not confidential"},
+    "trusted-aliased": {"not confidential"},
+    "trusted-masked": {"not confidential"},
+    "trusted-private": {"confidential"},
+    "trusted-without-dma": {"not confidential"},
+    "trusted-too-early": {"not confidential"},
+    "trusted-unlocked-mapped": {"not confidential"},
+    "trusted-page-destroyed": {"confidential", "not confidential", "inconclusive"},
+}
+
+
 def _found(name: str) -> set[tuple[str, str, str | None]]:
     checked = check(ModelMachine(builtin(name)).run())
     return {(f.agent, f.rule, f.device) for f in checked.findings if f.severity == "violation"}
@@ -79,6 +94,31 @@ def _found(name: str) -> set[tuple[str, str, str | None]]:
 @pytest.mark.parametrize("name", builtin_names())
 def test_verdict(name: str) -> None:
     assert _found(name) == VERDICTS[name]
+
+
+@pytest.mark.parametrize("name", builtin_names())
+def test_private_dma(name: str) -> None:
+    mappings = private_dma(ModelMachine(builtin(name)).run())
+    assert {mapping.reason.answer for mapping in mappings} == PRIVATE_DMA.get(name, set())
+
+
+@pytest.mark.parametrize(
+    ("setting", "answers"),
+    [
+        ("guest.accept=no-dma", {"not confidential": 9}),
+        ("guest.accept=late", {"not confidential": 2, "confidential": 7}),
+        ("host.disable_stream=accel0", {"not confidential": 9}),
+        ("accel0.behaviour=changes-measurement", {}),
+        ("vmm.smmu_map=both", {"confidential": 9}),
+        ("vmm.backing=in-place", {"confidential": 9}),
+    ],
+)
+def test_private_dma_of_a_device_that_is_given_private_memory(
+    setting: str, answers: dict[str, int]
+) -> None:
+    machine = ModelMachine(override(builtin("trusted-private"), setting))
+    found = Counter(str(mapping.reason.answer) for mapping in private_dma(machine.run()))
+    assert found == answers
 
 
 def test_data_arrives_exactly_where_the_convention_is_kept() -> None:

@@ -105,7 +105,7 @@ def test_merged_and_truncated_scatterlists() -> None:
         "dma_addrs={0x1000} sizes={0x3000} phys_addrs={0x41e35000,0x41c87000} attrs="
     )
     assert parsed is not None
-    assert [(e.address, e.phys) for e in parsed[0]] == [(0x1000, None)]
+    assert [(e.address, e.phys, e.detail) for e in parsed[0]] == [(0x1000, None, "truncated")]
 
 
 def test_swiotlb_bounced() -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from topbit.events import Event
 from topbit.readers.ftrace import iommu
-from topbit.recording.schema import DMA_MAPPING_ERROR
+from topbit.recording.schema import DMA_MAPPING_ERROR, TRUNCATED
 
 DIRECTIONS = {
     "BIDIRECTIONAL": "BIDIRECTIONAL",
@@ -195,6 +195,7 @@ def _map_sg(name: str, body: str) -> list[Event]:
             size=size,
             phys=phys,
             attrs=attrs,
+            detail=TRUNCATED if "[TRUNCATED]" in body.split() else None,
         )
         for address, size, phys in zip(addresses, sizes, paired, strict=True)
     ]
