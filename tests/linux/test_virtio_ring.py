@@ -11,7 +11,7 @@ from topbit.linux.virtio_ring import QUEUE_SIZE, VirtioBlkRing
 
 RING, SCRATCH = RAM + PAGE, RAM + 2 * PAGE
 AVAIL, USED = RING + 128, RING + 1024
-HEADER_SLOT, STATUS_SLOT = POOL, POOL + 2048
+HEADER_SLOT, STATUS_SLOT = POOL, POOL + 2048  # of the first request
 BUFFER = 0x5000_0000 | S
 
 
@@ -40,10 +40,11 @@ class Device:
         memory = self.bench.kernel.memory
         table = memory.read(RING, 48)
         self.descriptors = [struct.unpack_from("<QIHH", table, 16 * n) for n in range(3)]
-        self.header = memory.read(HEADER_SLOT, 16)
-        self.slot_before = memory.read(STATUS_SLOT, 1)
+        header, status = (self.descriptors[n][0] & ~S for n in (0, 2))
+        self.header = memory.read(header, 16)
+        self.slot_before = memory.read(status, 1)
         self.avail = memory.read(AVAIL, 4 + 2 * QUEUE_SIZE)
-        memory.write(STATUS_SLOT, bytes([self.status]))
+        memory.write(status, bytes([self.status]))
         if self.completes:
             memory.write(USED + 2, self.avail[2:4])
 
@@ -150,7 +151,7 @@ def test_a_request_whose_header_cannot_be_mapped_is_not_made() -> None:
     bench = Bench()
     bench.ring.probe()
     for _ in range(4):
-        bench.kernel.pool.map(RAM, 256 << 10, POOL)
+        bench.kernel.dma.direct.map_phys(bench.device(), RAM, 256 << 10, "TO_DEVICE")
     assert not bench.submit()
     assert Mmio.QueueNotify not in [register for register, _ in bench.port.written]
 

@@ -12,9 +12,9 @@ from typing import Protocol
 from topbit.addressing.dma_direct import DMA_MAPPING_ERROR
 from topbit.arch.ipa import DmaAddr, Ipa
 from topbit.linux.device import Device
+from topbit.linux.dma_attrs import FROM_DEVICE, TO_DEVICE
 from topbit.linux.kernel import Kernel
 from topbit.linux.pageattr import PAGE_SIZE
-from topbit.linux.swiotlb import FROM_DEVICE, TO_DEVICE
 
 
 class RegisterPort(Protocol):

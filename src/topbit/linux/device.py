@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from topbit.addressing.dma_direct import DmaDevice
+from topbit.addressing.scheme import U64
 
 
 @dataclass(slots=True)
@@ -21,6 +22,8 @@ class Device:
         min_align_mask: low address bits that a bounce must keep (dma_set_min_align_mask).
         force_unencrypted: force_dma_unencrypted(dev): it may only see shared memory. In a Realm
             true for every device up to 7.3; false models an accepted TDISP device (T=1).
+        seg_boundary_mask: no mapping may cross a multiple of this and one (dma_get_seg_boundary).
+        coherent: its accesses are coherent with the CPU's caches (dev_is_dma_coherent).
     """
 
     name: str
@@ -28,3 +31,5 @@ class Device:
     coherent_dma_mask: int
     min_align_mask: int = 0
     force_unencrypted: bool = True
+    seg_boundary_mask: int = U64
+    coherent: bool = True

@@ -16,6 +16,7 @@ from topbit.addressing.kernel_policy import KernelPolicy
 from topbit.addressing.scheme import NONE
 from topbit.arch.ipa import DmaAddr, Ipa, IpaSpace, Pa
 from topbit.events import Emit, Event
+from topbit.linux.coherent import CoherentMemory
 from topbit.linux.cpu import RealmCpu
 from topbit.linux.device import Device
 from topbit.linux.direct import DmaDirect
@@ -23,7 +24,7 @@ from topbit.linux.mapping import DmaApi
 from topbit.linux.pageattr import PAGE_SHIFT, PAGE_SIZE, LinearMap
 from topbit.linux.rsi import arm64_rsi_setup_memory, rsi_get_realm_config, rsi_version_matches
 from topbit.linux.rsi_da import EACCES, cca_device_accept
-from topbit.linux.swiotlb import IoTlbPool
+from topbit.linux.swiotlb import IoTlbMem
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ class Kernel:
             self.policy = replace(config.policy, private_for_trusted=True)
         self.platform = cc_platform("none", self.policy)
         self.memory: LinearMap
-        self.pool: IoTlbPool
+        self.pool: IoTlbMem
         self.dma: DmaApi
         self._next_page = config.ram_base + PAGE_SIZE
         self._free: dict[int, list[Ipa]] = {}
@@ -102,13 +103,23 @@ class Kernel:
             space = IpaSpace(ipa_bits)
         self.memory = LinearMap(self.cpu, config.ram_base, config.ram_size, space, self.emit)
         pool_base = config.ram_base + (config.ram_size - config.swiotlb_size)
-        self.pool = IoTlbPool(self.memory, pool_base, config.swiotlb_size)
-        if self.pool.update_mem_attributes():
-            self.warn("pool_disabled", None, "Failed to decrypt default memory pool")
-        direct = DmaDirect(
-            self.memory, self.pool, self.alloc_pages, self.free_pages, self.emit, self.trace
+        forced = self.platform.forces(self.policy) and not self.policy.capable_by_attrs
+        self.pool = IoTlbMem(
+            self.memory, pool_base, config.swiotlb_size, self.emit, force_bounce=forced
         )
-        self.dma = DmaApi(direct, self.emit, swiotlb_force=not config.policy.capable_by_attrs)
+        disables = self.policy.pool_failure_disables
+        if self.pool.update_mem_attributes(disables=disables):
+            pages = config.swiotlb_size >> PAGE_SHIFT
+            leaked = f"Failed to decrypt memory, {pages} pages will be leaked"
+            self.warn("share_failed", None, leaked)
+            if disables:
+                disabled = "Failed to decrypt default memory pool, disabling it"
+                self.warn("pool_disabled", None, f"software IO TLB: {disabled}")
+        direct = DmaDirect(
+            self.policy, self.platform, self.memory, self.pool, self.emit, self.trace
+        )
+        coherent = CoherentMemory(direct, self.alloc_pages, self.free_pages)
+        self.dma = DmaApi(direct, coherent, self.emit)
 
     def device(
         self,

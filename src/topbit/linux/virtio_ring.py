@@ -15,8 +15,8 @@ from topbit.arch.ipa import DmaAddr, Ipa
 from topbit.arch.virtio import BlkStatus, BlkType, Mmio, Status
 from topbit.linux.block import RegisterPort
 from topbit.linux.device import Device
+from topbit.linux.dma_attrs import FROM_DEVICE, TO_DEVICE
 from topbit.linux.kernel import Kernel
-from topbit.linux.swiotlb import FROM_DEVICE, TO_DEVICE
 
 QUEUE_SIZE = 8
 RING_BYTES = 4096

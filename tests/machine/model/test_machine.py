@@ -14,7 +14,7 @@ from topbit.machine.model.machine import FIRST_SID, ITS_DOORBELL, ModelMachine
 from topbit.recording import Recording
 from topbit.rules import check
 from topbit.rules.private_dma import private_dma
-from topbit.scenario import DeviceSpec, Scenario, builtin, builtin_names, override
+from topbit.scenario import DeviceSpec, Scenario, builtin, builtin_names, change, override
 from topbit.scenario.scenario import MOST_DEVICES
 
 # scenario -> {(agent, rule, device)} of its violations; nothing else may be found.
@@ -225,6 +225,11 @@ def test_a_realm_that_is_told_a_wrong_width_ends_and_only_the_rmm_is_blamed(told
     assert {f.agent for f in checked.findings if f.severity == "violation"} == {"rmm"}
 
 
+def until_the_pool_is_used_again(scenario: Scenario) -> Scenario:
+    """Linux goes through all of its pool before it uses a slot again."""
+    return change(scenario, ["guest.swiotlb_mib=1", "workload.transfers=40"])
+
+
 def test_a_destroyed_page_ends_the_guest_when_it_uses_it() -> None:
     machine = ModelMachine(builtin("private-page-destroyed"))
     recording = machine.run()
@@ -232,7 +237,7 @@ def test_a_destroyed_page_ends_the_guest_when_it_uses_it() -> None:
     struck = recording.of_kind("state").filter(status="injected")
     assert struck["detail"].to_list() == ["the host destroyed a private page"]
 
-    machine = ModelMachine(builtin("shared-page-destroyed"))
+    machine = ModelMachine(until_the_pool_is_used_again(builtin("shared-page-destroyed")))
     machine.run()
     assert machine.died.startswith("synchronous external abort at IPA 0x00000100")
 
@@ -258,7 +263,8 @@ def test_what_the_host_was_to_do_and_did_not_is_told(
 
 
 def test_the_host_takes_the_page_that_the_device_reaches_through_its_bus() -> None:
-    machine = ModelMachine(override(builtin("dma-ranges"), "host.destroy_page=shared"))
+    scenario = override(builtin("dma-ranges"), "host.destroy_page=shared")
+    machine = ModelMachine(until_the_pool_is_used_again(scenario))
     recording = machine.run()
     struck = recording.of_kind("state").filter(status="injected")
     assert struck["detail"].to_list() == ["the host unmapped a shared page"]
