@@ -14,6 +14,7 @@ HELD_BY = {
     "cli/test_cli_kernel.py": "cli/kernel",
     "cli/test_cli_report.py": "cli/report cli/output",
     "cli/test_cli_run.py": "cli/run cli/run_qemu cli/scenario",
+    "cli/test_cli_table.py": "cli/table",
     "store/test_tools.py": "cli/tool",
     "devices/test_dma_engine.py": "devices/bus",
     "machine/model/test_machine.py": """

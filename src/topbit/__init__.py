@@ -6,7 +6,8 @@
     assert report.ok, report
 
 `run` a scenario, `read` files of a machine into recordings, `check` either, `explain` an address,
-show the `matrix` of the convention. Everything is loaded when it is first used.
+show the `matrix` of the convention, or the `table` of the addresses that kernels give to devices.
+Everything is loaded when it is first used.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 __all__ = [
+    "DmaTable",
     "Finding",
     "GuestDiedError",
     "InputError",
@@ -39,11 +41,12 @@ __all__ = [
     "read",
     "run",
     "scenarios",
+    "table",
 ]
 
 if TYPE_CHECKING:
     from topbit.addressing.explain import Meaning
-    from topbit.api import check, explain, matrix, read, run, scenarios
+    from topbit.api import check, explain, matrix, read, run, scenarios, table
     from topbit.errors import (
         GuestDiedError,
         InputError,
@@ -55,6 +58,7 @@ if TYPE_CHECKING:
     )
     from topbit.machine.interrupted import RunInterrupted
     from topbit.recording import Platform, Recording
+    from topbit.report.dma_table import DmaTable
     from topbit.report.matrix import Matrix
     from topbit.report.report import Report
     from topbit.rules import Finding, Verdict
@@ -62,6 +66,7 @@ if TYPE_CHECKING:
 else:
     # Type checkers must not see this: a module with __getattr__ has every name for them.
     _HOME = {
+        "DmaTable": "topbit.report.dma_table",
         "Finding": "topbit.rules",
         "GuestDiedError": "topbit.errors",
         "InputError": "topbit.errors",
@@ -84,6 +89,7 @@ else:
         "read": "topbit.api",
         "run": "topbit.api",
         "scenarios": "topbit.api",
+        "table": "topbit.api",
     }
 
     def __getattr__(name):

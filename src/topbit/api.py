@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from topbit.machine.qemu.options import QemuOptions
     from topbit.readers.options import ReadOptions
     from topbit.recording import Recording
+    from topbit.report.dma_table import DmaTable
     from topbit.report.matrix import Matrix
     from topbit.report.report import Report
     from topbit.scenario import Scenario
@@ -226,6 +227,36 @@ def explain(address: int, ipa_bits: int) -> Meaning:
     from topbit.addressing.explain import explain as explain_address
 
     return explain_address(address, ipa_bits)
+
+
+def table(
+    kernel: str = "7.3",
+    *,
+    against: str | None = None,
+    ipa_bits: int = 41,
+    schemes: Iterable[str] = (),
+) -> DmaTable:
+    """Which address is a device given, for each platform, device and kind of memory?
+
+    Each row is a run of the modelled kernel's DMA layer. `print(topbit.table())` shows it.
+
+    Args:
+        kernel: a release ("6.14.2", "7.3", "7.4") or a proposal ("proposed:zero-based-iova").
+        against: another one; then the table shows what the two do differently.
+        ipa_bits: width of a Realm's IPA space, 32 to 52.
+        schemes: which platforms ("arm-cca", "amd-sev-snp", ...); none: all.
+
+    Raises:
+        UsageError: no such kernel, width or platform.
+
+    >>> import topbit
+    >>> row = topbit.table("7.3", schemes=["arm-cca"]).rows[0]
+    >>> row.who.value, row.what.value, row.outcome.formula, hex(row.outcome.address)
+    ('T=0', 'buffer', 'B|S', '0x10080100000')
+    """
+    from topbit.report.dma_table import DmaTable
+
+    return DmaTable.of(kernel, against, ipa_bits, schemes)
 
 
 def matrix(*, settings: Settings = ()) -> Matrix:

@@ -19,7 +19,7 @@ from typing import NoReturn
 from topbit import __version__
 from topbit.cli import ending
 
-VERBS = ("run", "check", "explain", "report", "scenario", "kernel", "tool")
+VERBS = ("run", "check", "explain", "table", "report", "scenario", "kernel", "tool")
 
 
 def parser() -> argparse.ArgumentParser:
