@@ -1,7 +1,8 @@
 """Renew the real output that README.md and docs/ show: run every documented command.
 
 A block that begins with a comment `<!-- output of: COMMAND -->` is followed by a fenced block;
-its content is replaced by what COMMAND prints (stdout, first lines if `| head -N` is given).
+its content is replaced by what COMMAND prints (stdout, first lines if `| head -N` is given), a
+report as it stands on a terminal of 80 columns.
 
     python tools/tour.py           renew the files in place
     python tools/tour.py --check   exit 1 if a file would change
@@ -15,6 +16,11 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "src"))
+
+from topbit.report.text_form import wrapped  # noqa: E402
+
+WIDTH = 80
 BLOCK = re.compile(
     r"(?P<head><!-- output of: (?P<command>.+?) -->\n```[a-z]*\n)(?P<body>.*?)(?P<tail>```\n)",
     re.DOTALL,
@@ -34,9 +40,11 @@ def output(command: str) -> str:
         text=True,
         check=False,
     )
-    if done.returncode not in (0, 1) or not done.stdout or done.stderr:
+    if done.returncode not in (0, 1, 4) or not done.stdout or done.stderr:
         raise SystemExit(f"{command}: exit status {done.returncode}\n{done.stderr}")
     lines = done.stdout.splitlines()
+    if lines[0].startswith("verdict "):
+        lines = [part for line in lines for part in wrapped(line, WIDTH)]
     if limit and len(lines) > int(limit):
         lines = [*lines[: int(limit)], "..."]
     return "\n".join(line.rstrip() for line in lines) + "\n"

@@ -57,7 +57,7 @@ def test_the_matrix_shows_what_each_device_reached_and_who_broke_what(
 
 def test_a_right_run_exits_0_and_a_wrong_one_1(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "seed"]) == 0
-    assert "verdict: " in capsys.readouterr().out
+    assert "verdict  " in capsys.readouterr().out
     assert main(["run", "vmm-maps-protected"]) == 1
     out = capsys.readouterr().out
     assert "VIOLATION F1  the VMM did not map the unprotected alias" in out
@@ -120,7 +120,7 @@ def test_a_guest_that_does_not_come_to_its_end_exits_3_with_its_report(
     path = tmp_path / "refused.parquet"
     assert main(["run", "map-failure", "-o", str(path)]) == 3
     captured = capsys.readouterr()
-    assert "verdict: no violation" in captured.out
+    assert captured.out.startswith("verdict  UNFINISHED: no violation, but ")
     assert "Linux asks for ever" in captured.err
     assert not Recording.read(path).of_kind("convert").is_empty()
 
@@ -182,7 +182,7 @@ def test_how_a_run_on_qemu_ends(
     captured = capsys.readouterr()
     assert captured.err.startswith(words)
     assert captured.err.count("\n") == bool(words)
-    assert captured.out.startswith("guest ")
+    assert captured.out.startswith("verdict  ")
     assert Recording.read(stored).platform.unfinished == unfinished
 
 

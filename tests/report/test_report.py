@@ -55,23 +55,23 @@ def test_the_summary_counts_addresses_and_bounces() -> None:
 
 
 def test_nothing_in_the_text_speaks_to_the_terminal_or_makes_its_own_line() -> None:
-    hostile = "\x1b[2J\x1b]0;x\x07\x9b1m6.18\r\nverdict: no violation"
+    hostile = "\x1b[2J\x1b]0;x\x07\x9b1m6.18\r\nverdict  OK: no violation"
     platform = dataclasses.replace(REALM, kernel=hostile, notes=[hostile])
     event = dataclasses.replace(PLAIN, device=hostile)
     text = report(event, platform=platform).render()
     assert all(line.isprintable() for line in text.split("\n"))
     assert [line for line in text.split("\n") if line.startswith("verdict")] == [
-        "verdict: VIOLATION of M1; at fault: guest"
+        "verdict  VIOLATION: the guest broke M1"
     ]
-    assert r"note     \x1b[2J\x1b]0;x\x07\x9b1m6.18\r\nverdict: no violation" in text
+    assert r"note     \x1b[2J\x1b]0;x\x07\x9b1m6.18\r\nverdict  OK: no violation" in text
 
 
 def test_text_names_everything_a_finding_has() -> None:
     text = report(PLAIN).render("text")
     for part in (
         "guest    Linux 6.14.0, a Realm",
-        "IPA      41 bits (--ipa-bits): bit 40 is the shared bit",
-        "swiotlb  0x0000000076b00000-0x000000007aafffff (64 MiB)",
+        "IPA      41 bits (--ipa-bits): bit 40, the shared bit",
+        "swiotlb  0x0000000076b00000-0x000000007aafffff, 64 MiB",
         "note     a note",
         "unparsed 2 lines of trace.txt look like events",
         "VIOLATION M1  ",
@@ -81,8 +81,8 @@ def test_text_names_everything_a_finding_has() -> None:
         "trace.txt:812",
         "mend      use Linux 6.15, 6.14.2 or 6.13.11 or later",
         "source    cover letter",
-        "not checked: ",
-        "verdict: VIOLATION of M1; at fault: guest",
+        "not checked, and what to give for it",
+        "verdict  VIOLATION: the guest broke M1",
     ):
         assert part in text, part
     assert text.endswith("\n")
@@ -92,7 +92,7 @@ def test_text_says_that_all_is_well() -> None:
     text = report(GOOD).render()
     assert "1 DMA addresses, all with bit 40, the shared bit, set" in text
     assert "1 streaming maps, all bounced" in text
-    assert text.splitlines()[-1] == "verdict: no violation"
+    assert text.startswith("verdict  OK: no violation; ")
 
 
 def test_a_folded_finding_says_how_often() -> None:
@@ -132,7 +132,7 @@ def test_several_boots_are_told_apart() -> None:
     assert [finding["boot"] for finding in document["findings"]] == [1]
     text = both.render("text")
     assert "boot 1 of 2" in text
-    assert text.splitlines()[-1].startswith("verdict: VIOLATION")
+    assert text.startswith("verdict  VIOLATION: ")
 
 
 def test_every_form_shows_an_empty_recording() -> None:

@@ -7,12 +7,17 @@ import dataclasses
 import pytest
 
 from report_made import REALM, boot, finding
-from topbit.recording import Platform
-from topbit.recording.platform import Unparsed
+from topbit.recording import Reading, Unparsed
 from topbit.report.boot import BootReport
-from topbit.report.text_form import finding_lines, render
+from topbit.report.text_form import (
+    finding_lines,
+    render,
+    undecided_lines,
+    unjudged_lines,
+    wrapped,
+)
 from topbit.report.transfers import Transfers
-from topbit.rules.finding import Evidence, NotChecked
+from topbit.rules.finding import Evidence, NotChecked, Unjudged
 from topbit.rules.privacy import Answered, Privacy
 
 MIB = 1 << 20
@@ -22,56 +27,6 @@ def lines(*boots: BootReport) -> list[str]:
     text = render(boots)
     assert text.endswith("\n")
     return text.splitlines()
-
-
-def platform(**facts: object) -> BootReport:
-    return boot(dataclasses.replace(Platform(), **facts))  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(
-    ("facts", "line"),
-    [
-        ({}, "guest    unknown kernel, not known whether a Realm"),
-        ({"kernel": "6.18", "realm": True}, "guest    Linux 6.18, a Realm"),
-        ({"realm": False}, "guest    unknown kernel, no Realm"),
-        ({"scheme": "amd-sev", "realm": False}, "guest    unknown kernel, scheme amd-sev"),
-        ({"ipa_bits": 41}, "IPA      41 bits: bit 40 is the shared bit"),
-        ({"ipa_bits": 41, "origins": {"ipa_bits": "option"}},
-         "IPA      41 bits (--ipa-bits): bit 40 is the shared bit"),
-        ({"ipa_bits": 48, "origins": {"ipa_bits": "scenario"}},
-         "IPA      48 bits (scenario): bit 47 is the shared bit"),
-        ({"realm": True}, "IPA      width unknown (--ipa-bits N tells it)"),
-        ({"ram": [(0x4000_0000, 1 << 30)]},
-         "RAM      0x0000000040000000-0x000000007fffffff (1 GiB)"),
-        ({"pools": [(0, 64 * MIB)]}, "swiotlb  0x0000000000000000-0x0000000003ffffff (64 MiB)"),
-        ({"pools": [(0, 1025 << 10)]}, "swiotlb  0x0000000000000000-0x00000000001003ff (1025 KiB)"),
-        ({"pools": [(0, 1 << 10)]}, "swiotlb  0x0000000000000000-0x00000000000003ff (1 KiB)"),
-        ({"pools": [(0, 1000)]}, "swiotlb  0x0000000000000000-0x00000000000003e7 (1000 bytes)"),
-        ({"notes": ["first", "second"]}, "note     second"),
-        ({"policies": {"vmm.smmu_map": "both", "other": "x"}, "changed": ["other"]},
-         "settings other=x"),
-        ({"unparsed": [Unparsed("trace", 2, 7, "text")]},
-         "unparsed 2 lines of trace look like events and could not be read, the first at line 7: "
-         "text"),
-        ({"unparsed": [Unparsed("queue", 1, 0, "text")]},
-         "unparsed 1 places of queue look like events and could not be read, the first: text"),
-    ],
-)  # fmt: skip
-def test_what_is_known_of_the_platform(facts: dict[str, object], line: str) -> None:
-    assert line in lines(platform(**facts))
-
-
-@pytest.mark.parametrize(
-    ("facts", "start"),
-    [
-        ({"realm": False}, "IPA"),
-        ({}, "IPA"),
-        ({"policies": {"vmm.smmu_map": "alias"}, "changed": []}, "settings"),
-        ({"policies": {}}, "settings"),
-    ],
-)
-def test_what_is_not_worth_a_line(facts: dict[str, object], start: str) -> None:
-    assert not [line for line in lines(platform(**facts)) if line.startswith(start)]
 
 
 @pytest.mark.parametrize(
@@ -129,34 +84,109 @@ def test_a_finding_shows_no_part_that_it_has_not() -> None:
     ]
 
 
+def test_a_finding_that_nothing_decides_tells_its_readings() -> None:
+    made = finding("warning", readings=["the VMM did not map it", "it was never shared", "third"])
+    assert list(finding_lines(made))[2:] == [
+        "  either    the VMM did not map it",
+        "  or        it was never shared",
+        "  or        third",
+    ]
+
+
 @pytest.mark.parametrize(
-    ("findings", "line"),
+    ("count", "shown"),
     [
-        ([], "verdict: no violation"),
-        ([finding("note")], "verdict: no violation; 1 warning or note"),
-        ([finding("note"), finding("warning")], "verdict: no violation; 2 warnings or notes"),
-        ([finding()], "verdict: VIOLATION of M1; at fault: guest"),
-        ([finding(), finding(rule="V1", agent="vmm"), finding(rule="V1", agent="vmm")],
-         "verdict: VIOLATION of M1, V1; at fault: guest, VMM"),
-        ([finding("note"), finding()],
-         "verdict: VIOLATION of M1; at fault: guest; 1 warning or note"),
+        (1, ["NOT JUDGED leaked  Memory is lost.", "  seen      a line   log:4"]),
+        (9, ["NOT JUDGED leaked  Memory is lost.  (9 times)", "  first     a line   log:4"]),
+    ],
+)
+def test_trouble_that_no_finding_judges_is_shown_with_its_first_line(
+    count: int, shown: list[str]
+) -> None:
+    kind = Unjudged("leaked", "Memory is lost.", count, Evidence("a line", "log", 4))
+    assert list(unjudged_lines(kind)) == shown
+    inside = lines(boot(unjudged=[kind]))
+    assert inside[1:5] == ["", *shown, ""]
+
+
+def test_what_nothing_decides_is_shown_with_what_would() -> None:
+    readings = [
+        Reading("realm", "no", "IOVAs", "its log"),
+        Reading("realm", "yes", "a pool", "--ipa-bits"),
+        Reading("scheme", "amd-sme", "a C bit", "its log"),
+    ]
+    shown = [
+        "UNDECIDED  more than one reading fits what was seen",
+        "  either    realm no: IOVAs",
+        "  or        realm yes: a pool",
+        "  or        scheme amd-sme: a C bit",
+        "  decides   its log",
+        "  decides   --ipa-bits",
+    ]
+    assert list(undecided_lines(readings)) == shown
+    assert lines(boot(undecided=readings))[1:9] == ["", *shown, ""]
+
+
+def test_the_report_goes_from_the_verdict_to_what_was_not_checked() -> None:
+    platform = dataclasses.replace(REALM, unparsed=[Unparsed("trace", 2, 7, "text")])
+    kind = Unjudged("leaked", "Memory is lost.", 1, Evidence("a line"))
+    reading = Reading("realm", "no", "IOVAs", "its log")
+    shown = lines(
+        boot(platform, [finding()], [NotChecked("A1", ".", "why")], smmu_events=6,
+             unjudged=[kind], undecided=[reading])
+    )  # fmt: skip
+    starts = ["verdict  ", "VIOLATION ", "NOT JUDGED", "UNDECIDED ", "guest    ", "IPA      ",
+              "seen     ", "unparsed ", "not checked"]  # fmt: skip
+    order = [next(i for i, line in enumerate(shown) if line.startswith(s)) for s in starts]
+    assert order == sorted(order)
+    assert order[0] == 0
+
+
+UNCHECKED = [
+    NotChecked(rule, f"{rule} holds.", why)
+    for rule, why in (
+        ("V2", "no iommu_map event was recorded"),
+        ("H4", "the scheme is none, not AMD SME or SEV"),
+        ("V3", "no iommu_map event was recorded"),
+    )
+]
+
+
+def test_rules_that_were_not_checked_are_folded_by_cause() -> None:
+    assert lines(boot(not_checked=UNCHECKED))[-4:] == [
+        "",
+        "not checked, and what to give for it (-v: rule by rule)",
+        "  2 rules   V2, V3: what they look at was not recorded; give the host's trace, "
+        "events iommu",
+        "  1 rule    H4: they do not concern this machine",
+    ]
+    assert not any("not checked" in line for line in lines(boot()))
+
+
+def test_rules_that_were_not_checked_are_told_one_by_one_if_wanted() -> None:
+    assert render([boot(not_checked=UNCHECKED)], verbose=True).splitlines()[-4:] == [
+        "not checked",
+        "  V2        V2 holds. (no iommu_map event was recorded)",
+        "  H4        H4 holds. (the scheme is none, not AMD SME or SEV)",
+        "  V3        V3 holds. (no iommu_map event was recorded)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "width", "shown"),
+    [
+        ("", 10, [""]),
+        ("verdict  OK", 11, ["verdict  OK"]),
+        ("verdict  one two three", 16, ["verdict  one two", "         three"]),
+        ("  seen      one two", 15, ["  seen      one", "            two"]),
+        ("  seen      re-mapped it", 21, ["  seen      re-mapped", "            it"]),
+        ("  seen      a 0x00000100433ce000 b", 20,
+         ["  seen      a", "            0x00000100433ce000", "            b"]),
+        ("  seen      one  two", 80, ["  seen      one  two"]),
     ],
 )  # fmt: skip
-def test_the_verdict_is_one_line(findings: list, line: str) -> None:  # type: ignore[type-arg]
-    assert lines(boot(findings=findings))[-1] == line
-    halves = boot(findings=findings[:1]), boot(findings=findings[1:])
-    assert lines(*halves)[-1] == line
-
-
-def test_rules_that_were_not_checked_are_told_by_their_reason() -> None:
-    entries = [NotChecked(rule, ".", why) for rule, why in
-               (("A1", "no events"), ("M1", "no Realm"), ("A2", "no events"))]  # fmt: skip
-    shown = lines(boot(not_checked=entries))
-    assert shown[-3:] == [
-        "not checked: A1, A2: no events",
-        "not checked: M1: no Realm",
-        "verdict: no violation",
-    ]
+def test_long_lines_are_broken_between_words(line: str, width: int, shown: list[str]) -> None:
+    assert wrapped(line, width) == shown
 
 
 def test_boots_are_numbered_if_there_are_several() -> None:
@@ -169,10 +199,11 @@ def test_boots_are_numbered_if_there_are_several() -> None:
 def test_a_blank_line_stands_before_and_behind_each_finding() -> None:
     shown = lines(boot(findings=[finding(), finding("note")]))
     first = shown.index("VIOLATION M1  something is wrong")
-    assert shown[first - 1] == shown[first + 2] == shown[-2] == ""
+    assert shown[first - 1] == shown[first + 2] == shown[first + 5] == ""
+    assert shown[first + 6].startswith("guest    ")
 
 
-def test_mappings_of_trusted_devices_are_told_before_the_findings() -> None:
+def test_mappings_of_trusted_devices_are_told_after_the_findings() -> None:
     shown = Evidence("dma_map accel0", "trace.txt", 8, "guest")
     answers = (
         Answered("accel0", Privacy.CONFIDENTIAL, "", 1, (shown,)),
@@ -183,10 +214,10 @@ def test_mappings_of_trusted_devices_are_told_before_the_findings() -> None:
     made = dataclasses.replace(boot(findings=[finding()]), private_dma=answers)
     told = lines(made)
     first = told.index("private  accel0: 1 mapping confidential")
-    assert told[first + 1 : first + 6] == [
+    assert first > told.index("VIOLATION M1  something is wrong")
+    assert told[first + 1 : first + 5] == [
         "private  accel0: 2 mappings not confidential: its page is shared",
         "  guest     dma_map accel0   trace.txt:8",
         "  RMM       a",
         "",
-        "VIOLATION M1  something is wrong",
     ]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from topbit.recording import Reading
 from topbit.rules.finding import Checked, Evidence, Finding, Severity, Unjudged, verdict_of
 
 
@@ -61,6 +62,7 @@ def test_a_finding_is_one_observation_unless_it_says_otherwise() -> None:
 
 
 LEFT = Unjudged("leaked", "Memory is lost.", 2, Evidence("a line", "log", 1))
+READING = Reading("realm", "yes", "its addresses", "its log")
 OPEN = finding("warning", readings=["the VMM did not map it", "the page was never shared"])
 
 
@@ -72,10 +74,10 @@ OPEN = finding("warning", readings=["the VMM did not map it", "the page was neve
         ([Checked([finding("violation")], [])], "violation", 1),
         ([Checked([finding("note"), finding("violation")], [])], "violation", 1),
         ([Checked([], [], unjudged=[LEFT])], "inconclusive", 4),
-        ([Checked([], [], undecided=["nothing decides it"])], "inconclusive", 4),
+        ([Checked([], [], undecided=[READING])], "inconclusive", 4),
         ([Checked([OPEN], [])], "inconclusive", 4),
         ([Checked([], [], judged=False)], "inconclusive", 4),
-        ([Checked([finding("violation"), OPEN], [], [LEFT], ["open"])], "violation", 1),
+        ([Checked([finding("violation"), OPEN], [], [LEFT], [READING])], "violation", 1),
         # Boots of one run: each may be wrong or open, and one of them must have been judged.
         ([Checked([], []), Checked([finding("violation")], [])], "violation", 1),
         ([Checked([], [], unjudged=[LEFT]), Checked([], [])], "inconclusive", 4),

@@ -66,17 +66,10 @@ def test_only_a_violation_is_lowered(severity: Severity) -> None:
     assert (made.severity, made.readings) == (severity, [])
 
 
-def test_what_is_told_of_each_open_fact() -> None:
-    assert OpenFacts(Recording.of_events(realm("realm", "scheme"), [])).told() == [
-        f"nothing decides {fact}: 41 (because of 41) or 48 (because of 48); a log would"
-        for fact in ("realm", "scheme")
-    ]
-    assert OpenFacts(Recording.of_events(realm(), [])).told() == []
-
-
 def test_a_fact_that_is_open_leaves_the_verdict_open_without_any_finding() -> None:
     good = Event("guest", "dma_map", device="a", address=0x76B0_0000 | 1 << 40, phys=0x43D9_2000)
     assert check(Recording.of_events(realm(), [good])).verdict is Verdict.OK
     checked = check(Recording.of_events(realm("ipa_bits"), [good]))
     assert checked.findings == []
+    assert checked.undecided == readings("ipa_bits")
     assert checked.verdict is Verdict.INCONCLUSIVE

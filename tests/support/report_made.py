@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from topbit.recording import Platform
+from topbit.recording import Platform, Reading
 from topbit.report.boot import BootReport
 from topbit.report.summary import Summary
-from topbit.rules.finding import Checked, Finding, NotChecked, Severity
+from topbit.rules.finding import Checked, Finding, NotChecked, Severity, Unjudged
 
 NOTHING = Summary(0, 0, None, 0, 0, 0, 0, 0, 0, ())
 REALM = Platform(realm=True, ipa_bits=41)
@@ -23,7 +23,12 @@ def boot(
     platform: Platform = REALM,
     findings: Sequence[Finding] = (),
     not_checked: Sequence[NotChecked] = (),
+    *,
+    unjudged: Sequence[Unjudged] = (),
+    undecided: Sequence[Reading] = (),
+    judged: bool = True,
     **numbers: object,
 ) -> BootReport:
     summary = dataclasses.replace(NOTHING, **numbers)  # type: ignore[arg-type]
-    return BootReport(platform, summary, Checked(list(findings), list(not_checked)))
+    checked = Checked(list(findings), list(not_checked), list(unjudged), list(undecided), judged)
+    return BootReport(platform, summary, checked)

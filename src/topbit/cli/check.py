@@ -92,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
             firmware=args.firmware,
             progress=advance,
         )
-    show(report, args.format)
+    show(report, args.format, verbose=args.verbose)
     return report.exit_status
 
 

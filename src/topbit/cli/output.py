@@ -13,21 +13,29 @@ if TYPE_CHECKING:
 
 
 def add_format(parser: argparse.ArgumentParser) -> None:
-    """Let the verb take `--format`, the form of its report."""
+    """Let the verb take `--format`, the form of its report, and `-v`."""
     parser.add_argument("--format", choices=tuple(FORMS), default="text", help="default: text")
+    add_verbose(parser)
 
 
-def show(report: Report, form: str) -> None:
+def add_verbose(parser: argparse.ArgumentParser) -> None:
+    """Let the verb take `-v`."""
+    parser.add_argument(
+        "-v",
+        "--verbose",
+        action="store_true",
+        help="tell rule by rule what could not be checked (form text)",
+    )
+
+
+def show(report: Report, form: str, *, verbose: bool = False) -> None:
     """Print a report to stdout, in colour on a terminal; that a run broke off goes to stderr."""
-    text = report.render(form)
-    if form == "text" and sys.stdout.isatty():
-        from rich.console import Console
+    if form == "text":
+        from topbit.report.text_form import render
 
-        console = Console(highlight=False, soft_wrap=True)
-        for line in text.splitlines():
-            console.print(line, style=_style(line), markup=False)
+        _print(render(report.boots, verbose))
     else:
-        sys.stdout.write(text)
+        sys.stdout.write(report.render(form))
     sys.stdout.flush()
     if report.unfinished:
         from topbit.readers.lines import plain
@@ -37,16 +45,31 @@ def show(report: Report, form: str) -> None:
         note(f"{told} (the report shows what happened until then)")
 
 
+def _print(text: str) -> None:
+    """Print it as it is into a pipe; on a terminal in colour, and broken between words."""
+    if not sys.stdout.isatty():
+        sys.stdout.write(text)
+        return
+    from rich.console import Console
+
+    from topbit.report.text_form import wrapped
+
+    console = Console(highlight=False, soft_wrap=True)
+    for line in text.splitlines():
+        for part in wrapped(line, console.width):
+            console.print(part, style=_style(line), markup=False)
+
+
 def note(text: str) -> None:
     """Tell the person at the terminal, on stderr."""
     print(f"topbit: {text}", file=sys.stderr)
 
 
 def _style(line: str) -> str | None:
-    if line.startswith(("VIOLATION ", "verdict: VIOLATION")):
+    if line.startswith(("VIOLATION ", "verdict  VIOLATION")):
         return "bold red"
-    if line.startswith("WARNING "):
-        return "bold yellow"
-    if line.startswith("verdict: "):
+    if line.startswith("verdict  OK"):
         return "bold green"
+    if line.startswith(("WARNING ", "NOT JUDGED ", "UNDECIDED ", "verdict ")):
+        return "bold yellow"
     return "bold" if line.startswith("NOTE ") else None

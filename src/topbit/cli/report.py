@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from topbit.cli.output import add_verbose
 from topbit.report.forms import FORMS, form_for
 
 HELP = "show the report of a recording, or write it to a file"
@@ -18,6 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=tuple(FORMS),
         help="default: what the suffix of FILE names, else text",
     )
+    add_verbose(parser)
     suffixes = ", ".join(suffix for form in FORMS.values() for suffix in form.suffixes)
     parser.add_argument(
         "-o",
@@ -42,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     form = args.format or (form_for(args.output).name if args.output else "text")
     report = api.check(args.recording)
     if args.output is None:
-        show(report, form)
+        show(report, form, verbose=args.verbose)
         return 0
     try:
         args.output.write_text(report.render(form), encoding="utf-8")

@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
             )
     except RunInterrupted as interrupted:
         report = _told(args, interrupted.recording)
-        return INTERRUPTED if report.verdict == "ok" else report.exit_status
+        return report.exit_status if report.verdict == "violation" else INTERRUPTED
     return _told(args, recording).exit_status
 
 
@@ -89,7 +89,7 @@ def _told(args: argparse.Namespace, recording: Recording) -> Report:
         if args.output:
             recording.write(args.output)
     finally:
-        show(report, args.format)
+        show(report, args.format, verbose=args.verbose)
     return report
 
 

@@ -189,10 +189,6 @@ def _set_width(
         platform.ipa_bits = inferred.ipa_bits
         platform.origins["ipa_bits"] = f"inferred: {inferred.why}"
         platform.readings += inferred.readings
-        platform.notes.append(
-            f"ipa_bits {inferred.ipa_bits} is inferred: {inferred.why}; --ipa-bits N tells it for "
-            "certain"
-        )
 
 
 def _vmm_said(boots: list[Boot]) -> tuple[str, int, int] | None:

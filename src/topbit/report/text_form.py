@@ -1,95 +1,88 @@
-"""What is the report for people: the platform, what was seen, the findings, the verdict?"""
+"""What is the report for people?
+
+The verdict in a sentence, the findings, what was seen and not judged, the platform and how its
+facts are known, what was seen in numbers, and what could not be checked.
+"""
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Sequence
 
 from topbit.errors import printable
-from topbit.recording import Platform
+from topbit.recording import Platform, Reading
 from topbit.report.boot import BootReport
+from topbit.report.not_checked import causes
+from topbit.report.platform_lines import platform_lines, unread_lines
+from topbit.report.sentence import agent_name, verdict_sentence
 from topbit.report.summary import Summary
 from topbit.report.transfers import lines as transfer_lines
-from topbit.rules import Finding, NotChecked
-from topbit.rules.finding import Verdict, verdict_of
+from topbit.rules import Evidence, Finding, NotChecked, Unjudged
 from topbit.rules.privacy import Answered
-from topbit.rules.wording import address, shared_bit_name
+from topbit.rules.wording import shared_bit_name
 
-AGENT_NAMES = {"vmm": "VMM", "rmm": "RMM", "smmu": "SMMU"}
 LABEL = 9
-"""Width of the first column below a finding."""
+"""Width of the first column."""
 
 
-def render(boots: Sequence[BootReport]) -> str:
+def render(boots: Sequence[BootReport], verbose: bool = False) -> str:
     """What is the whole report, with line ends?
 
     Names and log lines in it may come from a hostile guest or a file of somebody else: none of
     them speaks to the terminal or makes a line of its own.
+
+    Args:
+        boots: the boots of a run.
+        verbose: tell rule by rule what could not be checked.
     """
-    return "".join(printable(line) + "\n" for line in _lines(boots))
+    return "".join(printable(line) + "\n" for line in _lines(boots, verbose))
 
 
-def _lines(boots: Sequence[BootReport]) -> Iterator[str]:
+def wrapped(line: str, width: int) -> list[str]:
+    """Which lines show one line of the report where only `width` characters fit?
+
+    Nothing is cut off: a word that does not fit stays whole.
+    """
+    if len(line) <= width:
+        return [line]
+    indent = " " * (LABEL + 3 if line.startswith("  ") else LABEL)
+    return textwrap.wrap(
+        line,
+        width,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _lines(boots: Sequence[BootReport], verbose: bool) -> Iterator[str]:
+    yield f"verdict  {verdict_sentence(boots)}"
     for number, boot in enumerate(boots, 1):
+        yield ""
         if len(boots) > 1:
             yield f"boot {number} of {len(boots)}"
-        yield from _platform(boot.platform)
-        yield from _summary(boot.platform, boot.summary)
-        for entry in boot.platform.unparsed:
-            # Only text has lines, which are counted from 1.
-            lines, place = ("lines", f" at line {entry.line}") if entry.line else ("places", "")
-            yield (
-                f"unparsed {entry.count} {lines} of {entry.source} look like events and could not "
-                f"be read, the first{place}: {entry.text}"
-            )
-        yield ""
-        yield from _private_dma(boot.private_dma)
-        for finding in boot.checked.findings:
-            yield from finding_lines(finding)
             yield ""
-        yield from _not_checked(boot.checked.not_checked)
-    yield _verdict_line(boots)
+        yield from _judged(boot)
+        yield from platform_lines(boot.platform)
+        yield from _summary(boot.platform, boot.summary)
+        yield from unread_lines(boot.platform)
+        if boot.checked.not_checked:
+            yield ""
+            yield from _not_checked(boot.checked.not_checked, verbose)
 
 
-def _verdict_line(boots: Sequence[BootReport]) -> str:
-    """What is the verdict, in one line?"""
-    findings = [finding for boot in boots for finding in boot.checked.findings]
-    violations = [finding for finding in findings if finding.severity == "violation"]
-    others = len(findings) - len(violations)
-    rest = f"; {others} warning{'s' * (others != 1)} or note{'s' * (others != 1)}" * bool(others)
-    verdict = verdict_of(boot.checked for boot in boots)
-    if verdict is Verdict.INCONCLUSIVE:
-        return f"verdict: inconclusive{rest}"
-    if not violations:
-        return f"verdict: no violation{rest}"
-    agents = dict.fromkeys(AGENT_NAMES.get(f.agent, f.agent) for f in violations)
-    rules = dict.fromkeys(finding.rule for finding in violations)
-    return f"verdict: VIOLATION of {', '.join(rules)}; at fault: {', '.join(agents)}{rest}"
-
-
-def _platform(platform: Platform) -> Iterator[str]:
-    kernel = f"Linux {platform.kernel}" if platform.kernel else "unknown kernel"
-    guest = {True: "a Realm", False: "no Realm", None: "not known whether a Realm"}[platform.realm]
-    if platform.scheme != "arm-cca":
-        guest = f"scheme {platform.scheme}"
-    yield f"guest    {kernel}, {guest}"
-    if platform.space is not None:
-        origin = platform.origins.get("ipa_bits", "").partition(":")[0]
-        origin = {"option": "--ipa-bits"}.get(origin, origin)
-        yield (
-            f"IPA      {platform.ipa_bits} bits"
-            + (f" ({origin})" if origin else "")
-            + f": bit {platform.space.bit_number} is the shared bit"
-        )
-    elif platform.realm:
-        yield "IPA      width unknown (--ipa-bits N tells it)"
-    for name, ranges in (("RAM", platform.ram), ("swiotlb", platform.pools)):
-        for base, size in ranges:
-            yield f"{name:<8} {address(base)}-{address(base + size - 1)} ({_amount(size)})"
-    changed = platform.changed_policies()
-    if changed:
-        yield "settings " + ", ".join(f"{key}={value}" for key, value in changed.items())
-    for note in platform.notes:
-        yield f"note     {note}"
+def _judged(boot: BootReport) -> Iterator[str]:
+    """What was found, and what was seen and not judged?"""
+    for finding in boot.checked.findings:
+        yield from finding_lines(finding)
+        yield ""
+    for kind in boot.checked.unjudged:
+        yield from unjudged_lines(kind)
+        yield ""
+    if boot.checked.undecided:
+        yield from undecided_lines(boot.checked.undecided)
+        yield ""
+    yield from _private_dma(boot.private_dma)
 
 
 def _summary(platform: Platform, summary: Summary) -> Iterator[str]:
@@ -126,7 +119,7 @@ def _private_dma(answers: Sequence[Answered]) -> Iterator[str]:
         yield f"private  {answer.device}: {mappings} {answer.answer}{why}"
         for piece in answer.evidence if why else ():
             place = f"   {piece.place}" if piece.place else ""
-            yield _row(AGENT_NAMES.get(piece.agent, piece.agent), piece.text + place)
+            yield _row(agent_name(piece.agent), piece.text + place)
     if answers:
         yield ""
 
@@ -135,7 +128,7 @@ def finding_lines(finding: Finding) -> Iterator[str]:
     """How is one finding shown?"""
     times = f"  ({finding.count} times)" if finding.count > 1 else ""
     yield f"{finding.severity.upper()} {finding.rule}  {finding.message}{times}"
-    agent = AGENT_NAMES.get(finding.agent, finding.agent)
+    agent = agent_name(finding.agent)
     who = f"{agent}, on {finding.device}" if finding.device else agent
     yield _row("at fault" if finding.severity == "violation" else "about", who)
     if finding.seen:
@@ -143,28 +136,50 @@ def finding_lines(finding: Finding) -> Iterator[str]:
     if finding.expected:
         yield _row("expected", finding.expected)
     for piece in finding.evidence:
-        place = f"   {piece.place}" if piece.place else ""
-        yield _row(AGENT_NAMES.get(piece.agent, piece.agent or "evidence"), piece.text + place)
+        yield _row(agent_name(piece.agent or "evidence"), _placed(piece))
+    yield from _either(finding.readings)
     if finding.hint:
         yield _row("mend", finding.hint)
     if finding.source:
         yield _row("source", finding.source)
 
 
+def unjudged_lines(kind: Unjudged) -> Iterator[str]:
+    """How is trouble of one kind shown that no finding judges?"""
+    times = f"  ({kind.count} times)" if kind.count > 1 else ""
+    yield f"NOT JUDGED {kind.kind}  {kind.tells}{times}"
+    yield _row("first" if kind.count > 1 else "seen", _placed(kind.first))
+
+
+def undecided_lines(readings: Sequence[Reading]) -> Iterator[str]:
+    """How are the readings shown that fit, and what would decide between them?"""
+    yield "UNDECIDED  more than one reading fits what was seen"
+    yield from _either([f"{reading.fact} {reading.value}: {reading.why}" for reading in readings])
+    for decides in dict.fromkeys(reading.decides for reading in readings):
+        yield _row("decides", decides)
+
+
+def _either(readings: Sequence[str]) -> Iterator[str]:
+    for number, reading in enumerate(readings):
+        yield _row("or" if number else "either", reading)
+
+
+def _placed(evidence: Evidence) -> str:
+    return evidence.text + (f"   {evidence.place}" if evidence.place else "")
+
+
 def _row(label: str, text: str) -> str:
     return f"  {label:<{LABEL}} {text}"
 
 
-def _not_checked(entries: Sequence[NotChecked]) -> Iterator[str]:
-    by_reason: dict[str, list[str]] = {}
-    for entry in entries:
-        by_reason.setdefault(entry.reason, []).append(entry.rule)
-    for reason, rules in by_reason.items():
-        yield f"not checked: {', '.join(rules)}: {reason}"
-
-
-def _amount(size: int) -> str:
-    for unit, shift in (("GiB", 30), ("MiB", 20), ("KiB", 10)):
-        if size >= 1 << shift and not size % (1 << shift):
-            return f"{size >> shift} {unit}"
-    return f"{size} bytes"
+def _not_checked(entries: Sequence[NotChecked], verbose: bool) -> Iterator[str]:
+    if verbose:
+        yield "not checked"
+        for entry in entries:
+            yield _row(entry.rule, f"{entry.statement} ({entry.reason})")
+        return
+    yield "not checked, and what to give for it (-v: rule by rule)"
+    for cause in causes(entries):
+        count = f"{len(cause.rules)} rule{'s' * (len(cause.rules) != 1)}"
+        give = f"; {cause.give}" if cause.give else ""
+        yield _row(count, f"{', '.join(cause.rules)}: {cause.lacks}{give}")

@@ -74,9 +74,8 @@ def check(recording: Recording) -> Checked:
     left = unjudged(everything, findings)
     folded = fold(findings)
     folded.sort(key=lambda finding: SEVERITIES.index(finding.severity))
-    return Checked(
-        folded, not_checked, left, open_facts.told(), judged=judged or bool(findings or left)
-    )
+    judged = judged or bool(findings or left)
+    return Checked(folded, not_checked, left, recording.platform.readings, judged=judged)
 
 
 def in_order() -> list[Rule]:

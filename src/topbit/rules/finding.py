@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any, Literal, TypeAlias
 
 from topbit.events import Agent
+from topbit.recording import Reading
 
 Severity: TypeAlias = Literal["violation", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("violation", "warning", "note")
@@ -169,14 +170,14 @@ class Checked:
         findings: worst first; identical ones are folded.
         not_checked: rules that lacked something, with what they lacked.
         unjudged: trouble that no finding judges, by kind.
-        undecided: facts that nothing decides and that rules rest on, one sentence each.
+        undecided: the readings that fit, of facts that nothing decides.
         judged: there was something that a rule could judge.
     """
 
     findings: list[Finding]
     not_checked: list[NotChecked]
     unjudged: list[Unjudged] = field(default_factory=list)
-    undecided: list[str] = field(default_factory=list)
+    undecided: list[Reading] = field(default_factory=list)
     judged: bool = True
 
     @property

@@ -57,12 +57,3 @@ class OpenFacts:
             found = [] if rule.lacks(without) else rule.check(without)
             self._found[fact, rule.id] = {_key(f) for f in found if f.severity == "violation"}
         return self._found[fact, rule.id]
-
-    def told(self) -> list[str]:
-        """What is there to say of each, in a sentence without a full stop?"""
-        return [
-            f"nothing decides {fact}: "
-            + " or ".join(f"{reading.value} ({reading.why})" for reading in readings)
-            + f"; {readings[0].decides} would"
-            for fact, readings in self._readings.items()
-        ]

@@ -232,7 +232,7 @@ def test_the_command_line_reports_the_command_and_stores_all(
     captured = capsys.readouterr()
     assert captured.err == "2\n"
     assert "the guest's command ended with exit status 7" in captured.out
-    assert captured.out.splitlines()[-1] == "verdict: no violation"
+    assert captured.out.startswith("verdict  OK: no violation")
     assert b"Linux version" in log.read_bytes()
     assert Recording.read(stored).platform.kernel
 
