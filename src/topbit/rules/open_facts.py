@@ -42,12 +42,12 @@ class OpenFacts:
             self._without[fact] = Recording(platform, recording.frame)
 
     def lower(self, rule: Rule, finding: Finding) -> None:
-        """A violation that is none without such a fact is a warning, until something decides."""
+        """A violation that is none without such a fact is a note, until something decides."""
         if finding.severity != "violation":
             return
         for fact in self._without:
             if _key(finding) not in self._violations(fact, rule):
-                finding.severity = "warning"
+                finding.severity = "note"
                 finding.readings += [f"{fact} {r.value}: {r.why}" for r in self._readings[fact]]
 
     def _violations(self, fact: str, rule: Rule) -> set[Key]:
