@@ -23,6 +23,7 @@ from topbit.rules.rule import (
     sees_faults,
     the_shared_bit,
     told_the_truth,
+    whole_trace,
 )
 
 
@@ -47,6 +48,8 @@ LOG = changed(machine="log")
         (any_event("dma_map", "dma_alloc"), REALM, [dma_map()], ""),
         (any_event("dma_map", "dma_alloc"), REALM, [], "no dma_map or dma_alloc event was"),
         (any_event("dma_map"), REALM, [TOLD], "no dma_map event was recorded"),
+        (whole_trace, REALM, [], ""),
+        (whole_trace, changed(lost_events=7), [], "the trace lost 7 events"),
         (a_realm, REALM, [], ""),
         (a_realm, PLAIN, [], "the scheme is none, which has no shared bit"),
         (a_realm, changed(realm=None), [], "nothing tells whether the guest is a Realm"),
@@ -105,3 +108,10 @@ def test_the_first_need_that_is_not_met_is_told(rules: dict[str, Rule]) -> None:
     assert RULES["X1"].lacks(Recording.of_events(REALM, [])) == ""
     lacking = Recording.of_events(changed(one_clock=False, ram=[]), [])
     assert "order" in RULES["X1"].lacks(lacking)
+
+
+@pytest.mark.parametrize("name", ["M7", "P1", "V1"])
+def test_what_needs_every_event_of_the_guest_judges_no_trace_that_lost_some(name: str) -> None:
+    """A lost free makes a mapping live for ever, and spoils the clock that host and guest share."""
+    reasons = [need(Recording.of_events(changed(lost_events=7), [])) for need in RULES[name].needs]
+    assert "the trace lost 7 events" in reasons

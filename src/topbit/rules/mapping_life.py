@@ -12,7 +12,7 @@ from topbit.recording.schema import DMA_MAPPING_ERROR, ERROR
 from topbit.replay.columns import MAPS, given
 from topbit.rules.dma_helpers import wide_ipa_rows
 from topbit.rules.finding import Evidence, Finding
-from topbit.rules.rule import any_event, rule
+from topbit.rules.rule import any_event, rule, whole_trace
 from topbit.rules.wording import address, by_device, evidence, shared_bit_name
 
 MAP, UNMAP = "dma_map", "dma_unmap"
@@ -22,17 +22,12 @@ LEAK = 3
 """How many maps of one buffer, none ever unmapped, are a leak beyond doubt?"""
 
 
-def _whole_trace(recording: Recording) -> str:
-    lost = recording.platform.lost_events
-    return f"the trace lost {lost} events" if lost else ""
-
-
 @rule(
     "M7",
     "Every streaming mapping is unmapped: only then is bounced data copied back.",
     source="Linux 7.2 Documentation/core-api/dma-api.rst; kernel/dma/swiotlb.c:"
     "swiotlb_tbl_unmap_single copies back for FROM_DEVICE",
-    needs=[_whole_trace, any_event("dma_map"), any_event("dma_unmap")],
+    needs=[whole_trace, any_event("dma_map"), any_event("dma_unmap")],
 )
 def maps_are_unmapped(recording: Recording) -> Iterator[Finding]:
     """Which buffers were mapped again and again without ever being unmapped?

@@ -23,7 +23,7 @@ from topbit.replay.intervals import IntervalMap
 from topbit.replay.page_set import pages_of
 from topbit.replay.replay import MAPPING_KINDS, Row, replay
 from topbit.rules.finding import Finding
-from topbit.rules.rule import a_realm, any_event, one_clock, rule, the_shared_bit
+from topbit.rules.rule import a_realm, any_event, one_clock, rule, the_shared_bit, whole_trace
 from topbit.rules.wording import address, device_name, evidence_of
 
 OFTEN = 10
@@ -38,6 +38,7 @@ OFTEN = 10
     needs=[
         a_realm,
         the_shared_bit,
+        whole_trace,
         any_event("set_memory", "ripas"),
         any_event("dma_map", "dma_alloc"),
     ],

@@ -86,6 +86,12 @@ def any_event(*kinds: str) -> Need:
     return need
 
 
+def whole_trace(recording: Recording) -> str:
+    """Are all events of the guest there, so that what it did not trace did not happen?"""
+    lost = recording.platform.lost_events
+    return f"the trace lost {lost} events" if lost else ""
+
+
 def a_realm(recording: Recording) -> str:
     """Is the guest known to be an Arm CCA Realm?"""
     platform = recording.platform

@@ -25,7 +25,7 @@ from topbit.replay.replay import TABLE_KINDS, Replay, replay, states_at
 from topbit.replay.steady import is_steady
 from topbit.replay.tables import Certainty, Entry, Table
 from topbit.rules.finding import Finding
-from topbit.rules.rule import a_realm, any_event, one_clock, rule, the_shared_bit
+from topbit.rules.rule import a_realm, any_event, one_clock, rule, the_shared_bit, whole_trace
 from topbit.rules.wording import address, device_name, evidence_of, shared_bit_name
 
 COVER_LETTER = (
@@ -51,6 +51,7 @@ def _sids(recording: Recording, **facts: object) -> set[int | None]:
         a_realm,
         the_shared_bit,
         one_clock,
+        whole_trace,  # the guest's clock is matched with the host's by them
         any_event("dma_map", "dma_alloc"),
         any_event("convert", "iommu_map"),
     ],

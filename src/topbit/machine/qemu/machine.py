@@ -28,6 +28,7 @@ from topbit.machine.qemu.el2.traps import TrapLoop
 from topbit.machine.qemu.ending import INTERRUPTED
 from topbit.machine.qemu.guest.init import ALL_DONE, BUNDLE_BEGIN
 from topbit.machine.qemu.host.host import QemuHost
+from topbit.machine.qemu.host.outbox import Outbox, Stream
 from topbit.machine.qemu.host.shape import GuestImage, RealmShape, layout_of
 from topbit.machine.qemu.process.console import Console
 from topbit.machine.qemu.process.process import DOORBELL_UART, RAM_BASE, Platform, QemuProcess
@@ -52,6 +53,7 @@ class Run:
             "timeout", "interrupted" or "died: ..." with what QEMU said.
         events: what RMM, VMM, SMMU and devices did, times on the guest's clock.
         console: what the guest wrote.
+        outbox: what it handed out, by stream.
         seconds: from the start of QEMU to the end.
         traps: how often the guest came to EL2.
         shared_pages: how many pages were shared at the end.
@@ -61,6 +63,7 @@ class Run:
     ending: str
     events: list[Event] = field(default_factory=list)
     console: bytes = b""
+    outbox: dict[Stream, bytes] = field(default_factory=dict)
     seconds: float = 0.0
     traps: int = 0
     shared_pages: int = 0
@@ -122,6 +125,7 @@ class QemuMachine:
             cpu = cpu_model.words(shape.cpu, shape.ipa_bits)
             platform = Platform(layout.ram, layout.program, cpu, shape.cpus, shape.smmu)
             arguments = [word for device in shape.pci for word in device.arguments()]
+            self.outbox = Outbox(self.memory, layout.outbox)
             self._started = time.monotonic()
             self.process = QemuProcess(
                 program, platform, self._ram, [*arguments, *options], inherited
@@ -132,6 +136,7 @@ class QemuMachine:
         try:
             end = f"\n{BUNDLE_BEGIN}".encode()
             self.console = Console(self.process.console, log, terminal, end)
+            self.outbox.start()
             self.traps = TrapLoop(self.mailboxes, self.process.doorbell, self.host.cpus)
             self.host.furnish()
         except BaseException:
@@ -162,10 +167,12 @@ class QemuMachine:
         self.host.collect()
         self.process.stop()
         self.console.finish()
+        self.outbox.finish()
         run = Run(
             ending,
             self.events,
             self.console.output,
+            {stream: self.outbox.taken(stream) for stream in Stream},
             time.monotonic() - self._started,
             self.traps.traps,
             int(self.host.slot.shared.sum()),
@@ -209,6 +216,7 @@ class QemuMachine:
     def close(self) -> None:
         """End QEMU and release what belonged to the run."""
         self.process.close()
+        self.outbox.finish()
         self._ram.close()
 
     def _alive(self) -> bool:

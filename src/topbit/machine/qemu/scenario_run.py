@@ -204,9 +204,10 @@ class ScenarioRun:
         return self._outcome(run)
 
     def _outcome(self, run: Run) -> Outcome:
-        report = read_report(run.console)
+        report = read_report(run.console, run.outbox)
         found = read_evidence(report, run.console)
-        traced = clock.merge(run.events, found.events, IpaSpace(self.shape.ipa_bits))
+        space, lost = IpaSpace(self.shape.ipa_bits), bool(found.lost_events)
+        traced = clock.merge(run.events, found.events, space, lost=lost)
         traced = clock.interleave(traced, step_events(report, self._times))
         payload: list[Event] = []
         if not self.own.boots:

@@ -35,6 +35,15 @@ def test_a_page_that_is_shared_again_is_matched_in_turn() -> None:
     assert lateness(host, guest, SPACE) == pytest.approx(0.1, abs=1e-5)
 
 
+def test_where_events_are_lost_the_last_ones_are_matched() -> None:
+    host = [convert(1.1, 0x1000), convert(1.105, 0x1000, "private"), convert(1.31, 0x1000)]
+    guest = [alloc(1.21, 0x1000)]  # the one at 1.0 is lost
+    assert lateness(host, guest, SPACE) == 0.0
+    assert lateness(host, guest, SPACE, lost=True) == pytest.approx(0.1, abs=1e-5)
+    (shared, *_, used) = merge(host, guest, SPACE, lost=True)
+    assert (shared.time, used.event) == (pytest.approx(1.0, abs=1e-5), "dma_alloc")
+
+
 def test_memory_of_a_pool_tells_nothing() -> None:
     host = [convert(0.1, 0x10000, size=0x4000)]
     guest = [alloc(5.0, 0x10000), alloc(5.1, 0x10000)]

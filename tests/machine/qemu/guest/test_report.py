@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from topbit.machine.qemu.guest.report import GuestReport, StepReport, read_report, step_events
+from topbit.machine.qemu.host.outbox import Stream
 
 MARKERS = b"""[    5.812345] Run /init as init process\r
 @@ 5.83 boot 6.18.15+deb13-cloud-arm64 cpus 1\r
@@ -69,6 +70,43 @@ def test_whole_report_is_read(end: str) -> None:
     assert report.files["cpu0.raw"] == b"page"
     assert report.dmesg.endswith("Booting Linux\n")
     assert report.files["token"] == b"\xd2\x84"
+
+
+TAPES = taped({"./formats": b"f"}), taped({"./copy-nvme0n1.log": b"md5 1M 8e40 -\n"})
+TRACE = b"\0\0\0\0\4\0\0\0page\0\0\0\0"
+
+
+@pytest.mark.parametrize(
+    ("console", "tapes", "complete", "came"),
+    [
+        (MARKERS + b"\n@@ done\n", [*TAPES, taped(FILES)], True, FILES.keys()),
+        (MARKERS, [*TAPES, taped(FILES)], False, FILES.keys()),
+        (MARKERS + b"\n@@ done\n", TAPES, False, {"./formats"}),
+        (MARKERS, [*TAPES, taped(FILES)[:3000]], False, {"./copy-nvme0n1.status"}),
+        (MARKERS, [TAPES[0], b"x" * 5000, TAPES[1]], False, {"./formats"}),
+    ],
+)
+def test_what_was_handed_out_is_read_as_far_as_it_came(
+    console: bytes, tapes: list[bytes], complete: bool, came: set[str]
+) -> None:
+    report = read_report(console, {Stream.REPORT: b"".join(tapes), Stream.TRACE: TRACE})
+    assert report.complete == complete
+    assert report.damage == ""
+    assert report.files["formats"] == b"f"
+    assert report.files["cpu0.raw"] == b"page"
+    assert ("token" in report.files) == ("./token" in came)
+    assert report.steps["copy-nvme0n1"].status == 0
+    assert (report.steps["copy-nvme0n1"].log != "") == ("./copy-nvme0n1.status" in came)
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_hostile_outbox_is_never_an_exception(data: st.DataObject) -> None:
+    tape = bytearray(taped(FILES))
+    for _ in range(data.draw(st.integers(1, 6))):
+        at = 512 * data.draw(st.integers(0, 12)) + data.draw(st.integers(0, 511))
+        tape[at : at + 1] = data.draw(st.binary(min_size=1, max_size=1))
+    read_report(MARKERS, {Stream.REPORT: bytes(tape), Stream.TRACE: data.draw(st.binary())})
 
 
 def test_run_that_ended_early_is_read_as_far_as_it_came() -> None:

@@ -17,18 +17,22 @@ TRUSTED = 0.5  # seconds: a larger correction would mean that something else is 
 _NEXT = 1e-6  # the guest's event comes after the host's
 
 
-def lateness(host: Sequence[Event], guest: Sequence[Event], space: IpaSpace) -> float:
+def lateness(
+    host: Sequence[Event], guest: Sequence[Event], space: IpaSpace, *, lost: bool = False
+) -> float:
     """How many seconds too late are the host's events, at least?
 
     Subtracted from their times it puts every sharing of a page before the page's first use, as
     closely as possible, so that no later event of the guest is overtaken.
 
-    The n-th allocation of a page followed the n-th sharing of it.
+    The last allocation of a page followed the last sharing of it, and so on backwards: a trace
+    loses its oldest events first.
 
     Args:
         host: "convert" events with times near the guest's clock.
         guest: "dma_alloc" events with the guest's times.
         space: the Realm's IPA space.
+        lost: events of the guest are missing.
 
     Returns:
         seconds; 0.0 if nothing tells.
@@ -46,19 +50,23 @@ def lateness(host: Sequence[Event], guest: Sequence[Event], space: IpaSpace) -> 
     late = [
         host_time - guest_time
         for page, times in used.items()
-        if len(times) == len(shared.get(page, ()))  # else it came out of a pool, or events miss
-        for host_time, guest_time in zip(shared[page], times, strict=True)
+        # Else it came out of a pool, or was shared for something else.
+        if len(times) == len(shared.get(page, ()))
+        or (lost and len(times) < len(shared.get(page, ())))
+        for host_time, guest_time in zip(reversed(shared[page]), reversed(times), strict=False)
         if abs(host_time - guest_time) < TRUSTED
     ]
     return max(late) + _NEXT if late else 0.0
 
 
-def merge(host: Sequence[Event], guest: Sequence[Event], space: IpaSpace) -> list[Event]:
+def merge(
+    host: Sequence[Event], guest: Sequence[Event], space: IpaSpace, *, lost: bool = False
+) -> list[Event]:
     """Which order have the events of both, on the guest's clock?
 
     The host's times are corrected by `lateness`.
     """
-    late = lateness(host, guest, space)
+    late = lateness(host, guest, space, lost=lost)
     for event in host:
         if event.time is not None:
             event.time -= late

@@ -4,15 +4,19 @@
 the modules to load and the steps of the workload. Every step runs in the background with a limit
 of its own, because a device whose DMA does not work leaves its users waiting for ever.
 
-At the end the guest sends one bundle over the serial console, which works without any DMA: a
-compressed tar file of each step's status and output, the kernel log and the trace, as it is,
-behind a marker line with its length and hash, while the kernel is kept from printing.
+What the guest has to say leaves it by the outbox (``host/outbox.py``), which works without any
+DMA: the trace while it grows, status and output of each step when it ends, and at the end the
+kernel log. Where the outbox cannot be reached (a kernel without /dev/mem, or no outbox) all of it
+goes over the serial console at the end, as one bundle: a compressed tar file behind a marker line
+with its length and hash, while the kernel is kept from printing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Protocol
+
+from topbit.machine.qemu.guest.outbox_program import IN_GUEST, STREAMS
 
 MARK = "@@"
 BUNDLE_BEGIN = f"{MARK} bundle begin"
@@ -58,6 +62,24 @@ limited() {{
 }}
 
 {PARAMETERS}
+cd /topbit/out || exit 1
+tracing=/sys/kernel/tracing
+grep -hv ^print $tracing/events/dma/*/format $tracing/events/swiotlb/*/format >formats
+[ ! -f /{STREAMS} ] || . /{STREAMS}
+/{IN_GUEST} copy "$out_report" </dev/null 2>/dev/null || {{
+    out_report= out_trace=; rm -f /{STREAMS}; }}
+# hand_out FILE...: now, if the outbox can be reached
+hand_out() {{ [ ! "$out_report" ] || tar -c -f - "$@" | /{IN_GUEST} copy "$out_report"; }}
+hand_out formats
+follower= pipes= n=0
+while [ -e $tracing/per_cpu/cpu$n ]; do
+    pipes="$pipes $tracing/per_cpu/cpu$n/trace_pipe_raw" n=$((n + 1))
+done
+if [ "$out_trace" ]; then
+    /{IN_GUEST} follow "$out_trace" $pipes </dev/null &
+    follower=$!
+fi
+
 say "boot $(uname -r) cpus $(nproc)"
 while read -r module; do
     parameters_of "$module"
@@ -71,14 +93,23 @@ while read -r step limit; do
     limited "$limit" "$step" sh -c "sh /topbit/steps/$step >/topbit/out/$step.log 2>&1"
     say "step $step exit $status"
     echo "$status $begun $now" >"/topbit/out/$step.status"
+    hand_out "$step.log" "$step.status"
 done </topbit/plan
 
 echo 0 >/sys/kernel/tracing/tracing_on
 dmesg -n 1
-cd /topbit/out || exit 1
+dmesg >dmesg.txt
+if [ "$follower" ]; then
+    /{IN_GUEST} stop "$out_trace"
+    wait $follower
+    for cpu in $tracing/per_cpu/cpu*; do cat $cpu/stats >${{cpu##*/}}.stats; done
+    hand_out dmesg.txt cpu*.stats $(ls token 2>/dev/null)
+    echo; echo "{ALL_DONE}"
+    poweroff -f
+    sleep 1000
+fi
 # The trace as it stands in memory: to make its text takes the guest a second and more.
-tracing=/sys/kernel/tracing readers=
-grep -hv ^print $tracing/events/dma/*/format $tracing/events/swiotlb/*/format >formats
+readers=
 for cpu in $tracing/per_cpu/cpu*; do
     dd if=$cpu/trace_pipe_raw of=${{cpu##*/}}.raw bs=4096 2>/dev/null &
     readers="$readers $!"  # it waits for more when all is read
@@ -90,7 +121,6 @@ for cpu in $tracing/per_cpu/cpu*; do
 done
 usleep 10000
 kill $readers
-dmesg >dmesg.txt
 tar -c -f /run/bundle.tar .
 gzip -1 /run/bundle.tar
 size=$(wc -c </run/bundle.tar.gz) sum=$(sha256sum </run/bundle.tar.gz)

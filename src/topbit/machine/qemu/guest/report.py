@@ -1,12 +1,14 @@
 """What did the guest say about its work?
 
-Read from its serial console, on which the kernel's log, the guest's marker lines and at the end
-one bundle stand (see `init`). All of it comes from the guest and is not trusted: sizes are
-limited, and a report that is cut off or damaged is still read as far as it goes.
+Read from its serial console, on which the kernel's log and the guest's marker lines stand, and from
+the outbox: tar files, one behind the other, or else one bundle at the end of the console (see
+`init`). All of it comes from the guest and is not trusted: sizes are limited, and a report that is
+cut off or damaged is still read as far as it goes.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import re
@@ -14,11 +16,15 @@ import tarfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from topbit.events import Event
+from topbit.machine.qemu.guest import outbox_program
 from topbit.machine.qemu.guest.init import ALL_DONE, BUNDLE_BEGIN, MARK
+from topbit.machine.qemu.host.outbox import Stream
 from topbit.recording.schema import STEP_BEGIN, STEP_HUNG, STEP_TIMES
 
+NOTHING: Mapping[Stream, bytes] = MappingProxyType({})
 MAX_BUNDLE = 512 << 20  # bytes of one unpacked bundle
 MARKER = re.compile(rf"{MARK} (\d+\.\d+) (\S+) ?(.*?)\r?$", re.MULTILINE)
 BUNDLE = re.compile(rf"\n{BUNDLE_BEGIN} (\d{{1,9}}) ([0-9a-f]{{64}})\r?\n".encode())
@@ -76,9 +82,17 @@ class GuestReport:
         return self.files.get("dmesg.txt", b"").decode("utf-8", "replace")
 
 
-def read_report(console: bytes) -> GuestReport:
-    """What does this console output report? Never fails: `damage` and `complete` tell."""
+def read_report(console: bytes, outbox: Mapping[Stream, bytes] = NOTHING) -> GuestReport:
+    """What did the guest report on its console and by the outbox?
+
+    Never fails: `damage` and `complete` tell.
+    """
     report = GuestReport()
+    if outbox.get(Stream.REPORT):
+        _read_markers(console.decode("utf-8", "replace"), report)
+        _read_outbox(outbox, report)
+        report.complete = "dmesg.txt" in report.files and f"\n{ALL_DONE}".encode() in console
+        return report
     announced = BUNDLE.search(console)
     lines = console[: announced.start() + 1] if announced else console
     _read_markers(lines.decode("utf-8", "replace"), report)
@@ -166,6 +180,28 @@ def _status(word: str) -> int | None:
     return int(word) if re.fullmatch(r"[0-9]{1,3}", word) else None
 
 
+def _read_outbox(outbox: Mapping[Stream, bytes], report: GuestReport) -> None:
+    """Take all files that came whole."""
+    with contextlib.suppress(tarfile.TarError, EOFError, OverflowError):  # the last one is cut off
+        packed = io.BytesIO(outbox[Stream.REPORT])
+        with tarfile.open(fileobj=packed, ignore_zeros=True) as tar:
+            for member in tar:
+                if (content := _content(tar, member)) is not None:
+                    report.files[member.name.removeprefix("./")] = content
+    for cpu, pages in outbox_program.followed(outbox.get(Stream.TRACE, b"")).items():
+        report.files[f"cpu{cpu}.raw"] = pages
+    _read_steps(report)
+
+
+def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes | None:
+    """What does the file hold? None if it is no file, or a sparse one.
+
+    A sparse one could claim any size without holding it.
+    """
+    file = tar.extractfile(member) if member.isreg() and not member.issparse() else None
+    return None if file is None else file.read()
+
+
 def _read_bundle(packed: bytes, announced: re.Match[bytes]) -> dict[str, bytes]:
     """Which files are in the bundle? ValueError says what is damaged."""
     if len(packed) < int(announced[1]):
@@ -178,12 +214,10 @@ def _read_bundle(packed: bytes, announced: re.Match[bytes]) -> dict[str, bytes]:
         if unzip.unconsumed_tail:
             raise ValueError(f"the bundle is larger than {MAX_BUNDLE >> 20} MiB")
         with tarfile.open(fileobj=io.BytesIO(plain)) as tar:
-            # A sparse member could claim any size without holding it.
-            members = [m for m in tar.getmembers() if m.isreg() and not m.issparse()]
             return {
-                member.name.removeprefix("./"): content.read()
-                for member in members
-                if (content := tar.extractfile(member)) is not None
+                member.name.removeprefix("./"): content
+                for member in tar.getmembers()
+                if (content := _content(tar, member)) is not None
             }
     except (zlib.error, tarfile.TarError, EOFError, OverflowError) as error:
         raise ValueError(f"the bundle is damaged: {error}") from error

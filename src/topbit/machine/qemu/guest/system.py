@@ -8,7 +8,7 @@ from pathlib import Path
 
 from topbit.arch.ipa import IpaSpace
 from topbit.errors import InputError, UsageError
-from topbit.machine.qemu.guest import initramfs, token
+from topbit.machine.qemu.guest import initramfs, outbox_program, token
 from topbit.machine.qemu.guest.device import GuestDevice
 from topbit.machine.qemu.guest.devices import agenda
 from topbit.machine.qemu.guest.init import INIT, plan_files
@@ -122,7 +122,8 @@ class GuestSystem:
             return own.archive(busybox, tree, drivers, disk)
         if disk:
             drivers += file_systems(tree)
-        return initramfs.build(busybox, tree.closure(drivers), INIT, plan_files(steps))
+        files = plan_files(steps) | outbox_program.files(IpaSpace(self.scenario.realm.ipa_bits))
+        return initramfs.build(busybox, tree.closure(drivers), INIT, files)
 
     def command_line(self) -> str:
         """Which command line does the kernel get?"""

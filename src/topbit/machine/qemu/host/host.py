@@ -24,7 +24,7 @@ from topbit.host.rme_ranges import RangeRealmHost
 from topbit.host.rmi_da import RealmDevices
 from topbit.machine.qemu.el2.mailbox import TLBI_ALL, Mailbox
 from topbit.machine.qemu.el2.vcpus import RealmCpus
-from topbit.machine.qemu.host import image_load, injection_port, realm_streams
+from topbit.machine.qemu.host import image_load, injection_port, outbox, realm_streams
 from topbit.machine.qemu.host.devicetree import realm_tree
 from topbit.machine.qemu.host.injection_port import InjectionPort
 from topbit.machine.qemu.host.its import ItsFrame, RedistributorFrame
@@ -35,6 +35,7 @@ from topbit.machine.qemu.host.memory_map import (
     ITS,
     ITS_DOORBELL,
     MIB,
+    PROGRAM_BYTES,
     Layout,
 )
 from topbit.machine.qemu.host.realm_streams import FirstCpu, RealmStreams
@@ -93,7 +94,7 @@ class QemuHost:
         self.guest = guest
         self.emit = emit
         self.granules = Granules(memory)
-        self.granules.carve_out(layout.program, layout.pool_start - layout.program)
+        self.granules.carve_out(layout.program, PROGRAM_BYTES)
         self.slot = MemorySlot(layout.ipa, layout.guest_ram, layout.shared, layout.private)
         used = tables_bytes(shape)
         tables = PageRange(memory, layout.pool_start, used)
@@ -172,6 +173,13 @@ class QemuHost:
             self.realm.map_unprotected_blocks(
                 alias, window.size, window.pa, window.level, DEVICE_MEMORY
             )
+        self.realm.map_unprotected_blocks(
+            self.space.unprotected(outbox.ADDRESS),
+            outbox.BYTES,
+            self.layout.outbox,
+            LAST_LEVEL - 1,
+            DEVICE_MEMORY,
+        )
         missing = ~self.slot.populated
         missing[self.slot.pages(self._plan.tree, TREE_ROOM)] = False
         self._populate(missing)

@@ -2,8 +2,8 @@
 
     RAM_BASE                guest RAM while shared (Non-secure): IPA = PA
     RAM_BASE + guest_ram    guest RAM while private (Realm)
-    RAM_BASE + 2*guest_ram  the EL2 program and its mailboxes (Root), then the host's pool: tables,
-                            RECs, queues
+    RAM_BASE + 2*guest_ram  the EL2 program and its mailboxes (Root), the outbox, then the host's
+                            pool: tables, RECs, queues
 
 Shared RAM keeps its own address because QEMU's ITS uses the addresses of its tables as the guest
 programs them, and they lie in shared pages. A page's private and shared forms are different
@@ -16,6 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from topbit.arch.ipa import Ipa, Pa
+from topbit.machine.qemu.host import outbox
 from topbit.machine.qemu.process.process import CONSOLE_UART, RAM_BASE
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
@@ -33,6 +34,7 @@ PCIE_MMIO_REST = Pa(0x3E00_0000)  # what is left of it behind its blocks
 PCIE_PIO = Pa(0x3EFF_0000)
 PCIE_ECAM = Pa(0x40_1000_0000)
 PCIE_MMIO_HIGH = Pa(0x80_0000_0000)
+PROGRAM_BYTES = 2 * MIB
 DEVICE_MEMORY = 0b001  # MemAttr of a stage-2 entry with FWB: Device-nGnRE
 
 
@@ -80,9 +82,14 @@ class Layout:
         return RAM_BASE + 2 * self.guest_ram
 
     @property
+    def outbox(self) -> Pa:
+        """Where does stand what the guest hands out?"""
+        return self.program + PROGRAM_BYTES
+
+    @property
     def pool_start(self) -> Pa:
         """Where does the host's pool begin?"""
-        return self.program + 2 * MIB
+        return self.outbox + outbox.BYTES
 
     @property
     def end(self) -> Pa:

@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: MIT
+//
+// The guest's end of the outbox: a Linux program (arm64, static, no libc) that writes to one stream.
+//
+//   outbox copy ADDRESS            hands out its standard input, to its end
+//   outbox follow ADDRESS FILE...  hands out what the files have, again and again, each piece behind
+//                                  its file's number and its length (two words of 32 bits), until
+//   outbox stop ADDRESS            tells it to go on only until the files have no more
+//
+// ADDRESS (hexadecimal, 0x...) is where the stream's registers stand in physical memory. Exit
+// status 1: it cannot be reached, or a read failed. What stands there is told in outbox.py.
+//
+// x19 the stream, x20 bytes written to it, x21 buffer, x22 mode, x23 names of the files, x24 their
+// number, x25 is there more to read at once, x26 descriptors, x29 index of a file.
+// x27, x28 source and length of what is put.
+
+        .arch   armv8-a
+
+        .set    BASE, 0x400000
+        .set    WRITTEN, 0
+        .set    TAKEN, 8
+        .set    STOP, 16
+        .set    RING, 0x100000
+        .set    RING_SHIFT, 20
+        .set    STREAM, 0x200000
+        .set    PIECE, 0x10000
+        .set    NEARLY_FULL, 3000       // bytes of events on a page of ftrace's
+
+        .set    AT_FDCWD, -100
+        .set    O_NONBLOCK, 0x800
+        .set    O_RDWR_SYNC, 0x101002
+        .set    EINTR, 4
+        .set    openat, 56
+        .set    read, 63
+        .set    exit, 93
+        .set    nanosleep, 101
+        .set    setpriority, 140
+        .set    mmap, 222
+
+        .macro  call number
+        mov     x8, #\number
+        svc     #0
+        .endm
+
+        .macro  pause time
+        adr     x0, \time
+        mov     x1, #0
+        call    nanosleep
+        .endm
+
+        .text
+        .globl  _start
+elf:    .byte   0x7f, 'E', 'L', 'F', 2, 1, 1, 0
+        .quad   0
+        .hword  2, 183                  // ET_EXEC, EM_AARCH64
+        .word   1
+        .quad   BASE + _start - elf, headers - elf, 0
+        .word   0
+        .hword  64, 56, 1, 0, 0, 0
+headers:
+        .word   1, 5                    // PT_LOAD, readable and executable
+        .quad   0, BASE, BASE, end - elf, end - elf, 0x10000
+
+_start:
+        ldr     x24, [sp]
+        subs    x24, x24, #3
+        b.lo    failed
+        ldr     x1, [sp, #16]
+        ldrb    w22, [x1]
+        ldr     x1, [sp, #24]
+        add     x23, sp, #32
+
+        mov     x5, #0                  // ADDRESS
+        add     x1, x1, #2
+1:      ldrb    w3, [x1], #1
+        cbz     w3, 3f
+        sub     w3, w3, #'0'
+        cmp     w3, #9
+        b.ls    2f
+        sub     w3, w3, #'a' - '0' - 10
+2:      add     x5, x3, x5, lsl #4
+        b       1b
+3:
+        mov     x0, #AT_FDCWD
+        adr     x1, memory
+        mov     x2, #O_RDWR_SYNC & 0xffff
+        movk    x2, #O_RDWR_SYNC >> 16, lsl #16
+        call    openat
+        tbnz    x0, #63, failed
+        mov     x4, x0
+        mov     x0, #0
+        mov     x1, #STREAM
+        mov     x2, #3                  // PROT_READ | PROT_WRITE
+        mov     x3, #1                  // MAP_SHARED
+        call    mmap
+        cmn     x0, #4095
+        b.hs    failed
+        mov     x19, x0
+
+        sub     sp, sp, #0x12, lsl #12
+        mov     x21, sp
+        add     x26, sp, #0x11, lsl #12
+        cmp     w22, #'f'
+        b.eq    follow
+        cmp     w22, #'s'
+        b.ne    copy
+        mov     x0, #1
+        str     x0, [x19, #STOP]
+        b       done
+
+copy:
+        ldr     x20, [x19, #WRITTEN]    // where the stream's last writer stopped
+1:      and     x1, x20, #7             // so that source and ring are aligned alike
+        add     x27, x21, x1
+        mov     x0, #0
+        mov     x1, x27
+        mov     x2, #PIECE
+        call    read
+        cmn     x0, #EINTR
+        b.eq    1b
+        cbz     x0, done
+        tbnz    x0, #63, failed
+        mov     x28, x0
+        bl      put
+        b       1b
+
+follow:
+        mov     x0, #0                  // PRIO_PROCESS
+        mov     x1, #0
+        mov     x2, #-19                // before all others: what is not read in time is lost
+        call    setpriority
+        ldr     x20, [x19, #WRITTEN]
+        mov     x29, #0
+1:      cmp     x29, x24
+        b.hs    round
+        mov     x0, #AT_FDCWD
+        ldr     x1, [x23, x29, lsl #3]
+        mov     x2, #O_NONBLOCK
+        call    openat
+        str     w0, [x26, x29, lsl #2]
+        add     x29, x29, #1
+        b       1b
+
+round:
+        ldr     x18, [x19, #STOP]       // before the files are read: what comes later is not theirs
+        mov     x25, #0
+        mov     x29, #0
+2:      cmp     x29, x24
+        b.hs    4f
+        ldr     w0, [x26, x29, lsl #2]
+        tbnz    w0, #31, 3f
+        add     x1, x21, #8
+        mov     x2, #PIECE
+        call    read
+        cmp     x0, #0
+        b.le    3f                      // nothing now
+        stp     w29, w0, [x21]
+        add     x28, x0, #15
+        and     x28, x28, #~7
+        mov     x27, x21
+        // A page that is not nearly full was read while events come: to read on at once would give
+        // a page for each of them.
+        ldr     w1, [x21, #16]          // buffer_data_page.commit, behind its time stamp
+        and     w1, w1, #0xfffff
+        mov     w2, #NEARLY_FULL
+        cmp     w1, w2
+        cset    x1, hs
+        orr     x25, x25, x1
+        orr     x25, x25, x18           // when it is to stop: to the last event
+        bl      put
+3:      add     x29, x29, #1
+        b       2b
+4:      cbnz    x25, round
+        cbnz    x18, done
+        pause   between
+        b       round
+
+// put x28 bytes at x27 into the ring, aligned to 8 bytes as x20 is
+put:
+        ldr     x1, [x19, #TAKEN]
+        sub     x2, x20, x1
+        mov     x3, #RING
+        subs    x3, x3, x2
+        b.gt    1f
+        pause   moment
+        b       put
+1:      and     x5, x20, #RING - 1
+        mov     x4, #RING
+        sub     x4, x4, x5
+        cmp     x4, x3
+        csel    x4, x3, x4, hi
+        cmp     x4, x28
+        csel    x4, x28, x4, hi
+        add     x20, x20, x4
+        sub     x28, x28, x4
+        add     x5, x5, x19
+        add     x5, x5, #RING
+2:      cmp     x4, #8
+        b.lo    4f
+        tst     x5, #7
+        b.ne    4f
+3:      ldr     x6, [x27], #8
+        str     x6, [x5], #8
+        sub     x4, x4, #8
+        cmp     x4, #8
+        b.hs    3b
+        cbz     x4, 5f
+4:      ldrb    w6, [x27], #1
+        strb    w6, [x5], #1
+        subs    x4, x4, #1
+        b.ne    2b
+5:      dmb     ish
+        str     x20, [x19, #WRITTEN]
+        cbnz    x28, put
+        ret
+
+failed: mov     x0, #1
+        call    exit
+done:   mov     x0, #0
+        call    exit
+
+memory: .asciz  "/dev/mem"
+        .balign 8
+between:
+        .quad   0, 40000000             // 40 ms
+moment: .quad   0, 1000000              // 1 ms
+end:
