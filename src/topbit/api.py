@@ -51,6 +51,7 @@ def run(
     note: Callable[[str], None] = _nobody,
     progress: Callable[[str], None] = _nobody,
     fetched: Callable[[str, int, int], None] = _nobody_fetches,
+    output: Callable[[bytes], None] | None = None,
     **options: Unpack[QemuOptions],
 ) -> Recording:
     """What does every agent do when this scenario runs?
@@ -66,6 +67,8 @@ def run(
             (machine "qemu").
         progress: is told what the guest is doing, four times a second (machine "qemu").
         fetched: is told how far a download is: what it is, bytes that came, bytes in all
+            (machine "qemu").
+        output: is told what the guest's `command` writes, as it is and as it comes
             (machine "qemu").
         options: of machine "qemu" only, see `topbit.machine.qemu.options.QemuOptions`: `kernel`,
             `modules`, `flavour`, `append`, `cpus`, `cpu`, `command`, `initrd`, `rootfs`,
@@ -110,6 +113,7 @@ def run(
         note=note,
         progress=progress,
         fetched=fetched,
+        output=output,
         started=_load_the_reporting,
     )
     if outcome.ending == INTERRUPTED:

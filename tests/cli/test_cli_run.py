@@ -186,16 +186,16 @@ def test_how_a_run_on_qemu_ends(
     assert Recording.read(stored).platform.unfinished == unfinished
 
 
-@pytest.mark.parametrize(("options", "shown"), [([], "2\n"), (["--console"], "")])
-def test_what_the_command_wrote_goes_to_stderr_once(
+@pytest.mark.parametrize("options", [[], ["--console"]])
+def test_what_the_command_writes_goes_to_stderr_as_it_is(
     options: list[str],
-    shown: str,
     qemu: Callable[..., list[dict[str, Any]]],
-    capsys: pytest.CaptureFixture[str],
+    capfdbinary: pytest.CaptureFixture[bytes],
 ) -> None:
-    qemu(Event("guest", "output", detail="2\n"))
+    asked = qemu(Event("guest", "output", detail="2\n"))
     assert main(["run", "--machine", "qemu", "--run", "nproc", *options]) == 0
-    assert capsys.readouterr().err == shown
+    asked[0]["output"](b"\xff\0\r\n")
+    assert capfdbinary.readouterr().err == b"\xff\0\r\n"
 
 
 @pytest.mark.parametrize(
@@ -215,7 +215,7 @@ def test_options_of_the_qemu_machine(
     (given,) = asked
     assert (given.pop("scenario"), given.pop("machine")) == ("seed", "qemu")
     assert given.pop("settings") == ["realm.ipa_bits=42"]
-    assert {key: given[key] for key in given.keys() - {"note", "progress", "fetched"}} == options
+    assert {key: given[key] for key in given.keys() - {"note", "progress", "fetched", "output"}} == options
 
 
 def test_no_run_is_made_that_cannot_be_stored(qemu: Callable[..., list[dict[str, Any]]]) -> None:

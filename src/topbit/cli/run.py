@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     if args.output:
         require_place(args.output)
     try:
-        with bar() as fetched, run_qemu.progress(args) as progress:
+        with bar() as fetched, run_qemu.shown(args) as (progress, output):
             recording = api.run(
                 args.scenario or "seed",
                 settings=args.settings,
@@ -69,6 +68,7 @@ def run(args: argparse.Namespace) -> int:
                 note=note,
                 progress=progress,
                 fetched=fetched,
+                output=output,
                 **options,
             )
     except RunInterrupted as interrupted:
@@ -81,9 +81,6 @@ def _told(args: argparse.Namespace, recording: Recording) -> Report:
     """Store the recording and show its report."""
     from topbit import api
 
-    if not args.console:
-        for text in recording.of_kind("output")["detail"]:
-            sys.stderr.write(text)
     report = api.check(recording)
     try:
         if args.output:

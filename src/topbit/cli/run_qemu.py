@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import cast
+from typing import TypeAlias, cast
 
 from topbit.machine.qemu.options import KERNEL, TIMEOUT, QemuOptions
 
@@ -80,22 +81,44 @@ def options_of(args: argparse.Namespace) -> QemuOptions:
     )
 
 
+Shown: TypeAlias = tuple[Callable[[str], None], Callable[[bytes], None]]
+"""Who is told what the guest is doing, and what the user's command writes in it?"""
+
+
 @contextmanager
-def progress(args: argparse.Namespace) -> Iterator[Callable[[str], None]]:
-    """Who shows what the guest is doing? A line on the terminal, if nothing else is shown there."""
+def shown(args: argparse.Namespace) -> Iterator[Shown]:
+    """Who shows what the guest is doing and what the user's command writes?
+
+    stderr gets the command's output as it is. On a terminal a line tells what the guest is doing,
+    if nothing else is shown there, until the command writes.
+    """
     own = args.initrd or (args.rootfs and not args.command)
     if args.machine != "qemu" or not sys.stderr.isatty() or args.console or own:
-        yield lambda text: None
+        yield lambda text: None, _to_stderr
         return
     from rich.console import Console
 
     status = Console(stderr=True).status("starting", spinner="dots")
+    written = threading.Event()
 
     def told(text: str) -> None:
-        status.update(text)
-        status.start()  # not before: a download may have a line of its own
+        if not written.is_set():
+            status.update(text)
+            status.start()  # not before: a download may have a line of its own
+
+    def output(data: bytes) -> None:
+        if not written.is_set():
+            written.set()
+            status.stop()
+        _to_stderr(data)
 
     try:
-        yield told
+        yield told, output
     finally:
         status.stop()
+
+
+def _to_stderr(data: bytes) -> None:
+    sys.stderr.flush()
+    sys.stderr.buffer.write(data)
+    sys.stderr.buffer.flush()

@@ -44,6 +44,7 @@ def run(
     note: Say,
     progress: Say,
     fetched: Fetched = unseen,
+    output: Callable[[bytes], None] | None = None,
     started: Started = lambda machine: None,
 ) -> Outcome:
     """Boot the scenario's guest with these options, serve it to its end, and tell what came of it.
@@ -53,6 +54,8 @@ def run(
             attaches.
         progress: is told what the guest is doing, `1 / LOOK` times a second.
         fetched: is told how far a download is.
+        output: is told what the user's command writes, as it is and as it comes; not where
+            somebody is at the console, who sees it there.
         started: is given the machine before its guest runs.
 
     Raises:
@@ -102,6 +105,7 @@ def run(
             terminal=2 if options.get("console") or own.boots else None,
             keyboard=keyboard,
             options=_await_debugger(debugger, note) if debugger else (),
+            output=output,
             started=begun,
         )
 

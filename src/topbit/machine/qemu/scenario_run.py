@@ -28,9 +28,17 @@ from topbit.machine.qemu.guest.device import GuestDevice
 from topbit.machine.qemu.guest.devices import device_of
 from topbit.machine.qemu.guest.evidence import Evidence, read_evidence
 from topbit.machine.qemu.guest.own_system import OwnSystem
-from topbit.machine.qemu.guest.report import GuestReport, read_report, step_events, troubles
+from topbit.machine.qemu.guest.report import (
+    GuestReport,
+    StepReport,
+    read_report,
+    step_events,
+    troubles,
+)
+from topbit.machine.qemu.guest.steps import TOKEN
 from topbit.machine.qemu.guest.system import GuestSystem
 from topbit.machine.qemu.host.memory_map import ITS_DOORBELL
+from topbit.machine.qemu.host.outbox import Stream
 from topbit.machine.qemu.host.shape import GuestImage, RealmShape
 from topbit.machine.qemu.hotplug import Plugger
 from topbit.machine.qemu.machine import QemuMachine, Run
@@ -43,6 +51,7 @@ from topbit.store import busybox, tools
 from topbit.store.kernels import Kernel
 
 LEAST_RAM_MIB = 1024
+MAX_OUTPUT = 1 << 20  # bytes of the command's output that the recording keeps
 DEATH = re.compile(
     r"Kernel panic - not syncing.*|Internal error: .*|Unable to handle kernel .*|"
     r"Synchronous External Abort.*"
@@ -169,6 +178,7 @@ class ScenarioRun:
         terminal: int | None = None,
         keyboard: bool = False,
         options: tuple[str, ...] = (),
+        output: Callable[[bytes], None] | None = None,
         started: Callable[[QemuMachine], None] = lambda machine: None,
     ) -> Outcome:
         """Boot the guest, let it work, and return what everyone did.
@@ -179,6 +189,7 @@ class ScenarioRun:
             terminal: file descriptor that gets a copy of it.
             keyboard: what is typed at standard input, a terminal, goes to the guest.
             options: further options of QEMU.
+            output: is told what the user's command writes, as it is.
             started: is given the machine before its guest runs.
 
         Raises:
@@ -195,13 +206,19 @@ class ScenarioRun:
             inherited=inherited,
             program=self._qemu.result(),
         ) as machine:
+            if output:
+                machine.outbox.listen[Stream.OUTPUT] = output
             started(machine)
             plugged = [device for device in self.shape.pci if device.bus]
             with Plugger(machine, plugged), contextlib.ExitStack() as stack:
                 typing = stack.enter_context(Terminal(machine.console)) if keyboard else None
                 run = machine.run(timeout, typing.left if typing else None)
             self.rmm, self.rd = machine.host.rmm, machine.host.realm.rd
-        return self._outcome(run)
+        outcome = self._outcome(run)
+        step = outcome.guest.steps.get("run")
+        if output and step and step.log and not run.outbox[Stream.OUTPUT]:
+            output(step.log.encode())
+        return outcome
 
     def _outcome(self, run: Run) -> Outcome:
         report = read_report(run.console, run.outbox)
@@ -224,7 +241,7 @@ class ScenarioRun:
             or wrong_token
         )
         step = report.steps.get("run") if self.own.command else None
-        output = [Event("guest", "output", detail=step.log, time=step.end)] if step else []
+        output = self._output(run, step) if step else []
         platform = self._platform(run, report, found, wrong_token)
         platform.unfinished = unfinished(
             run.ending, complete=complete, undone=undone, last_words=last_words
@@ -240,11 +257,17 @@ class ScenarioRun:
             report,
         )
 
+    def _output(self, run: Run, step: StepReport) -> list[Event]:
+        """What did the user's command write?"""
+        text = run.outbox[Stream.OUTPUT][:MAX_OUTPUT].decode("utf-8", "replace") or step.log or ""
+        return [Event("guest", "output", detail=text, time=step.end)]
+
     def _wrong_token(self, report: GuestReport) -> str:
         """What is wrong with the guest's attestation token? Empty: nothing, or none was wanted."""
-        if not self.scenario.workload.attest:
-            return ""
-        signed = report.files.get("token")
+        step = report.steps.get("attest")
+        if not self.scenario.workload.attest or step is None or step.log is None:
+            return ""  # what the guest did not come to, or did not hand out, is not known
+        signed = report.files.get(TOKEN)
         if signed is None:
             return "the guest got no attestation token"
         realm = self.rmm.realm(self.rd)
@@ -259,7 +282,7 @@ class ScenarioRun:
             notes.append(f"the guest's system is your own; it ended with: {run.ending}")
         else:
             notes += [*not_injected(self.scenario.host, run.events), *troubles(run.ending, report)]
-        if self.scenario.workload.attest:
+        if TOKEN in report.files or wrong_token:
             rim = self.rmm.realm(self.rd).measurements.values[0].hex()
             verified = f"the guest's attestation token was verified; its RIM is {rim}"
             notes.append(wrong_token or verified)

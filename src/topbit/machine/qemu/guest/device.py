@@ -91,11 +91,12 @@ class GuestDevice:
         wrong: str,
         took: str = "",
     ) -> Event:
-        """How did a transfer end? "none": the guest did not say that it was done.
+        """How did a transfer end? "none": the guest did not say that it was done, or not what it
+        read.
 
         `took`: the part of the step that the guest took the time of.
         """
-        done = step is not None and step.status == 0
+        done = step is not None and step.status == 0 and step.log is not None
         status = ("wrong" if wrong else "ok") if done else "none"
         seconds = step.took(took) if step else None
         return Event(

@@ -91,9 +91,9 @@ say "ready"
 while read -r step limit; do
     say "step $step start"; begun=$now
     limited "$limit" "$step" sh -c "sh /topbit/steps/$step >/topbit/out/$step.log 2>&1"
+    uptime; echo "$status $begun $now" >"/topbit/out/$step.status"
+    hand_out "$step".*
     say "step $step exit $status"
-    echo "$status $begun $now" >"/topbit/out/$step.status"
-    hand_out "$step.log" "$step.status"
 done </topbit/plan
 
 echo 0 >/sys/kernel/tracing/tracing_on
@@ -103,7 +103,7 @@ if [ "$follower" ]; then
     /{IN_GUEST} stop "$out_trace"
     wait $follower
     for cpu in $tracing/per_cpu/cpu*; do cat $cpu/stats >${{cpu##*/}}.stats; done
-    hand_out dmesg.txt cpu*.stats $(ls token 2>/dev/null)
+    hand_out dmesg.txt cpu*.stats
     echo; echo "{ALL_DONE}"
     poweroff -f
     sleep 1000

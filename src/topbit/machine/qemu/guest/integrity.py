@@ -74,7 +74,7 @@ class Disk:
         """
         said = {
             words[1]: words[2]
-            for words in map(str.split, step.log.splitlines())
+            for words in map(str.split, (step.log or "").splitlines())
             if len(words) >= 3 and words[0] == "md5"
         }
         for key, (first, size) in parts.items():

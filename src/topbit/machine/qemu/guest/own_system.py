@@ -139,13 +139,15 @@ class OwnSystem:
         modules = tree.closure([*drivers, *file_systems(tree)])
         return initramfs.build(busybox, modules, INIT.format(helpers=helpers))
 
-    def command_step(self, pci: str) -> Step:
-        """How is the command run in the root file system?"""
+    def command_step(self, pci: str, *, console: bool) -> Step:
+        """How is the command run in the root file system? `console`: as for `run_command`."""
         prepare = f"""{steps.SHELL_HELPERS}{MOUNT_ROOT.format(pci=pci)}
 mount_root
 for folder in proc sys dev tmp; do mount --bind /$folder /root/$folder; done
 """
-        return steps.run_command(self.command, prepare=prepare, within="chroot /root")
+        return steps.run_command(
+            self.command, prepare=prepare, within="chroot /root", console=console
+        )
 
 
 def file_systems(tree: ModuleTree) -> list[str]:

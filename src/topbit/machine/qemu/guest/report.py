@@ -37,19 +37,19 @@ class StepReport:
     Attributes:
         status: exit status; None if it hung until its limit or the run ended before.
         start, end: seconds since the guest's boot; `end` is None if it did not come to its end.
-        log: what it wrote.
+        log: what it wrote; None if that did not come.
     """
 
     name: str
     status: int | None = None
     start: float | None = None
     end: float | None = None
-    log: str = ""
+    log: str | None = None
 
     def took(self, what: str) -> float | None:
         """How many seconds did a part of it take by the guest's clock? (``took WHAT FROM TO``)"""
         found = re.search(rf"^took {re.escape(what)} (\d{{1,12}}\.\d{{6}}) (\d{{1,12}}\.\d{{6}})$",
-                          self.log, re.MULTILINE)  # fmt: skip
+                          self.log or "", re.MULTILINE)  # fmt: skip
         return float(found[2]) - float(found[1]) if found else None
 
 
@@ -62,7 +62,7 @@ class GuestReport:
         ready: seconds from boot to userspace with all drivers loaded; None if it did not.
         steps: by name, in the order of the run.
         failed_modules: why each module that did not load did not ("timeout", insmod's status).
-        files: what the bundle holds besides: ``dmesg.txt``, ``token``, and for the trace
+        files: what came besides: ``dmesg.txt``, `steps.TOKEN`, and for the trace
             ``formats`` and of each CPU ``cpuN.raw`` and ``cpuN.stats``.
         complete: the guest did all it should and its bundle came whole.
         damage: what is wrong with the bundle; empty if nothing or if there is none.
@@ -140,7 +140,7 @@ def troubles(ending: str, report: GuestReport) -> list[str]:
         if step.status is None:
             notes.append(f"the guest's step {step.name} did not end")
         elif step.status:
-            last = step.log.strip().splitlines()[-1:] or [""]
+            last = (step.log or "").strip().splitlines()[-1:] or [""]
             notes.append(f"the guest's step {step.name} failed ({step.status}) {last[0]}".strip())
     return notes
 

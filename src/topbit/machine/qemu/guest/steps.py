@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from topbit.errors import UsageError
 from topbit.machine.qemu.guest.init import PARAMETERS
+from topbit.machine.qemu.guest.outbox_program import IN_GUEST, STREAMS
 
 GUEST_ADDRESS = "10.0.2.15"
 GATEWAY = "10.0.2.2"  # QEMU user networking's own address; answers pings even when restricted
@@ -21,6 +22,7 @@ TRACE_EVENTS = ("dma:*", "swiotlb:*")
 PAYLOAD = "/bin/busybox"  # what the network step sends: a file that both sides have
 # Its first bytes, again and again: no buffer's size divides it, so stale data is never right.
 PERIOD = 1_000_003
+TOKEN = "attest.token"
 ATTEST_DRIVERS = ("tsm_report", "arm_cca_guest")
 
 SHELL_HELPERS = r"""
@@ -254,7 +256,7 @@ def dashed(name: str) -> str:
 
 
 def attest(challenge: bytes, limit: int = 30) -> Step:
-    """Get an attestation token through configfs-tsm; it comes back as the file ``token``.
+    """Get an attestation token through configfs-tsm; it comes back as the file `TOKEN`.
 
     `challenge`: 64 bytes (Linux Documentation/ABI/testing/configfs-tsm-report, inblob).
     """
@@ -262,18 +264,29 @@ def attest(challenge: bytes, limit: int = 30) -> Step:
     script = f"""
 mount -t configfs config /sys/kernel/config
 r=/sys/kernel/config/tsm/report/topbit
-mkdir $r && echo -ne '{octal}' >$r/inblob && cat $r/outblob >/topbit/out/token
+mkdir $r && echo -ne '{octal}' >$r/inblob && cat $r/outblob >/topbit/out/{TOKEN}
 """
     return Step("attest", script, limit)
 
 
-def run_command(command: str, limit: int = 0, *, prepare: str = "", within: str = "") -> Step:
+def run_command(
+    command: str, limit: int = 0, *, prepare: str = "", within: str = "", console: bool = False
+) -> Step:
     """Run the user's own command, its output on the console at once; its status is the step's.
 
-    `prepare`: shell text before it; `within`: words before its shell.
+    What it writes goes to the outbox as it is, or else to the step's log.
+
+    Args:
+        command: text for the guest's shell.
+        limit: as `Step.limit`.
+        prepare: shell text before it.
+        within: words before its shell.
+        console: somebody is at the console and sees it there.
     """
     script = f"""{prepare}
-{{ {within} sh -c {shlex.quote(command)}; echo $? >/tmp/status; }} 2>&1 | tee /dev/console
+{"exec >/dev/console" if console else f"[ ! -f /{STREAMS} ] || . /{STREAMS}"}
+{{ {within} sh -c {shlex.quote(command)}; echo $? >/tmp/status; }} 2>&1 |
+    if [ "$out_output" ]; then /{IN_GUEST} copy "$out_output"; else cat; fi
 exit $(cat /tmp/status)
 """
     return Step("run", script, limit)

@@ -89,9 +89,9 @@ class GuestSystem:
             steps.append(attest(self.challenge))
         if self.own.command:
             steps.append(
-                self.own.command_step(self.disk.name)
+                self.own.command_step(self.disk.name, console=interactive)
                 if self.disk
-                else run_command(self.own.command)
+                else run_command(self.own.command, console=interactive)
             )
         if interactive:
             steps.append(shell())
