@@ -138,8 +138,10 @@ PLAIN = Event("guest", "dma_map", device="a", address=0x43D92000, phys=0x43D9200
 def qemu(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[dict[str, Any]]]:
     """Let a run on QEMU record these events and end so; gives what it was asked."""
 
-    def prepare(*events: Event, ending: str = "", unfinished: str = "") -> list[dict[str, Any]]:
-        platform = dataclasses.replace(REALM, unfinished=unfinished)
+    def prepare(
+        *events: Event, ending: str = "", unfinished: str = "", status: int | None = None
+    ) -> list[dict[str, Any]]:
+        platform = dataclasses.replace(REALM, unfinished=unfinished, command_status=status)
         recording = Recording.of_events(platform, events)
         asked: list[dict[str, Any]] = []
 
@@ -186,6 +188,32 @@ def test_how_a_run_on_qemu_ends(
     assert Recording.read(stored).platform.unfinished == unfinished
 
 
+@pytest.mark.parametrize(
+    ("events", "unfinished", "status", "exits", "bisects"),
+    [
+        ([], "", None, 0, 0),
+        ([], "", 0, 0, 0),
+        ([], "", 7, 7, 1),
+        ([], "", 125, 125, 125),
+        ([], "", 137, 137, 125),
+        ([PLAIN], "", 7, 1, 1),
+        ([], "not all went well", 7, 3, 125),
+    ],
+)
+def test_the_commands_status_counts_where_nothing_else_is_wrong(
+    events: list[Event],
+    unfinished: str,
+    status: int | None,
+    exits: int,
+    bisects: int,
+    qemu: Callable[..., list[dict[str, Any]]],
+) -> None:
+    qemu(*events, unfinished=unfinished, status=status)
+    words = ["run", "--machine", "qemu", "--run", "x"]
+    assert main(words) == exits
+    assert main([*words, "--exit-for", "bisect"]) == bisects
+
+
 @pytest.mark.parametrize("options", [[], ["--console"]])
 def test_what_the_command_writes_goes_to_stderr_as_it_is(
     options: list[str],
@@ -205,6 +233,7 @@ def test_what_the_command_writes_goes_to_stderr_as_it_is(
         (["--cpus", "0", "--kernel", "7.3"], {"cpus": 0, "kernel": "7.3"}),
         (["--run", "ls", "--timeout", "2", "--gdb"], {"command": "ls", "timeout": 2, "gdb": True}),
         (["--gdb", "vmlinux"], {"gdb": Path("vmlinux")}),
+        (["--add", "a", "--add", "b:/c", "--get", "/d"], {"add": ["a", "b:/c"], "get": ["/d"]}),
     ],
 )
 def test_options_of_the_qemu_machine(
@@ -215,7 +244,8 @@ def test_options_of_the_qemu_machine(
     (given,) = asked
     assert (given.pop("scenario"), given.pop("machine")) == ("seed", "qemu")
     assert given.pop("settings") == ["realm.ipa_bits=42"]
-    assert {key: given[key] for key in given.keys() - {"note", "progress", "fetched", "output"}} == options
+    told = {"note", "progress", "fetched", "output"}
+    assert {key: given[key] for key in given.keys() - told} == options
 
 
 def test_no_run_is_made_that_cannot_be_stored(qemu: Callable[..., list[dict[str, Any]]]) -> None:

@@ -29,6 +29,7 @@ EPILOG = f"""\
 exit status: 0 no violation, 1 violations found, 2 bad usage or bad input,
 3 the run could not be made, or the guest did not do all of its work,
 4 inconclusive: no violation, but trouble that no rule judges, or nothing to judge,
+that of run's --run CMD if it fails where topbit itself would exit 0 or 4,
 {INTERNAL_ERROR} an error of topbit itself ({TRACEBACK}=1 shows where),
 {INTERRUPTED} interrupted (Ctrl-C), {TERMINATED} terminated (SIGTERM);
 with --exit-for bisect 0 and 1 as above, {UNTESTABLE} for all else"""
@@ -52,6 +53,14 @@ def wants_bisect(words: Sequence[str]) -> bool:
 def for_bisect(status: int) -> int:
     """Which exit status tells `git bisect run` the same? It takes 1 to 124 for a bad commit."""
     return status if status in (0, 1) else UNTESTABLE
+
+
+def command_for_bisect(status: int) -> int:
+    """Which exit status tells `git bisect run` how the guest's command failed?
+
+    As if it had run the command itself, but that a signal's (128 and more) does not end it.
+    """
+    return 1 if status < 128 and status != UNTESTABLE else UNTESTABLE
 
 
 def status_of(verb: Callable[[], int]) -> int:

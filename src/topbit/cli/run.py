@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from topbit.cli import run_qemu
 from topbit.cli.bar import bar
-from topbit.cli.ending import INTERRUPTED, add_exit_for
+from topbit.cli.ending import INTERRUPTED, add_exit_for, command_for_bisect
 from topbit.cli.output import add_format, note, show
 
 if TYPE_CHECKING:
@@ -74,7 +74,11 @@ def run(args: argparse.Namespace) -> int:
     except RunInterrupted as interrupted:
         report = _told(args, interrupted.recording)
         return report.exit_status if report.verdict == "violation" else INTERRUPTED
-    return _told(args, recording).exit_status
+    report = _told(args, recording)
+    told_by_command = report.verdict != "violation" and not report.unfinished
+    if args.exit_for == "bisect" and told_by_command and report.command_status:
+        return command_for_bisect(report.command_status)
+    return report.exit_status
 
 
 def _told(args: argparse.Namespace, recording: Recording) -> Report:

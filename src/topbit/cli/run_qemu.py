@@ -35,6 +35,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--run", metavar="CMD", dest="command", help="run CMD in the guest as well")
     group.add_argument(
+        "--add",
+        metavar="FILE[:PATH]",
+        action="append",
+        help="put a file or folder into the guest, at PATH (/NAME)",
+    )
+    group.add_argument(
+        "--get",
+        metavar="PATH[:FILE]",
+        action="append",
+        help="fetch a file or folder from the guest when CMD has ended",
+    )
+    group.add_argument(
         "--initrd",
         metavar="FILE",
         type=Path,

@@ -139,6 +139,8 @@ class Platform:
             the recording was put together from files that do not share a clock.
         unfinished: why the guest of a run did not come to the end of its work, or what of it did
             not go well; empty if all did, and for logs.
+        command_status: exit status of the command that the user had run in the guest; None
+            without one, or if it did not end.
     """
 
     scheme: str = "arm-cca"
@@ -162,6 +164,7 @@ class Platform:
     files: list[FileFacts] = field(default_factory=list)
     one_clock: bool = True
     unfinished: str = ""
+    command_status: int | None = None
 
     @property
     def space(self) -> IpaSpace | None:

@@ -66,10 +66,21 @@ class Report:
 
     @property
     def exit_status(self) -> int:
-        """Which exit status tells it: the verdict's, or 3 for a run that did not end its work?"""
-        if self.verdict is not Verdict.VIOLATION and self.unfinished:
+        """Which exit status tells it?
+
+        1 for a violation, else 3 for a run that did not end its work, else that of the command
+        that ran in the guest if it failed, else the verdict's.
+        """
+        if self.verdict is Verdict.VIOLATION:
+            return self.verdict.exit_status
+        if self.unfinished:
             return UNFINISHED
-        return self.verdict.exit_status
+        return self.command_status or self.verdict.exit_status
+
+    @property
+    def command_status(self) -> int | None:
+        """How did the command end that the user had run in the guest? None without one."""
+        return self.boots[-1].platform.command_status
 
     def render(self, form: str = "text") -> str:
         """What is the whole report in this form, with line ends?

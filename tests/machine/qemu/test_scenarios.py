@@ -228,7 +228,7 @@ def test_the_command_line_reports_the_command_and_stores_all(
     scenario = tmp_path / "bare.toml"
     scenario.write_text('[[device]]\nname = "rng0"\nmodel = "virtio-rng"\n', encoding="utf-8")
     arguments = ["run", str(scenario), "--machine", "qemu", "--cpus", "2", "-o", str(stored)]
-    assert main([*arguments, "--log", str(log), "--run", "nproc; exit 7"]) == 0
+    assert main([*arguments, "--log", str(log), "--run", "nproc; exit 7"]) == 7
     captured = capsys.readouterr()
     assert captured.err == "2\n"
     assert "the guest's command ended with exit status 7" in captured.out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import TypeAlias, TypedDict
 
 from topbit.errors import UsageError
@@ -29,6 +30,9 @@ class QemuOptions(TypedDict, total=False):
         cpus: number of vCPUs; usually 1.
         cpu: QEMU's name of their model; else "neoverse-n2", or "max" above 48 IPA bits.
         command: shell command that runs in the guest after the scenario's work.
+        add: files and folders put into the guest, "FILE" or "FILE:PATH".
+        get: files and folders of the guest that come out when the command has ended, "PATH" or
+            "PATH:FILE".
         initrd: initramfs of one's own: its init is all that runs.
         rootfs: disk image, raw or qcow2, whose system boots; with `command` that runs in it.
         rootfs_write: keep what the guest changes on it.
@@ -48,6 +52,8 @@ class QemuOptions(TypedDict, total=False):
     cpus: int
     cpu: str
     command: str
+    add: Sequence[str]
+    get: Sequence[str]
     initrd: StrPath
     rootfs: StrPath
     rootfs_write: bool

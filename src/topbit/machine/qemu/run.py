@@ -17,6 +17,7 @@ from topbit.machine.qemu.feasible import kernel_of, refuse_impossible
 from topbit.machine.qemu.guest import token
 from topbit.machine.qemu.guest.init import MARK
 from topbit.machine.qemu.guest.own_system import OwnSystem
+from topbit.machine.qemu.guest.transfer import Added, Wanted, unpack
 from topbit.machine.qemu.machine import QemuMachine
 from topbit.machine.qemu.options import KERNEL, TIMEOUT, QemuOptions, StrPath
 from topbit.machine.qemu.process import gdb
@@ -72,6 +73,8 @@ def run(
         _path(options.get("rootfs")),
         options.get("rootfs_write", False),
         options.get("command", ""),
+        tuple(map(Added.parse, options.get("add", ()))),
+        tuple(map(Wanted.parse, options.get("get", ()))),
     )
     log = _path(options.get("log"))
     if log:
@@ -99,7 +102,7 @@ def run(
             watched(machine)
             started(machine)
 
-        return prepared.run(
+        outcome = prepared.run(
             timeout=options.get("timeout", None if keyboard or debugger else TIMEOUT),
             log=log,
             terminal=2 if options.get("console") or own.boots else None,
@@ -108,6 +111,8 @@ def run(
             output=output,
             started=begun,
         )
+    unpack(outcome.files, list(own.wanted))
+    return outcome
 
 
 def _kernel(scenario: Scenario, options: QemuOptions, note: Say, fetched: Fetched) -> Kernel:

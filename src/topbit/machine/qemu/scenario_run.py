@@ -27,6 +27,7 @@ from topbit.machine.qemu.guest import clock, token
 from topbit.machine.qemu.guest.device import GuestDevice
 from topbit.machine.qemu.guest.devices import device_of
 from topbit.machine.qemu.guest.evidence import Evidence, read_evidence
+from topbit.machine.qemu.guest.ktap import Tests, read_ktap
 from topbit.machine.qemu.guest.own_system import OwnSystem
 from topbit.machine.qemu.guest.report import (
     GuestReport,
@@ -71,6 +72,7 @@ class Outcome:
         command_status: exit status of the user's command; None without one, or if it did not end.
         last_words: the kernel's line about its death; empty if there is none.
         guest: what the guest reported.
+        files: what it handed out of the files that the user wants, as tar files.
     """
 
     recording: Recording
@@ -80,6 +82,7 @@ class Outcome:
     command_status: int | None
     last_words: str
     guest: GuestReport
+    files: bytes = b""
 
 
 class ScenarioRun:
@@ -255,12 +258,24 @@ class ScenarioRun:
             step.status if step else None,
             last_words,
             report,
+            run.outbox[Stream.FILES],
         )
 
     def _output(self, run: Run, step: StepReport) -> list[Event]:
         """What did the user's command write?"""
-        text = run.outbox[Stream.OUTPUT][:MAX_OUTPUT].decode("utf-8", "replace") or step.log or ""
+        text = _written(run, step)[:MAX_OUTPUT]
         return [Event("guest", "output", detail=text, time=step.end)]
+
+    def _tests(self, run: Run, step: StepReport | None) -> Tests | None:
+        """Of which tests does the output of the user's command tell?"""
+        return read_ktap(_written(run, step)) if self.own.command and step else None
+
+    def _command_status(self, run: Run, step: StepReport | None) -> int | None:
+        """How did the user's command end? A test that failed counts, if the command does not."""
+        if not self.own.command or step is None or step.status is None:
+            return None
+        tests = self._tests(run, step)
+        return step.status or int(bool(tests and tests.failed))
 
     def _wrong_token(self, report: GuestReport) -> str:
         """What is wrong with the guest's attestation token? Empty: nothing, or none was wanted."""
@@ -289,6 +304,8 @@ class ScenarioRun:
         step = report.steps.get("run")
         if self.own.command and step is not None and step.status is not None:
             notes.append(f"the guest's command ended with exit status {step.status}")
+        if tests := self._tests(run, step):
+            notes.append(f"the guest's command tells of {tests} (KTAP)")
         devices = {device.name: device.facts() for device in self.devices}
         for name, facts in devices.items():
             if name in found.facts.devices:
@@ -315,4 +332,9 @@ class ScenarioRun:
             notes=notes,
             unparsed=found.unparsed,
             lost_events=found.lost_events,
+            command_status=self._command_status(run, step),
         )
+
+
+def _written(run: Run, step: StepReport) -> str:
+    return run.outbox[Stream.OUTPUT].decode("utf-8", "replace") or step.log or ""

@@ -90,7 +90,7 @@ say "ready"
 
 while read -r step limit; do
     say "step $step start"; begun=$now
-    limited "$limit" "$step" sh -c "sh /topbit/steps/$step >/topbit/out/$step.log 2>&1"
+    limited "$limit" "$step" sh -c "cd /; sh /topbit/steps/$step >/topbit/out/$step.log 2>&1"
     uptime; echo "$status $begun $now" >"/topbit/out/$step.status"
     hand_out "$step".*
     say "step $step exit $status"

@@ -65,7 +65,11 @@ class Archive:
 
 
 def build(
-    busybox: Path, modules: Sequence[Module], init: str, files: Mapping[str, bytes] | None = None
+    busybox: Path,
+    modules: Sequence[Module],
+    init: str,
+    files: Mapping[str, bytes] | None = None,
+    added: Mapping[str, tuple[bytes, int]] | None = None,
 ) -> bytes:
     """Which archive boots busybox, loads `modules` in their order and runs the script `init`?
 
@@ -74,6 +78,7 @@ def build(
         modules: what `init` loads: their names, one a line, are in topbit/modules/order.
         init: the text of /init.
         files: further files by path relative to the root; executable if below bin/ or topbit/.
+        added: the user's files and their permissions by path relative to the root.
 
     Raises:
         InputError: `busybox` is missing or not an arm64 program.
@@ -92,6 +97,8 @@ def build(
     for path, data in (files or {}).items():
         executable = path.startswith(("bin/", "topbit/"))
         archive.file(path, data, 0o755 if executable else 0o644)
+    for path, (data, mode) in (added or {}).items():
+        archive.file(path, data, mode)
     return archive.pack()
 
 

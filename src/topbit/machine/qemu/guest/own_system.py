@@ -15,6 +15,7 @@ from topbit.machine.qemu.guest import initramfs, steps
 from topbit.machine.qemu.guest.device import GuestDevice
 from topbit.machine.qemu.guest.init import PARAMETERS
 from topbit.machine.qemu.guest.steps import Step
+from topbit.machine.qemu.guest.transfer import Added, Wanted, get_step
 from topbit.machine.qemu.host.shape import SMMU_BITS
 from topbit.machine.qemu.process.pci import SLOTS, PciDevice
 from topbit.scenario.scenario import DeviceSpec
@@ -43,6 +44,10 @@ mount_root() {{
     echo "no file system that this kernel knows on $d"
     exit 1
 }}
+"""
+UNMOUNT = """
+for folder in proc sys dev tmp; do umount /root/$folder; done
+umount /root || mount -o remount,ro /root
 """
 INIT = """#!/bin/sh
 export PATH=/bin:/sbin
@@ -77,6 +82,7 @@ class OwnSystem:
         rootfs: a disk image, raw or qcow2.
         written: what the guest changes on it is kept.
         command: the command that is to run in the guest; empty for none.
+        added, wanted: files that are put into the guest, and that come out at the end.
 
     Raises:
         UsageError: they do not go together.
@@ -87,6 +93,8 @@ class OwnSystem:
     rootfs: Path | None = None
     written: bool = False
     command: str = ""
+    added: tuple[Added, ...] = ()
+    wanted: tuple[Wanted, ...] = ()
 
     def __post_init__(self) -> None:
         if self.initrd and self.command:
@@ -94,6 +102,18 @@ class OwnSystem:
                 "the init of --initrd is your own: it does not run a command for topbit",
                 where="--run",
                 hint="let its /init run the command, or give a root file system with --rootfs",
+            )
+        if self.boots and (self.added or self.wanted):
+            raise UsageError(
+                "a system of your own brings its files along",
+                where="--add" if self.added else "--get",
+                hint="give --run as well, or leave --initrd and --rootfs away",
+            )
+        if self.rootfs and not all(one.path.startswith("/tmp/") for one in self.added):
+            raise UsageError(
+                "of topbit's own files, a root file system shows only those below /tmp",
+                where="--add",
+                hint="--add FILE:/tmp/NAME",
             )
         if self.written and self.rootfs is None:
             raise UsageError("says what becomes of a disk", where="--rootfs-write", hint="--rootfs")
@@ -148,6 +168,14 @@ for folder in proc sys dev tmp; do mount --bind /$folder /root/$folder; done
         return steps.run_command(
             self.command, prepare=prepare, within="chroot /root", console=console
         )
+
+    def last_steps(self) -> list[Step]:
+        """What is done when the command has ended: files come out, the disk is left clean."""
+        root = "/root" if self.rootfs else ""
+        found = [get_step(list(self.wanted), root)] if self.wanted else []
+        if self.rootfs and self.command:
+            found.append(Step("unmount", UNMOUNT))
+        return found
 
 
 def file_systems(tree: ModuleTree) -> list[str]:

@@ -95,7 +95,7 @@ class GuestSystem:
             )
         if interactive:
             steps.append(shell())
-        return steps
+        return steps + self.own.last_steps()
 
     def _say_what_is_not_reloaded(self) -> None:
         files = self._tree.files
@@ -123,7 +123,8 @@ class GuestSystem:
         if disk:
             drivers += file_systems(tree)
         files = plan_files(steps) | outbox_program.files(IpaSpace(self.scenario.realm.ipa_bits))
-        return initramfs.build(busybox, tree.closure(drivers), INIT, files)
+        added = {path: file for one in own.added for path, file in one.files().items()}
+        return initramfs.build(busybox, tree.closure(drivers), INIT, files, added)
 
     def command_line(self) -> str:
         """Which command line does the kernel get?"""
