@@ -21,7 +21,11 @@ FAULT = "F_TRANSLATION"
 OLD = ("shared memory", "guest H3 M1")
 EXPECTED = {
     ("6.14.0", "alias", "yes"): [(FAULT, "guest F2 H3 M1"), (FAULT, "guest H3"), OLD],
-    ("6.14.0", "protected", "yes"): [OLD, (FAULT, "guest H3"), OLD],
+    ("6.14.0", "protected", "yes"): [
+        ("shared memory", "guest H3 M1, vmm V1"),
+        (FAULT, "guest H3"),
+        OLD,
+    ],
     ("6.14.0", "both", "yes"): [OLD, (FAULT, "guest H3"), OLD],
     ("6.14.0", "none", "yes"): [(FAULT, "guest F2 H3 M1"), (FAULT, "guest H3"), OLD],
     ("6.14.0", "alias", "no"): [(FAULT, "guest F2 H3 M1"), (FAULT, "guest H3"), OLD],

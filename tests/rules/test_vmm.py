@@ -75,6 +75,27 @@ def test_a_device_without_a_known_stream_may_use_any_table() -> None:
     assert told("V1", UNKNOWN_SID, shared(POOL), dma_map()) == VMM
 
 
+@pytest.mark.parametrize(
+    ("events", "expected"),
+    [
+        ([shared(POOL), iommu_map(POOL, HOST), dma_map(POOL)], VMM),
+        ([shared(POOL), iommu_map(POOL, HOST), *SHARED, dma_map(POOL)], []),  # both halves
+        ([shared(POOL), iommu_map(POOL, HOST), dma_map(POOL, device="tdisp")], []),
+        ([shared(POOL), dma_map(POOL)], []),  # neither: M1, F2
+    ],
+)
+def test_a_vmm_that_hides_the_guests_fault_is_named_as_well(
+    events: list[Event], expected: list[object]
+) -> None:
+    assert told("V1", REALM, *events) == expected
+    assert [agent for agent, _, _ in told("M1", REALM, *events)] == (
+        [] if events[-1].device == "tdisp" else ["guest"]
+    )
+    for finding in found("V1", REALM, *events):
+        assert "hides that the guest gives plain addresses (M1)" in finding.message
+        assert finding.seen.startswith(f"no stage-2 mapping at 0x{POOL | S:016x} but at 0x")
+
+
 def test_a_missing_alias_is_told_and_whether_the_plain_address_was_mapped() -> None:
     (finding,) = found("V1", REALM, shared(POOL), iommu_map(POOL, HOST), dma_map())
     assert finding.message.endswith("unprotected alias, only the protected address")

@@ -7,7 +7,18 @@ import dataclasses
 import polars as pl
 import pytest
 
-from rule_events import BUFFER, POOL, REALM, UNKNOWN_WIDTH, S, access, dma_map, helper, smmu_event
+from rule_events import (
+    BUFFER,
+    POOL,
+    REALM,
+    UNKNOWN_WIDTH,
+    S,
+    access,
+    dma_alloc,
+    dma_map,
+    helper,
+    smmu_event,
+)
 from topbit.events import Event
 from topbit.recording import Platform, Recording
 from topbit.rules.finding import Evidence
@@ -19,6 +30,7 @@ from topbit.rules.wording import (
     device_name,
     evidence,
     evidence_of,
+    gives_no_alias,
     refused_access,
     release_hint,
     shared_bit_name,
@@ -148,6 +160,29 @@ def test_devices_come_in_the_order_in_which_they_appear() -> None:
     assert [(device, len(group)) for device, group in by_device(frame)] == [
         ("b", 2), ("a", 1), (None, 1),
     ]  # fmt: skip
+
+
+def test_what_a_build_does_counts_more_than_its_release() -> None:
+    hint = release_hint(Platform(kernel="7.2.12"), no_alias=True)
+    assert "does not keep the convention of its release, Linux 7.2.12" in hint
+    assert "dma_addr_unencrypted()" in hint
+    old = release_hint(Platform(kernel="6.14.1"), no_alias=True)
+    assert old == release_hint(Platform(kernel="6.14.1"))
+
+
+@pytest.mark.parametrize(
+    ("platform", "events", "expected"),
+    [
+        (REALM, [dma_map(POOL), dma_alloc(POOL)], True),
+        (REALM, [dma_map(POOL), dma_alloc(POOL | S)], False),
+        (REALM, [], False),
+        (UNKNOWN_WIDTH, [dma_map(POOL)], False),
+    ],
+)
+def test_a_build_that_gives_no_alias_is_seen(
+    platform: Platform, events: list[Event], expected: bool
+) -> None:
+    assert gives_no_alias(Recording.of_events(platform, events)) == expected
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from topbit.replay.refusals import was_translated
 from topbit.rules.finding import Finding
 from topbit.rules.refused import by_trusted_device, is_traced, refusal
 from topbit.rules.rule import a_realm, rule, sees_faults, the_shared_bit
-from topbit.rules.wording import address, release_hint, shared_bit_name
+from topbit.rules.wording import address, gives_no_alias, release_hint, shared_bit_name
 
 ALIAS_MEND = "map each shared page at IPA | shared bit (VFIO: iova = gpa | shared bit)"
 COVER_LETTER = 'cover letter of "arm64: realm: Fix DMA address for devices"'
@@ -99,7 +99,7 @@ def plain_address_faults(recording: Recording) -> Iterator[Finding]:
                 "guest",
                 "the guest gave the device a plain (protected) address",
                 expected=expected,
-                hint=release_hint(platform),
+                hint=release_hint(platform, no_alias=gives_no_alias(recording)),
                 mapping=plain,
             )
         elif alias is not None:
@@ -132,7 +132,7 @@ def plain_address_faults(recording: Recording) -> Iterator[Finding]:
                 "guest",
                 "the device was given a plain (protected) address of guest RAM",
                 expected=expected,
-                hint=release_hint(platform),
+                hint=release_hint(platform, no_alias=gives_no_alias(recording)),
             )
 
 

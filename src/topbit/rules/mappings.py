@@ -26,6 +26,7 @@ from topbit.rules.wording import (
     bits_of,
     by_device,
     evidence,
+    gives_no_alias,
     release_hint,
     shared_bit_name,
 )
@@ -82,7 +83,7 @@ def shared_bit_is_set(recording: Recording) -> Iterator[Finding]:
             if space
             else f"{shared_bit_name(platform)}, set",
             evidence=evidence(group),
-            hint=release_hint(platform),
+            hint=release_hint(platform, no_alias=gives_no_alias(recording)),
         )
     for device, group in by_device(rows.filter(beyond)):
         first = group.row(0, named=True)

@@ -8,6 +8,8 @@ from typing import Any
 import polars as pl
 
 from topbit.recording import Platform, Recording
+from topbit.replay.columns import MAPS, with_shared_bit
+from topbit.replay.kept import kept
 from topbit.rules.finding import Evidence
 
 FEW = 4
@@ -117,8 +119,20 @@ def by_device(rows: pl.DataFrame) -> Iterator[tuple[str | None, pl.DataFrame]]:
         yield (None if device is None else str(device)), group
 
 
-def release_hint(platform: Platform) -> str:
-    """What mends a guest that gives plain addresses to devices?"""
+@kept
+def gives_no_alias(recording: Recording) -> bool:
+    """Was every DMA address of every device a plain one?"""
+    if recording.platform.space is None:
+        return False
+    with_bit = recording.scan(*MAPS).filter(with_shared_bit(recording.platform)).head(1).collect()
+    return recording.has(*MAPS) and with_bit.is_empty()
+
+
+def release_hint(platform: Platform, *, no_alias: bool = False) -> str:
+    """What mends a guest that gives plain addresses to devices?
+
+    `no_alias`: as `gives_no_alias`; what the kernel does counts more than its release.
+    """
     # Imported here: only findings need it.
     from topbit.addressing.kernel_policy import ALIAS_RELEASES, policy_for
     from topbit.errors import UsageError
@@ -130,6 +144,11 @@ def release_hint(platform: Platform) -> str:
         kept = policy_for(platform.kernel).alias_for_shared
     except UsageError:
         return update
+    if kept and no_alias:
+        return (
+            f"this build does not keep the convention of its release, Linux {platform.kernel}: "
+            "look at dma_addr_unencrypted() and is_realm_world() in its source"
+        )
     if kept:
         return (
             f"Linux {platform.kernel} sets the bit itself: look for a driver that does not use "

@@ -22,7 +22,7 @@ from topbit.events import Event
 from topbit.machine.injection import not_injected
 from topbit.machine.qemu.el2 import cpu_model
 from topbit.machine.qemu.ending import unfinished
-from topbit.machine.qemu.feasible import refuse_impossible, refuse_other_conventions
+from topbit.machine.qemu.feasible import other_conventions, refuse_impossible
 from topbit.machine.qemu.guest import clock, token
 from topbit.machine.qemu.guest.device import GuestDevice
 from topbit.machine.qemu.guest.devices import device_of
@@ -118,7 +118,6 @@ class ScenarioRun:
         append: str = "",
     ) -> None:
         refuse_impossible(scenario)
-        refuse_other_conventions(scenario, kernel.release)
         self.scenario = scenario
         self.kernel = kernel
         self.own = own or OwnSystem()
@@ -135,6 +134,8 @@ class ScenarioRun:
             if disk:
                 self.devices.append(disk)
             self.system = GuestSystem(scenario, kernel, self.own, self.devices, disk, append)
+            if note := other_conventions(scenario, kernel.release):
+                self.system.notes.append(note)
             steps = self.system.steps(interactive)
             self._times = {step.name: step.times for step in steps}
             archive = self.system.initramfs(program, steps)
