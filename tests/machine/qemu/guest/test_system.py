@@ -60,3 +60,11 @@ def test_a_driver_that_cannot_be_reloaded_is_told(tmp_path: Path) -> None:
     steps = system.steps(interactive=False)
     assert [step.name for step in steps if "reload" in step.name] == ["reload-virtio-net"]
     assert system.notes == ["workload.reloads leaves nvme out: it is part of this kernel"]
+
+
+def test_a_stale_device_finds_its_victims_rings_in_a_trace_of_their_own(tmp_path: Path) -> None:
+    kernel = Kernel("7.3", tmp_path / "Image", None)
+    for behaviour, kept in (("good", False), ("stale", True)):
+        edu = GuestDevice(DeviceSpec("edu", behaviour=behaviour), PciDevice("edu", 1))
+        system = GuestSystem(loads("", "test"), kernel, OwnSystem(), [edu], None, "")
+        assert ("trace_instance=rings,dma:dma_alloc" in system.command_line().split()) == kept

@@ -9,6 +9,7 @@ from topbit.arch.ipa import IpaSpace
 from topbit.machine.qemu.guest.steps import Step, dashed
 from topbit.machine.qemu.host import injection_port
 
+RINGS = "rings"  # a trace of its own
 BYTES = 16
 
 
@@ -28,6 +29,14 @@ move() {{
         devmem $(at 0x98) 64 $3 && usleep 300000
 }}
 """
+
+
+def rings_traced() -> str:
+    """Which word of the kernel's command line keeps the rings that `use_after_unbind` looks up?
+
+    The other trace leaves the guest while it grows.
+    """
+    return f"trace_instance={RINGS},dma:dma_alloc"
 
 
 def wild_dma(pci: str, space: IpaSpace, address: int, limit: int = 15) -> Step:
@@ -50,7 +59,7 @@ def use_after_unbind(device: str, victim: str, space: IpaSpace) -> Step:
     script = f"""{shell(device, space)}
 driver=$(readlink -f /sys/bus/pci/devices/{victim}/driver) || exit 1
 ring=0x$(sed -n 's/.* dma_alloc: {victim} .*dma_addr=\\([0-9a-f]*\\) .*/\\1/p' \\
-    /sys/kernel/tracing/trace | tail -n 1)
+    /sys/kernel/tracing/instances/{RINGS}/trace | tail -n 1)
 move $ring 0x40000 1 || exit 1
 echo {victim} >$driver/unbind
 devmem 0x{page + injection_port.WATCH:x} 64 $ring

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from topbit.arch.ipa import IpaSpace
 from topbit.errors import InputError, UsageError
-from topbit.machine.qemu.guest import initramfs, outbox_program, token
+from topbit.machine.qemu.guest import edu, initramfs, outbox_program, token
 from topbit.machine.qemu.guest.device import GuestDevice
 from topbit.machine.qemu.guest.devices import agenda
 from topbit.machine.qemu.guest.init import INIT, plan_files
@@ -134,6 +134,8 @@ class GuestSystem:
             words.append(f"swiotlb={scenario.guest.swiotlb_mib * MIB // SLOT}")
         if scenario.host.destroy_page == "shared":
             words.append("oops=panic")  # else an oops under a spinlock leaves the vCPU spinning
+        if any(device.spec.behaviour == "stale" for device in self.devices):
+            words.append(edu.rings_traced())
         nvme = any(device.pci and device.pci.model == "nvme" for device in self.devices)
         broken = SGL_BROKEN <= kernels.version_of(self.kernel.release) < SGL_FIXED
         if nvme and broken and "nvme.sgl_threshold=" not in self.append:
