@@ -82,16 +82,17 @@ class Prepared:
     def __exit__(self, *exception: object) -> None:
         self.closed = True
 
-    def run(self, *, started: Callable[[object], None], **given: Any) -> str:
+    def run(self, *, started: Callable[[object], None], **given: Any) -> SimpleNamespace:
         self.given |= given
         console = SimpleNamespace(tail=lambda size: b"\n@@ 1.5 step copy-nvme0 start\n")
         started(SimpleNamespace(console=console))
         if given["timeout"] == 1:
             time.sleep(2 * module.LOOK)
-        return "outcome"
+        return OUTCOME
 
 
 PREPARED: list[Prepared] = []
+OUTCOME = SimpleNamespace(files=b"")
 
 
 @pytest.fixture
@@ -121,7 +122,7 @@ def prepared(monkeypatch: pytest.MonkeyPatch) -> list[Prepared]:
 def test_options_reach_the_run(
     options: QemuOptions, expected: dict[str, object], prepared: list[Prepared]
 ) -> None:
-    assert run(builtin("seed"), options, note=ignore, progress=ignore) == "outcome"
+    assert run(builtin("seed"), options, note=ignore, progress=ignore) is OUTCOME
     (made,) = prepared
     assert {key: made.given[key] for key in expected} == expected
     assert made.closed
