@@ -73,7 +73,7 @@ def test_the_examples_of_the_functions_are_right(monkeypatch: pytest.MonkeyPatch
         assert ">>> " in getattr(api, name).__doc__
 
 
-@pytest.mark.parametrize("page", ["docs/howto-python.md", "README.md"])
+@pytest.mark.parametrize("page", ["docs/howto-python.md", "docs/howto-check.md", "README.md"])
 def test_the_examples_of_the_documents_are_right(
     page: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

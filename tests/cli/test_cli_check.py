@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 
 from paths import DATA
+from report_schema import valid
 from topbit.cli import main
+from topbit.errors import InputError
+from topbit.recording import Recording
 
 RECORDINGS = DATA / "recordings"
 
@@ -117,9 +120,9 @@ def test_bad_input_is_one_clear_line(
     ],
 )
 def test_bad_usage(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
-    with pytest.raises(SystemExit) as exit_:
-        main(arguments)
-    assert exit_.value.code == 2
+    status, out, err = topbit(capsys, *arguments)
+    assert (status, out) == (2, "")
+    assert err.splitlines()[-1].startswith("topbit: argument --")
 
 
 def test_a_pipe_gets_no_progress_and_no_colour() -> None:
@@ -138,3 +141,51 @@ def test_no_file_at_all(capsys: pytest.CaptureFixture[str]) -> None:
     status, out, err = topbit(capsys, "check")
     assert (status, out) == (2, "")
     assert "no file was given" in err
+
+
+def test_what_was_read_is_stored(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    stored = tmp_path / "run.parquet"
+    folder = RECORDINGS / "vmm-maps-protected-half"
+    status, out, err = topbit(capsys, "check", folder, "-o", stored)
+    assert (status, err) == (1, "")
+    assert topbit(capsys, "check", stored) == (1, out, "")
+
+
+def test_of_several_boots_the_last_one_is_stored(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    boot = (
+        "[    0.000000] Booting Linux on physical CPU 0x0\n"
+        "[    0.000000] Linux version {} (x@y) (gcc) #1 SMP\n"
+        "[    0.500000] smp: Brought up 1 node, {} CPUs\n"
+        "[    9.000000] nvme 0000:00:01.0: swiotlb buffer is full (sz: 4096 bytes), total 32768 "
+        "(slots), used 3270{} (slots)\n"
+    )
+    log, stored = tmp_path / "log", tmp_path / "run.parquet"
+    log.write_text(boot.format("6.16.1", 1, 1) + boot.format("6.18.2", 2, 2))
+    status, _, err = topbit(capsys, "check", log, "-o", stored)
+    assert (status, err) == (0, f"topbit: {stored} holds the last of 2 boots\n")
+    assert Recording.read(stored).platform.kernel == "6.18.2"
+
+
+def test_a_place_where_nothing_can_be_stored_is_told_before_anything_is_read(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    status, out, err = topbit(capsys, "check", tmp_path / "x", "-o", tmp_path / "none/r.parquet")
+    assert (status, out) == (2, "")
+    assert "the folder does not exist" in err
+
+
+def test_a_recording_that_cannot_be_stored_leaves_the_report(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(recording: Recording, path: Path) -> None:
+        raise InputError("cannot write: No space left on device", where=str(path))
+
+    monkeypatch.setattr(Recording, "write", full)
+    for words in (["check", RECORDINGS / "realm-6.18-ok"], ["run", "seed"]):
+        stored = tmp_path / "r.parquet"
+        status, out, err = topbit(capsys, *words, "-o", stored, "--format", "json")
+        assert status == 2
+        assert valid(out)["verdict"] == "ok"
+        assert err == f"topbit: {stored}: cannot write: No space left on device\n"

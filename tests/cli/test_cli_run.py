@@ -169,7 +169,7 @@ def qemu(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[dict[str, Any]]]
         ([PLAIN], "", "not all went well", 1, "topbit: not all went well (the report shows what"),
         ([], "interrupted", "interrupted", 130, "topbit: interrupted (the report shows what"),
         ([PLAIN], "interrupted", "interrupted", 1, "topbit: interrupted (the report shows what"),
-        ([], "", "a \x1b[2Jhostile\nname", 3, "topbit: a hostile name (the report"),
+        ([], "", "a \x1b[2Jhostile\nname", 3, r"topbit: a \x1b[2Jhostile\nname (the report"),
     ],
 )
 def test_how_a_run_on_qemu_ends(

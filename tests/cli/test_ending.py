@@ -10,9 +10,10 @@ from collections.abc import Callable
 
 import pytest
 
+from report_schema import valid
 from topbit.cli import check as check_verb
 from topbit.cli import main
-from topbit.cli.ending import EPILOG, for_bisect, status_of, wants_bisect
+from topbit.cli.ending import EPILOG, for_bisect, status_of, wanted_form, wants_bisect
 from topbit.errors import InputError, MissingToolError
 
 
@@ -113,9 +114,7 @@ def test_run_and_check_for_bisect(words: list[str], status: int) -> None:
 
 @pytest.mark.parametrize("words", [["check", "--nonsense"], ["run", "--nonsense"]])
 def test_bad_usage_for_bisect(words: list[str]) -> None:
-    with pytest.raises(SystemExit) as stop:
-        main([*words, "--exit-for", "bisect"])
-    assert stop.value.code == 125
+    assert main([*words, "--exit-for", "bisect"]) == 125
 
 
 def test_an_internal_error_for_bisect(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,3 +164,61 @@ def test_termination_ends_a_run_and_a_second_one_ends_everything(verb: str, stat
 def test_help_tells_every_exit_status() -> None:
     for status in (0, 1, 2, 3, 4, 70, 125, 130, 143):
         assert f"{status} " in EPILOG
+
+
+@pytest.mark.parametrize(
+    ("words", "form"),
+    [
+        (["check", "--format", "json", "x"], "json"),
+        (["check", "--format=json", "x"], "json"),
+        (["check", "x"], "text"),
+        (["check", "x", "--format"], ""),
+        (["check", "json"], "text"),
+    ],
+)
+def test_which_form_is_asked_for(words: list[str], form: str) -> None:
+    assert wanted_form(words) == form
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "what"),
+    [
+        (["check", "/nonexistent", "--format", "json"], 2, "cannot read: No such file"),
+        (["check", "--format", "json"], 2, "no file was given"),
+        (["check", "--format", "json", "--nonsense"], 2, "unrecognized arguments: --nonsense"),
+        (["check", "--format=json", "--ipa-bits", "wide", "x"], 2, "argument --ipa-bits"),
+        (["check", "x", "--format=json", "-o", "/nonexistent/x.parquet"], 2, "cannot write"),
+        (["run", "sede", "--format", "json"], 2, "no scenario 'sede'"),
+        (["run", "--format", "json"], 2, "the matrix is many runs"),
+        (["report", "/nonexistent", "--format", "json"], 2, "cannot read"),
+        (["explain", "nvme0", "--format", "json"], 2, "'nvme0' is no address"),
+        (["explain", "0", "--format", "json", "--ipa-bits", "9"], 2, "9 is no width"),
+    ],
+)
+def test_what_went_wrong_is_a_document_for_programs(
+    words: list[str], status: int, what: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == status
+    out, err = capsys.readouterr()
+    document = valid(out)
+    assert document["exit_status"] == status
+    assert document["error"]["what"].startswith(what)
+    assert err.splitlines()[-1].startswith("topbit: ")
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(KeyError("x"), 70), (KeyboardInterrupt(), 130), (MissingToolError("no QEMU"), 3)],
+)
+def test_every_end_is_a_document_for_programs(
+    error: BaseException, status: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert status_of(raising(error), "json") == status
+    assert valid(capsys.readouterr().out)["exit_status"] == status
+
+
+def test_a_form_that_is_none_has_no_document(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "x", "--format", "jsom"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "invalid choice: 'jsom'" in err

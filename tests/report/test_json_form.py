@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 
 import pytest
 
@@ -11,7 +12,8 @@ from report_made import REALM, boot, finding
 from topbit.recording import Platform
 from topbit.recording.platform import Unparsed
 from topbit.report.json_form import document, render
-from topbit.rules.finding import NotChecked
+from topbit.report.transfers import Transfers
+from topbit.rules.finding import Evidence, NotChecked, Unjudged
 from topbit.rules.privacy import Answered, Privacy
 
 LINES = Unparsed("trace", 3, 7, "text")
@@ -20,13 +22,18 @@ LINES = Unparsed("trace", 3, 7, "text")
 def test_the_document_has_facts_numbers_and_findings() -> None:
     platform = dataclasses.replace(REALM, kernel="6.18", unparsed=[LINES])
     unchecked = NotChecked("V1", "A statement.", "a reason")
-    made = document([boot(platform, [finding()], [unchecked], events=9, transfers=())])
+    made = document(
+        [boot(platform, [finding()], [unchecked], events=9, transfers=(), kinds={"dma_map": 9})]
+    )
     assert made["verdict"] == "violation"
     assert made["boots"] == 1
     assert made["platform"]["kernel"] == "6.18"
     assert made["platform"]["shared_bit"] == 40
     assert "unparsed" not in made["platform"]
     assert made["summary"]["events"] == 9
+    assert made["events"] == {"dma_map": 9}
+    assert "kinds" not in made["summary"]
+    assert (made["exit_status"], made["unfinished"]) == (1, "")
     assert made["findings"] == [finding().to_dict()]
     assert made["unparsed"] == 3
     assert made["unparsed_lines"] == [{"source": "trace", "count": 3, "line": 7, "text": "text"}]
@@ -58,6 +65,23 @@ def test_several_boots_are_numbered_and_the_last_one_is_described() -> None:
     assert (made["boots"], made["verdict"]) == (2, "violation")
     assert (made["platform"]["kernel"], made["summary"]["events"]) == (None, 2)
     assert (made["unparsed"], len(made["unparsed_lines"])) == (6, 2)
+
+
+def test_trouble_that_no_finding_judges_is_told() -> None:
+    kind = Unjudged("dmar", "It is.", 2, Evidence("a line", "log", 7, "host"))
+    made = document([boot(unjudged=[kind])])
+    first = {"text": "a line", "source": "log", "line": 7, "agent": "host"}
+    told = {"kind": "dmar", "tells": "It is.", "count": 2, "first": first}
+    assert (made["trouble"], made["verdict"], made["exit_status"]) == ([told], "inconclusive", 4)
+    made = document([boot(), boot(dataclasses.replace(REALM, unfinished="stuck"), unjudged=[kind])])
+    assert made["trouble"] == [{**told, "boot": 2}]
+    assert (made["exit_status"], made["unfinished"]) == (3, "stuck")
+
+
+def test_what_is_no_json_is_no_document() -> None:
+    transfer = Transfers("disk", "", "r", seconds=math.nan)
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        render([boot(transfers=(transfer,))])
 
 
 def test_the_text_is_the_document_and_a_line_end() -> None:

@@ -91,3 +91,9 @@ def test_transfers_are_in_it() -> None:
     payload = Event("device", "payload", "disk", size=512, direction="r", status="ok")
     (transfer,) = summary(payload).transfers
     assert (transfer.device, transfer.size, transfer.right) == ("disk", 512, 1)
+
+
+def test_events_are_counted_by_kind() -> None:
+    """Those too that no rule could use."""
+    made = summary(dma("access", None), dma("dma_map", POOL | S), dma("access", POOL))
+    assert (made.kinds, made.accesses) == ({"access": 2, "dma_map": 1}, 1)

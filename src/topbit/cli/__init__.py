@@ -18,13 +18,24 @@ from typing import NoReturn
 
 from topbit import __version__
 from topbit.cli import ending
+from topbit.errors import UsageError
 
 VERBS = ("run", "check", "explain", "table", "report", "scenario", "kernel", "tool")
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Bad usage ends as every other error does."""
+        self.print_usage(sys.stderr)
+        raise UsageError(message, hint=f"see {self.prog} --help")
+
+
 def parser() -> argparse.ArgumentParser:
-    """Which arguments does topbit take?"""
-    top = argparse.ArgumentParser(
+    """Which arguments does topbit take?
+
+    Its `parse_args` raises UsageError for arguments that it does not take.
+    """
+    top = _Parser(
         prog="topbit",
         description="Run, check and explain device DMA in confidential virtual machines.",
         epilog=ending.EPILOG,
@@ -44,18 +55,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run topbit; returns the exit status.
 
     Raises:
-        SystemExit: bad usage, 2, or an answer such as `--help`, 0.
+        SystemExit: an answer such as `--help` was given, 0.
     """
     words = sys.argv[1:] if argv is None else argv
-    bisect = ending.wants_bisect(words)
-    try:
+
+    def verb() -> int:
         args = parser().parse_args(words)
-    except SystemExit as stop:
-        if bisect and isinstance(stop.code, int):
-            raise SystemExit(ending.for_bisect(stop.code)) from None
-        raise
-    status = ending.status_of(lambda: args.run(args))
-    return ending.for_bisect(status) if bisect else status
+        return int(args.run(args))
+
+    status = ending.status_of(verb, ending.wanted_form(words))
+    return ending.for_bisect(status) if ending.wants_bisect(words) else status
 
 
 def command() -> NoReturn:

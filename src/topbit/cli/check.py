@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from topbit.cli.ending import add_exit_for
-from topbit.cli.output import add_format, show
+from topbit.cli.output import add_format, note, show, store
 
 HELP = "check traces, kernel logs and SMMU event queues of one run"
 ROLES = {
@@ -69,17 +69,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="which device has a StreamID: --stream 0x8=0000:00:01.0",
     )
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", type=Path, help="store what was read (Parquet)"
+    )
     add_format(parser)
     add_exit_for(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Check the files; the report's exit status."""
+    """Check the files, and store what was read; the report's exit status.
+
+    Raises:
+        InputError, UsageError: see `topbit.api.read`; or nothing can be stored where it is asked.
+    """
     from topbit import api
     from topbit.readers.options import stream_option
+    from topbit.recording.recording import require_place
 
+    if args.output:
+        require_place(args.output)
     with _progress() as advance:
-        report = api.check(
+        recordings = api.read(
             args.files,
             ipa_bits=args.ipa_bits,
             c_bit=args.c_bit,
@@ -92,8 +102,12 @@ def run(args: argparse.Namespace) -> int:
             firmware=args.firmware,
             progress=advance,
         )
+    report = api.check(recordings)
+    failed = store(recordings[-1], args.output) if args.output else 0
+    if args.output and len(recordings) > 1:
+        note(f"{args.output} holds the last of {len(recordings)} boots")
     show(report, args.format, verbose=args.verbose)
-    return report.exit_status
+    return failed or report.exit_status
 
 
 @contextmanager

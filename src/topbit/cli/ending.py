@@ -16,6 +16,7 @@ from pathlib import Path
 from types import FrameType
 
 from topbit.errors import TopbitError
+from topbit.report.forms import FORMS
 
 BAD_INPUT = 2
 INTERNAL_ERROR = 70  # EX_SOFTWARE of sysexits.h
@@ -63,29 +64,52 @@ def command_for_bisect(status: int) -> int:
     return 1 if status < 128 and status != UNTESTABLE else UNTESTABLE
 
 
-def status_of(verb: Callable[[], int]) -> int:
-    """How does the verb end? Its own exit status, or what became of it, which is said."""
+def wanted_form(words: Sequence[str]) -> str:
+    """Which form does a command line ask for? Also one that cannot be parsed; else "text"."""
+    for word, following in pairwise([*words, ""]):
+        if word == "--format":
+            return following
+        if word.startswith("--format="):
+            return word.removeprefix("--format=")
+    return "text"
+
+
+def status_of(verb: Callable[[], int], form: str = "text") -> int:
+    """How does the verb end? Its own exit status, or what became of it, which is said.
+
+    What went wrong is one line on stderr, and in a form for programs a document on stdout.
+    """
     try:
         status = verb()
         sys.stdout.flush()
         return status
     except TopbitError as error:
-        _say(str(error))
-        return error.exit_status
+        return _end(error, form)
     except BrokenPipeError:
         # The reader of a pipe went away: nothing is wrong, and nothing more to say.
         _drop_output()
         return 0
     except KeyboardInterrupt:
-        _say("interrupted")
-        return INTERRUPTED
+        return _end(TopbitError("interrupted"), form, INTERRUPTED)
     except Exception as error:
         if isinstance(error, OSError) and error.errno in NO_ROOM:
             _drop_output()
             _say(f"the output is incomplete: {error.strerror}")
             return BAD_INPUT
-        _tell_internal(error)
-        return INTERNAL_ERROR
+        return _end(_internal(error), form, INTERNAL_ERROR)
+
+
+def _end(error: TopbitError, form: str, status: int | None = None) -> int:
+    """Say what went wrong; returns the exit status, which is the error's own if none is given."""
+    _say(str(error))
+    error.exit_status = error.exit_status if status is None else status
+    if form in FORMS:
+        try:
+            sys.stdout.write(FORMS[form].render_error(error))
+            sys.stdout.flush()
+        except OSError:  # a full disk, a reader that went away: stderr has told it
+            _drop_output()
+    return error.exit_status
 
 
 def _say(text: str) -> None:
@@ -96,18 +120,19 @@ def _drop_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _tell_internal(error: Exception) -> None:
-    """Tell of an error that topbit itself made: one line, whatever the error's text is."""
+def _internal(error: Exception) -> TopbitError:
+    """What is said of an error that topbit itself made?"""
     import traceback
 
     if os.environ.get(TRACEBACK):
         traceback.print_exception(error)
     last = traceback.extract_tb(error.__traceback__)[-1]
     words = " ".join(f"{type(error).__name__}: {error}".split())
-    words = "".join(c if c.isprintable() else "?" for c in words)  # it may quote a guest
-    _say(
-        f"internal error: {words} ({Path(last.filename).name}:{last.lineno}): please report it to "
-        f"topbit's issue tracker, with the command and what {TRACEBACK}=1 shows"
+    return TopbitError(
+        f"{words} ({Path(last.filename).name}:{last.lineno})",
+        where="internal error",
+        hint=f"please report it to topbit's issue tracker, with the command and what {TRACEBACK}=1 "
+        "shows",
     )
 
 

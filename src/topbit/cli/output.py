@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from topbit.errors import InputError, printable
 from topbit.report.forms import FORMS
 
 if TYPE_CHECKING:
+    from topbit.recording import Recording
     from topbit.report.report import Report
 
 
@@ -38,11 +41,17 @@ def show(report: Report, form: str, *, verbose: bool = False) -> None:
         sys.stdout.write(report.render(form))
     sys.stdout.flush()
     if report.unfinished:
-        from topbit.readers.lines import plain
+        note(f"{report.unfinished} (the report shows what happened until then)")
 
-        # It may come from a file of somebody else.
-        told = plain(report.unfinished).replace("\n", " ")
-        note(f"{told} (the report shows what happened until then)")
+
+def store(recording: Recording, path: Path) -> int:
+    """Store a recording whose report is shown all the same; an exit status, 0 or an error's."""
+    try:
+        recording.write(path)
+    except InputError as error:
+        note(str(error))
+        return error.exit_status
+    return 0
 
 
 def _print(text: str) -> None:
@@ -61,8 +70,8 @@ def _print(text: str) -> None:
 
 
 def note(text: str) -> None:
-    """Tell the person at the terminal, on stderr."""
-    print(f"topbit: {text}", file=sys.stderr)
+    """Tell the person at the terminal, on stderr. It may come from a guest."""
+    print(f"topbit: {printable(text)}", file=sys.stderr)
 
 
 def _style(line: str) -> str | None:

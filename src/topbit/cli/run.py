@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 from topbit.cli import run_qemu
 from topbit.cli.bar import bar
 from topbit.cli.ending import INTERRUPTED, add_exit_for, command_for_bisect
-from topbit.cli.output import add_format, note, show
+from topbit.cli.output import add_format, note, show, store
 
 if TYPE_CHECKING:
     from topbit.recording import Recording
-    from topbit.report.report import Report
 
 HELP = "run a scenario; without one, the matrix of guests, VMMs and devices (QEMU: the seed)"
 
@@ -72,26 +71,23 @@ def run(args: argparse.Namespace) -> int:
                 **options,
             )
     except RunInterrupted as interrupted:
-        report = _told(args, interrupted.recording)
-        return report.exit_status if report.verdict == "violation" else INTERRUPTED
-    report = _told(args, recording)
-    told_by_command = report.verdict != "violation" and not report.unfinished
-    if args.exit_for == "bisect" and told_by_command and report.command_status:
-        return command_for_bisect(report.command_status)
-    return report.exit_status
+        return _told(args, interrupted.recording, INTERRUPTED)
+    return _told(args, recording)
 
 
-def _told(args: argparse.Namespace, recording: Recording) -> Report:
-    """Store the recording and show its report."""
+def _told(args: argparse.Namespace, recording: Recording, interrupted: int = 0) -> int:
+    """Store the recording and show its report; the exit status."""
     from topbit import api
 
     report = api.check(recording)
-    try:
-        if args.output:
-            recording.write(args.output)
-    finally:
-        show(report, args.format, verbose=args.verbose)
-    return report
+    failed = store(recording, args.output) if args.output else 0
+    show(report, args.format, verbose=args.verbose)
+    if report.verdict != "violation" and interrupted:
+        return failed or interrupted
+    told_by_command = report.verdict != "violation" and not report.unfinished
+    if args.exit_for == "bisect" and told_by_command and report.command_status:
+        return failed or command_for_bisect(report.command_status)
+    return failed or report.exit_status
 
 
 def _matrix(args: argparse.Namespace) -> int:

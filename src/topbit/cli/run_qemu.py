@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias, cast
 
+from topbit.errors import printable
 from topbit.machine.qemu.options import KERNEL, TIMEOUT, QemuOptions
 
 
@@ -109,13 +111,14 @@ def shown(args: argparse.Namespace) -> Iterator[Shown]:
         yield lambda text: None, _to_stderr
         return
     from rich.console import Console
+    from rich.markup import escape
 
     status = Console(stderr=True).status("starting", spinner="dots")
     written = threading.Event()
 
     def told(text: str) -> None:
         if not written.is_set():
-            status.update(text)
+            status.update(escape(printable(text)))  # steps are called as the guest likes
             status.start()  # not before: a download may have a line of its own
 
     def output(data: bytes) -> None:
@@ -131,6 +134,16 @@ def shown(args: argparse.Namespace) -> Iterator[Shown]:
 
 
 def _to_stderr(data: bytes) -> None:
+    """Write it as it is; but nothing of a guest speaks to a terminal."""
     sys.stderr.flush()
-    sys.stderr.buffer.write(data)
+    sys.stderr.buffer.write(_shown_bytes(data) if sys.stderr.isatty() else data)
     sys.stderr.buffer.flush()
+
+
+def _shown_bytes(data: bytes) -> bytes:
+    """Which bytes show it on a terminal? Control characters but line ends and tabs are escaped."""
+    return re.sub(
+        rb"[\x00-\x08\x0b-\x1f\x7f]|\xc2[\x80-\x9f]",
+        lambda found: b"".join(b"\\x%02x" % byte for byte in found[0]),
+        data.replace(b"\r\n", b"\n"),
+    )

@@ -28,7 +28,7 @@ class Told:
 
     Attributes:
         facts: all of them.
-        sources: fact -> "file:line".
+        sources: fact -> "file:line", or the file where a fact has no line.
     """
 
     facts: LogFacts
@@ -50,8 +50,8 @@ def told_by(boots: list[Boot]) -> Told:
                 facts.devices = {**theirs, **mine}
             elif not mine and theirs:
                 setattr(facts, name, theirs)
-                if name in other.told_at:
-                    sources[name] = f"{boot.source}:{other.told_at[name]}"
+                line = other.told_at.get(name)
+                sources[name] = boot.source if line is None else f"{boot.source}:{line}"
     return Told(facts, sources)
 
 

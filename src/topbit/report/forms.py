@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from topbit.errors import UsageError, nearest
+from topbit.errors import TopbitError, UsageError, nearest
 
 if TYPE_CHECKING:
     from topbit.report.boot import BootReport
@@ -27,7 +27,8 @@ class Form:
     Attributes:
         name: what `--format` calls it.
         suffixes: endings of file names that mean it, with their dot.
-        module: where its `render(boots) -> str` stands; the text ends with a line end.
+        module: where its `render(boots) -> str` stands, and of a form for programs
+            `render_error(error) -> str`; the text ends with a line end.
     """
 
     name: str
@@ -38,6 +39,14 @@ class Form:
         """What is the whole report in this form?"""
         render: Render = importlib.import_module(self.module).render
         return render(boots)
+
+    def render_error(self, error: TopbitError) -> str:
+        """What is printed instead of a report when there is none; nothing in the form for people.
+
+        What went wrong is told on stderr besides.
+        """
+        told = getattr(importlib.import_module(self.module), "render_error", None)
+        return "" if told is None else str(told(error))
 
 
 FORMS = {

@@ -63,11 +63,14 @@ def _from(platform: Platform, fact: str) -> str:
 
 
 def _short(platform: Platform, origin: str) -> str:
-    """How is "folder/file:12" written: without the folder, where one file alone has that name?"""
+    """How is "folder/file:12" or "folder/file" written?
+
+    Without the folder, where one file alone has that name.
+    """
     names = Counter(PurePath(file.name).name for file in platform.files)
     for file in platform.files:
         name = PurePath(file.name).name
-        if origin.startswith(f"{file.name}:") and names[name] == 1:
+        if f"{origin}:".startswith(f"{file.name}:") and names[name] == 1:
             return name + origin[len(file.name) :]
     return origin
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import polars as pl
 
@@ -34,6 +34,7 @@ class Summary:
         smmu_events: SMMU event records.
         accesses, refused: device accesses, and how many of them were not let through.
         transfers: which data went between guest and devices, and how it arrived.
+        kinds: how many events of each kind there are, by name.
     """
 
     events: int
@@ -46,11 +47,13 @@ class Summary:
     accesses: int
     refused: int
     transfers: tuple[Transfers, ...]
+    kinds: dict[str, int] = field(default_factory=dict)
 
 
 def summarise(recording: Recording) -> Summary:
     """What does the recording hold, in numbers?"""
     platform = recording.platform
+    kinds = recording.frame.group_by("event").len().sort("event")
     recording = usable(recording)
     # A driver may free what it never got: dma_free of address 0.
     given = recording.of_kind(*ADDRESSES).filter((pl.col("address") != 0) & succeeded)
@@ -72,4 +75,5 @@ def summarise(recording: Recording) -> Summary:
         accesses=len(accesses),
         refused=len(accesses.filter(pl.col("status") != "ok")),
         transfers=transfers(recording),
+        kinds=dict(kinds.rows()),
     )
