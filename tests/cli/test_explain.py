@@ -1,8 +1,13 @@
 """Which address, and which width, does a command line mean?"""
 
+import json
+from typing import Any
+
 import pytest
 
-from topbit.cli.explain import to_address, width_for
+from paths import DATA
+from topbit.cli import main
+from topbit.cli.explain import event_of, to_address, width_for
 from topbit.errors import UsageError
 
 ALIAS = 0x100_433C_E000
@@ -55,3 +60,118 @@ def test_without_a_width_the_top_bit_is_taken_for_the_shared_bit(address: int, w
 def test_an_address_that_shows_no_width_needs_one(address: int) -> None:
     with pytest.raises(UsageError, match="--ipa-bits"):
         width_for(address, None)
+
+
+LOGS = str(DATA / "recordings" / "vmm-maps-protected-half")
+RECORD = ["0x0000001000000010", "0x0000028800000000", "0x00000100433ce000", "0x00000100433ce000"]
+MAP = (
+    "nvme-5 [000] ..... 1.0: dma_map_phys: 0000:00:02.0 dir=TO_DEVICE dma_addr=10097200000 "
+    "size=4096 phys_addr=84570000 attrs="
+)
+AMD = (
+    "[    9.0] AMD-Vi: Event logged [IO_PAGE_FAULT domain=0x000a address=0xdf800000 flags=0x0000 "
+    "device=0000:01:00.0]"
+)
+
+
+@pytest.mark.parametrize(
+    ("words", "address"),
+    [
+        (RECORD, ALIAS),
+        ([" ".join(RECORD)], ALIAS),
+        ([MAP], 0x100_9720_0000),
+        (MAP.split(), 0x100_9720_0000),
+        ([AMD], 0xDF80_0000),
+        (["dma_free: a dma_addr=0 size=1"], None),
+    ],
+)
+def test_a_line_or_a_record_tells_its_address(words: list[str], address: int | None) -> None:
+    if address is None:
+        with pytest.raises(UsageError, match="tells no event of DMA that a reader knows"):
+            event_of(words)
+        return
+    event = event_of(words)
+    assert event is not None
+    assert event.address == address
+
+
+@pytest.mark.parametrize("words", [["0x100433ce000"], ["zz"], ["ffffffffffffffff"]])
+def test_one_word_is_an_address_or_nothing(words: list[str]) -> None:
+    assert event_of(words) is None
+
+
+def explained(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
+    assert main(["explain", *words, "--format", "json"]) == 0
+    return dict(json.loads(capsys.readouterr().out))
+
+
+def test_an_address_in_a_recording_has_a_story(capsys: pytest.CaptureFixture[str]) -> None:
+    told = explained(capsys, "0x1007ac61002", "--in", LOGS)
+    assert (told["ipa_bits"], told["half"]) == (41, "unprotected")
+    (story,) = told["story"]
+    assert [(e["agent"], e["event"], e["count"]) for e in story["episodes"]] == [
+        ("guest", "dma_alloc", 1), ("smmu", "smmu_event", 8), ("smmu", "smmu_event", 2),
+    ]  # fmt: skip
+    assert [finding["rule"] for finding in story["findings"]] == ["F1"]
+
+
+def test_a_record_in_a_recording_gets_its_devices_name(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", *RECORD, "--in", LOGS]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[0].startswith("smmu_event 0000:00:02.0 StreamID 0x10 read address=0x00000100433ce")
+    assert shown[1] == "  tells       An SMMUv3 refused a device's access."
+    assert "  judged    VIOLATION F1  the VMM did not map the unprotected alias" in shown
+
+
+@pytest.mark.parametrize(
+    ("words", "half", "note"),
+    [
+        ([MAP], "unprotected", "assuming that its top bit, bit 40, is the shared bit"),
+        ([MAP, "--ipa-bits", "48"], "protected", None),
+        # What tells of trouble may be of any machine.
+        ([AMD], None, "in which half it lies is not known without --ipa-bits N"),
+        ([AMD, "--ipa-bits", "33"], "protected", None),
+        (["0x1000", "--in", LOGS], "protected", "the recording's width"),
+        (["0x1000", "--in", LOGS, "--ipa-bits", "48"], "protected", None),
+        (["0"], None, None),
+        (["ffffffffffffffff"], None, None),
+    ],
+)
+def test_how_the_width_is_known(
+    words: list[str], half: str | None, note: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert explained(capsys, *words).get("half") == half
+    assert main(["explain", *words]) == 0
+    shown = capsys.readouterr().out
+    assert [line[14:] for line in shown.splitlines() if line.startswith("  note  ")] == (
+        [note] if note else []
+    )
+
+
+def test_a_width_that_no_recording_tells_leaves_the_story(
+    tmp_path: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "log"
+    log.write_text(AMD + "\n")
+    told = explained(capsys, "0xdf800", "--in", str(log))
+    assert "half" not in told
+    assert explained(capsys, "df800123", "--in", str(log))["story"][0]["episodes"]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["hello world"], "hello world: tells no event of DMA that a reader knows"),
+        (["0x7f", "0", "0", "0"], "record 0 has type 0x7f"),
+        (["0x1000"], "does not show the width of the IPA space"),
+        (["0x1000", "--in", "/nonexistent"], "cannot read"),
+        (["\x1b[2J x"], r"\x1b[2J x: tells no event"),
+    ],
+)
+def test_what_cannot_be_explained_is_one_line(
+    words: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["explain", *words]) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert says in err

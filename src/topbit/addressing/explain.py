@@ -43,6 +43,29 @@ class Meaning:
     agents: tuple[tuple[str, str], ...]
 
 
+SPECIAL: dict[int, tuple[str, tuple[tuple[str, str], ...]]] = {
+    U64: (
+        "DMA_MAPPING_ERROR: no address, but how dma_map_*() says that it failed",
+        (
+            ("guest kernel", "returns it (Linux include/linux/dma-mapping.h); the trace shows it"),
+            ("why", "the bounce pool was full or missing, or no address fits the device's mask"),
+            ("driver", "must ask dma_mapping_error(), and must not give it to a device"),
+            ("any device", "that uses it was given it by a driver that did not ask"),
+        ),
+    ),
+    0: (
+        "NULL: in most machines no address at all",
+        (
+            ("guest kernel", "dma_alloc_coherent() that failed, and dma_free of what never was"),
+            ("driver", "a descriptor that was never filled in, or was cleared too early"),
+            ("any device", "that uses it has no address yet, or has an MSI vector without one"),
+            ("machines", "whose RAM begins at 0 (x86, some Arm boards) have memory there"),
+        ),
+    ),
+}
+"""Addresses that say something else than a place: what, and what each agent means by it."""
+
+
 def explain(address: int, ipa_bits: int) -> Meaning:
     """What does `address` mean in a Realm of `ipa_bits`?
 

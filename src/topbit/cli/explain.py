@@ -1,35 +1,146 @@
-"""topbit explain: what does one address mean to each agent?"""
+"""topbit explain: what does an address, a line or an event record mean, and what became of it?"""
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from topbit.errors import UsageError
 
-HELP = "say which half an address lies in and what each agent does with it"
+if TYPE_CHECKING:
+    from topbit.addressing.explain import Meaning
+    from topbit.events import Event
+    from topbit.recording import Recording
+
+HELP = "say what an address, a log line or an SMMU event record means, and what became of it"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which arguments does `topbit explain` take?"""
-    parser.add_argument("address", metavar="ADDRESS", help="e.g. 0x100433ce000")
+    parser.add_argument(
+        "what",
+        metavar="ADDRESS|LINE|RECORD",
+        nargs="+",
+        help="an address (0x100433ce000), a line of a log or a trace in quotes, or the words of a "
+        "raw SMMU event record (4 of 64 bits, 8 of 32 bits, or 32 bytes)",
+    )
+    parser.add_argument(
+        "--in",
+        metavar="FILE",
+        dest="files",
+        nargs="+",
+        type=Path,
+        help="tell what became of the address in this recording, or in these logs and traces",
+    )
     parser.add_argument(
         "--ipa-bits",
         metavar="N",
         type=int,
-        help="width of the Realm's IPA space, 32 to 52; without it the address's own width",
+        help="width of the Realm's IPA space, 32 to 52; without it the recording's, or the "
+        "address's own width",
     )
     parser.add_argument("--format", choices=("text", "json"), default="text", help="default: text")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Explain one address."""
-    from topbit import api
-    from topbit.report.explain_form import render
+    """Explain what was asked; 0.
 
-    address = to_address(args.address)
-    width, note = width_for(address, args.ipa_bits)
-    print(render(api.explain(address, width), note, args.format), end="")
+    Raises:
+        UsageError: it is no address, line or record, or the width of the IPA space is missing.
+        InputError: a file cannot be read, or a record cannot be.
+    """
+    from topbit import api
+    from topbit.report.explain_form import Explanation, render
+
+    event = event_of(args.what)
+    address = to_address(args.what[0]) if event is None else address_of(event)
+    recordings = api.read(args.files, ipa_bits=args.ipa_bits) if args.files else []
+    said, tells = None, ""
+    if event is not None:
+        from topbit.recording.trouble import TROUBLE_KINDS, trouble_of
+        from topbit.rules.wording import evidence_of
+
+        if recordings and event.device is None and event.sid is not None:
+            event.device = recordings[-1].platform.device_of_sid(event.sid)
+        said = evidence_of({name: getattr(event, name) for name in event.__slots__})
+        if event.event in TROUBLE_KINDS:
+            tells = trouble_of(event.event, event.status).tells
+    stories = []
+    if recordings and address is not None:
+        from topbit.report.story import story_of
+
+        stories = [story_of(recording, address) for recording in recordings]
+    meaning, note = meaning_of(address, args.ipa_bits, recordings, event)
+    told = Explanation(address, meaning, note, said, tells, stories)
+    print(render(told, args.format), end="")
     return 0
+
+
+def event_of(words: list[str]) -> Event | None:
+    """Which event does a line or a raw record tell? None if the words are one address.
+
+    Raises:
+        UsageError: no reader knows the line.
+        InputError: a record is of no type that IHI0070 defines.
+    """
+    if len(words) == 1 and " " not in words[0].strip():
+        return None
+    from topbit.readers.one_line import events_of, record_of
+
+    text = " ".join(words)
+    record = record_of(text.split())
+    if record is not None:
+        return record
+    events = events_of(text)
+    if not events:
+        raise UsageError(
+            "tells no event of DMA that a reader knows",
+            where=text[:60],
+            hint="give one whole line, in quotes, or the 4 or 8 words of an event record",
+        )
+    return next((event for event in events if address_of(event) is not None), events[0])
+
+
+def address_of(event: Event) -> int | None:
+    """Which address is an event about: the device's, or else the guest's?"""
+    return event.phys if event.address is None else event.address
+
+
+def meaning_of(
+    address: int | None, ipa_bits: int | None, recordings: list[Recording], event: Event | None
+) -> tuple[Meaning | None, str]:
+    """What does the address mean, and what must be said about the width?
+
+    Args:
+        address: the address, if there is one.
+        ipa_bits: the width that the user gave.
+        recordings: what was read beside it.
+        event: the event that the address stands in, of which there is something to say without
+            the width. What a log tells of trouble may be of any machine: no width is assumed.
+
+    Raises:
+        UsageError: the width is not known, and there is nothing else to say.
+    """
+    from topbit.addressing.explain import SPECIAL, explain
+
+    if address is None:
+        return None, ""
+    known = recordings[-1].platform.ipa_bits if recordings else None
+    if ipa_bits is None and known is not None:
+        return explain(address, known), "the recording's width"
+    if ipa_bits is None and address in SPECIAL:
+        return None, ""
+    unknown = "in which half it lies is not known without --ipa-bits N"
+    if ipa_bits is None and event is not None and event.event == "trouble":
+        return None, unknown
+    try:
+        width, note = width_for(address, ipa_bits)
+    except UsageError:
+        if event is None and not recordings:
+            raise
+        return None, unknown
+    return explain(address, width), note
 
 
 def to_address(text: str) -> int:

@@ -1,49 +1,198 @@
-"""How is the meaning of one address shown?"""
+"""How is it shown what one address means, and what became of it?"""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from topbit.addressing.explain import Meaning, fmt, pte_form
+from topbit.addressing.explain import SPECIAL, Meaning, fmt, pte_form
 from topbit.arch.ipa import IpaSpace
+from topbit.errors import TopbitError, printable
+
+if TYPE_CHECKING:
+    from topbit.report.story import Episode, Story
+    from topbit.rules import Evidence
 
 
-def render(meaning: Meaning, note: str, form: str) -> str:
-    """Which text (or JSON document) explains the address? `note`: how its width is known."""
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What is there to say about what a user asked?
+
+    Attributes:
+        address: the address; None if the line tells none.
+        meaning: what it means in an IPA space; None while its width is not known.
+        note: how the width is known.
+        said: what the line or record says, if one was given.
+        tells: what that tells in general, one sentence, if it is trouble.
+        stories: what each boot of a recording tells of the address.
+    """
+
+    address: int | None
+    meaning: Meaning | None = None
+    note: str = ""
+    said: Evidence | None = None
+    tells: str = ""
+    stories: Sequence[Story] = ()
+
+
+def render(told: Explanation, form: str) -> str:
+    """Which text (or JSON document) explains it? With its line end."""
+    if form == "json":
+        return json.dumps(document(told), indent=2, allow_nan=False) + "\n"
+    return "".join(printable(line) + "\n" for line in _lines(told))
+
+
+def render_error(error: TopbitError) -> str:
+    """What is the document where nothing could be explained?"""
+    from topbit.report.json_form import render_error as of_report
+
+    return of_report(error)
+
+
+def document(told: Explanation) -> dict[str, Any]:
+    """What is the document, as JSON values?"""
+    data: dict[str, Any] = {"address": None if told.address is None else fmt(told.address)}
+    data["special"] = SPECIAL[told.address][0] if told.address in SPECIAL else None
+    data["said"] = None if told.said is None else {"text": told.said.text, "tells": told.tells}
+    if told.meaning is not None:
+        meaning = dataclasses.asdict(told.meaning)
+        for key in ("canonical", "alias"):
+            meaning[key] = None if meaning[key] is None else fmt(meaning[key])
+        del meaning["address"]
+        data |= meaning
+        data["shared_bit"] = IpaSpace(told.meaning.ipa_bits).bit_number
+        data["agents"] = dict(told.meaning.agents)
+    data["story"] = [_story_data(story) for story in told.stories]
+    return data
+
+
+def _lines(told: Explanation) -> Iterator[str]:
+    if told.said is not None:
+        yield told.said.text
+        if told.tells:
+            yield f"  tells       {told.tells}"
+        yield ""
+    if told.address is None:
+        yield "it tells no address"
+        return
+    if told.address in SPECIAL:
+        what, agents = SPECIAL[told.address]
+        yield f"{fmt(told.address)} is {what}"
+        yield from _table(agents)
+    if told.meaning is not None and told.address != max(SPECIAL):
+        yield from _meaning(told.meaning, told.note)
+    elif told.address not in SPECIAL:
+        yield fmt(told.address)
+        yield f"  note        {told.note}"
+    for number, story in enumerate(told.stories, 1):
+        yield ""
+        if len(told.stories) > 1:
+            yield f"boot {number} of {len(told.stories)}"
+        yield from _story(story)
+
+
+def _meaning(meaning: Meaning, note: str) -> Iterator[str]:
     address, ipa_bits = meaning.address, meaning.ipa_bits
     space = IpaSpace(ipa_bits)
     bit = space.bit_number
-    if form == "json":
-        data = dataclasses.asdict(meaning)
-        for key in ("address", "canonical", "alias"):
-            data[key] = None if data[key] is None else fmt(data[key])
-        data["shared_bit"] = bit
-        data["agents"] = dict(meaning.agents)
-        return json.dumps(data, indent=2) + "\n"
-    lines = [f"{fmt(address)} in an IPA space of {ipa_bits} bits (shared bit: bit {bit})"]
+    yield f"{fmt(address)} in an IPA space of {ipa_bits} bits (shared bit: bit {bit})"
     if note:
-        lines.append(f"  note        {note}")
+        yield f"  note        {note}"
     if meaning.half == "outside":
-        lines.append(f"  half        none: it lies above the IPA space ({fmt(space.size)})")
+        yield f"  half        none: it lies above the IPA space ({fmt(space.size)})"
         if meaning.looks_like:
-            lines.append(
+            yield (
                 f"  looks like  an alias under {meaning.looks_like} bits, of "
                 f"{fmt(IpaSpace(meaning.looks_like).protected(address))}"
             )
     else:
         state = "set: shared memory" if meaning.half == "unprotected" else "clear: private memory"
         other = "protected" if meaning.half == "unprotected" else "unprotected"
-        lines += [
-            f"  half        {meaning.half} (bit {bit} {state})",
-            f"  canonical   {fmt(meaning.canonical)}   the page as Linux names it",
-            f"  alias       {fmt(meaning.alias or 0)}   the same page in the {other} half",
-        ]
+        yield f"  half        {meaning.half} (bit {bit} {state})"
+        yield f"  canonical   {fmt(meaning.canonical)}   the page as Linux names it"
+        yield f"  alias       {fmt(meaning.alias or 0)}   the same page in the {other} half"
     if meaning.looks_like is None and (wrong := pte_form(ipa_bits)):
-        lines.append(
+        yield (
             f"  beware      kernels with 52-bit PAs set 0x{wrong:x} instead of bit {bit} in DMA "
             "addresses (PROT_NS_SHARED in page-table form)"
         )
-    width = max(len(who) for who, _ in meaning.agents)
-    lines += [f"  {who:<{width}}  {what}" for who, what in meaning.agents]
-    return "\n".join(lines) + "\n"
+    yield from _table(meaning.agents)
+
+
+def _table(rows: Sequence[tuple[str, str]]) -> Iterator[str]:
+    width = max(len(who) for who, _ in rows)
+    for who, what in rows:
+        yield f"  {who:<{width}}  {what}"
+
+
+HALVES = {
+    "protected": "at the protected half, {}",
+    "unprotected": "at the unprotected half, {}",
+    "page": "of the page, whichever half it is reached by",
+}
+
+
+def _story(story: Story) -> Iterator[str]:
+    from topbit.report.sentence import agent_name
+
+    lies_in = " and ".join(story.lies_in) or "neither known RAM nor a known pool"
+    yield f"what was recorded of it ({lies_in})"
+    for place, title in HALVES.items():
+        episodes = [episode for episode in story.episodes if episode.place == place]
+        if place != "page" and place not in story.halves:
+            continue
+        title = title.format(fmt(story.halves[place]) if place in story.halves else "")
+        if not episodes:
+            if place != "page":
+                yield f"  {title}: nothing"
+            continue
+        yield f"  {title}"
+        for episode in episodes:
+            yield f"    {agent_name(episode.first['agent']):<8} {_told(episode)}"
+    for finding in story.findings:
+        yield f"  judged    {finding.severity.upper()} {finding.rule}  {finding.message}"
+
+
+def _told(episode: Episode) -> str:
+    """What does an episode say: its first event, when and where, and how often?"""
+    from topbit.rules.wording import evidence_of
+
+    shown = evidence_of(episode.first)
+    text = f"{_time(episode.first)}{shown.text}"
+    if episode.count > 1:
+        text += f"  ({episode.count} times{_until(episode.last)})"
+    return text + (f"   {shown.place}" if shown.place else "")
+
+
+def _time(row: dict[str, Any]) -> str:
+    return "" if row["time"] is None else f"{row['time']:.6f} s  "
+
+
+def _until(row: dict[str, Any]) -> str:
+    return "" if row["time"] is None else f", the last at {row['time']:.6f} s"
+
+
+def _story_data(story: Story) -> dict[str, Any]:
+    from topbit.rules.wording import evidence_of
+
+    return {
+        "halves": {place: fmt(value) for place, value in story.halves.items()},
+        "lies_in": list(story.lies_in),
+        "episodes": [
+            {
+                "place": episode.place,
+                "agent": episode.first["agent"],
+                "event": episode.first["event"],
+                "device": episode.first["device"],
+                "status": episode.first["status"],
+                "count": episode.count,
+                "first": evidence_of(episode.first).to_dict() | {"time": episode.first["time"]},
+                "last": evidence_of(episode.last).to_dict() | {"time": episode.last["time"]},
+            }
+            for episode in story.episodes
+        ],
+        "findings": [finding.to_dict() for finding in story.findings],
+    }
