@@ -18,7 +18,7 @@ MERGED = "cpus=2\n" + prefixed("trace.dat", VFIO) + prefixed("guest.dat", trace(
 
 
 def test_each_machine_has_its_own_lines(tmp_path: Path) -> None:
-    host, guest = apart(Source("merged", "text", text=MERGED))
+    host, guest = apart(Source("merged", "text", MERGED.encode()))
     assert (host.name, guest.name) == ("merged (trace.dat)", "merged (guest.dat)")
     assert host.text.split("\n")[:2] == MERGED.split("\n")[:2]
     assert guest.text.split("\n")[:2] == ["", ""]
@@ -33,5 +33,5 @@ def test_each_machine_has_its_own_lines(tmp_path: Path) -> None:
 
 def test_one_machine_is_left_as_it_is() -> None:
     for text in (trace(), prefixed("trace.dat", trace()), prefixed("a", OWN_MAP + trace())):
-        source = Source("one", "text", text=text)
+        source = Source("one", "text", text.encode())
         assert apart(source) == [source]

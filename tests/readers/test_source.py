@@ -132,7 +132,7 @@ def test_content_decides_packed_or_not(
     source = open_source(path)
     assert (source.name, source.kind) == (str(path), kind)
     if kind == "text":
-        assert (source.text, source.data) == (TEXT, b"")
+        assert (source.text, source.data) == (TEXT, TEXT.encode())
     else:
         assert (source.text, source.data) == ("", data)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from collections.abc import Sequence
 
 from topbit.readers.kernel_log.facts import BOOTING, VERSION
 from topbit.readers.wrapping import LogLine, log_line
@@ -21,7 +22,7 @@ NAMES = re.compile(
 )
 
 
-def boot_starts(lines: list[tuple[int, str]]) -> list[int]:
+def boot_starts(lines: Sequence[tuple[int, str]]) -> list[int]:
     """At which indices of `lines` does a boot begin? Index 0 always counts.
 
     Args:

@@ -39,6 +39,7 @@ BOMS = {
     b"\xff\xfe": "utf-16",
     b"\xfe\xff": "utf-16",
 }
+UTF8_MARK = b"\xef\xbb\xbf"
 BAD_BYTE = re.compile("[\udc80-\udcff]")
 LOOK = 1 << 16
 """Bytes at the beginning that tell whether data is text."""
@@ -109,10 +110,15 @@ def decoded(data: bytes) -> Text:
         except UnicodeDecodeError:
             text = data.decode(wide, "replace")
             return Text(text, wide, text.count("\ufffd"))
+    return characters(data.removeprefix(UTF8_MARK))
+
+
+def characters(data: bytes) -> Text:
+    """Which characters are these bytes of UTF-8? Any of its lines can be asked alone."""
     try:
-        return Text(data.decode("utf-8-sig"), "utf-8", 0)
+        return Text(data.decode(), "utf-8", 0)
     except UnicodeDecodeError:
-        text = data.decode("utf-8-sig", "surrogateescape")
+        text = data.decode("utf-8", "surrogateescape")
         text, replaced = BAD_BYTE.subn("\ufffd", text)
         return Text(text, "utf-8", replaced)
 

@@ -9,18 +9,25 @@ what is left of them lies close together in low memory as a pool does, and no bu
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from topbit.arch.ipa import IpaSpace
-from topbit.events import Event
+from topbit.readers.columns import Array
 from topbit.recording import Reading
 from topbit.recording.schema import DMA_MAPPING_ERROR
 
+if TYPE_CHECKING:
+    import polars
+
 IPA_BITS = range(32, 53)
-MAPPED = ("dma_map", "dma_alloc")
-REFUSED = ("bounce_overflow",)
+MAPPED = ["dma_map", "dma_alloc"]
+REFUSED = ["bounce_overflow"]
 """Troubles whose address the machine itself made, as it does for a mapping."""
+BUFFER = ["device", "phys", "size"]
+"""The columns that tell a buffer that is bounced."""
 FEWEST = 4
 """How many bounced maps are enough for a pattern?"""
 LARGEST_POOL = 1 << 30
@@ -44,61 +51,89 @@ class Width:
     readings: list[Reading] = field(default_factory=list)
 
 
-def from_pattern(events: Iterable[Event]) -> Width | None:
+def from_pattern(table: polars.DataFrame) -> Width | None:
     """Is it a Realm by the one pattern that nothing else makes, and how wide is its IPA space?"""
-    bounced: Counter[tuple[str | None, int | None, int | None]] = Counter()
-    given: list[int] = []
-    buffers: list[int] = []
-    maps: list[int] = []
-    for event in events:
-        if event.event == "swiotlb_bounced":
-            bounced[event.device, event.phys, event.size] += 1
-        elif event.event in MAPPED and _address(event) is not None:
-            given.append(event.address or 0)
-            if event.event != "dma_map" or "MMIO" in (event.attrs or ""):
-                continue
-            key = (event.device, event.phys, event.size)
-            if not bounced[key]:
-                return None
-            bounced[key] -= 1
-            maps.append(event.address or 0)
-            buffers.append((event.phys or 0) + (event.size or 1))
-    if len(maps) < FEWEST:
+    import polars
+
+    column = polars.col
+    given = table.lazy().filter(column("event").is_in(MAPPED) & _given()).select("address")
+    addresses = given.collect()["address"].to_numpy()
+    if not len(addresses):
         return None
-    bit = maps[0].bit_length() - 1
-    rest = [value & ~(1 << bit) for value in maps]
-    shaped = max(rest) - min(rest) < LARGEST_POOL and max(rest) < LOW_MEMORY
-    alike = all(value >> bit == 1 for value in given) and max(buffers) <= 1 << bit
-    if bit + 1 not in IPA_BITS or not shaped or not alike:
+    bit = int(addresses[0]).bit_length() - 1
+    if bit + 1 not in IPA_BITS or (addresses >> np.uint64(bit) != 1).any():
+        return None
+    streaming = (column("event") == "dma_map") & _given() & ~_is_mmio()
+    bounced = column("event") == "swiotlb_bounced"
+    rows = (
+        table.lazy()
+        .filter(streaming | bounced)
+        .select("address", *BUFFER, made=polars.when(streaming).then(1).otherwise(-1))
+        .collect()
+    )
+    maps = rows.filter(column("made") > 0)
+    if len(maps) < FEWEST or not _all_bounced(rows):
+        return None
+    rest = maps["address"].to_numpy() & ~np.uint64(1 << bit)
+    buffers = _ends(maps)
+    shaped = rest.max() - rest.min() < LARGEST_POOL and rest.max() < LOW_MEMORY
+    if not shaped or buffers > 1 << bit:
         return None
     return Width(
         bit + 1,
-        f"all {len(maps)} streaming maps were bounced, and all {len(given)} DMA addresses have "
+        f"all {len(maps)} streaming maps were bounced, and all {len(addresses)} DMA addresses have "
         f"bit {bit} set above low memory, which no buffer has",
     )
 
 
-def from_maps(events: Iterable[Event], ram: list[tuple[int, int]]) -> Width | None:
+def _all_bounced(rows: polars.DataFrame) -> bool:
+    """Was every buffer bounced before it was mapped, as often as it was mapped?
+
+    `rows`: bounced buffers and maps of them in their order; `made` is 1 for a map.
+    """
+    import polars
+
+    column = polars.col
+    # Nearly always the one stands right before the other.
+    same = [column(name).eq_missing(column(name).shift(1)) for name in BUFFER]
+    pair = (column("made") == 1) & (column("made").shift(1) == -1) & polars.all_horizontal(same)
+    open_ = rows.filter((column("made") == 1) & ~pair.fill_null(False)).select(BUFFER).unique()
+    if open_.is_empty():
+        return True
+    asked = rows.join(open_, on=BUFFER, how="semi", nulls_equal=True)
+    balance = asked.select(column("made").cum_sum().over(BUFFER)).to_series()
+    return bool((balance <= 0).all())
+
+
+def from_maps(table: polars.DataFrame, ram: list[tuple[int, int]]) -> Width | None:
     """How wide is a Realm's IPA space, going by the DMA addresses that it made?
 
     Args:
-        events: of devices that the Realm has no IOMMU of its own before.
+        table: events of devices that the Realm has no IOMMU of its own before.
         ram: where its RAM lies, as far as its log says.
     """
-    events = [event for event in events if event.event in MAPPED or event.status in REFUSED]
-    addresses = [value for event in events if (value := _address(event)) is not None]
-    top = max(((e.phys or 0) + (e.size or 1) for e in events if e.phys), default=0)
-    votes: Counter[int] = Counter()
-    for value in addresses:
-        bit = value.bit_length() - 1
-        rest = value ^ (1 << bit)
-        if ram:
-            is_alias = inside(rest, ram) and not inside(value, ram)
-        else:
-            # Without a memory map: the bit lies above every buffer of the guest.
-            is_alias = bool(top) and top <= 1 << bit
-        if is_alias and bit + 1 in IPA_BITS:
-            votes[bit + 1] += 1
+    import polars
+
+    column = polars.col
+    made = column("event").is_in(MAPPED) | column("status").is_in(REFUSED)
+    rows = table.lazy().filter(made).select("address", "status", "phys", "size").collect()
+    addresses = rows.filter(_given())["address"].to_numpy()
+    top = _ends(rows.filter(column("phys") > 0))
+    bits = _top_bits(addresses)
+    rest = addresses ^ (np.uint64(1) << bits)
+    if ram:
+        is_alias = _inside(rest, ram) & ~_inside(addresses, ram)
+    else:
+        # Without a memory map: the bit lies above every buffer of the guest.
+        is_alias = (bits >= max(top - 1, 0).bit_length()) if top else np.zeros(len(bits), np.bool_)
+    numbers, counts = np.unique(bits[is_alias], return_counts=True)
+    votes = Counter(
+        {
+            bit + 1: count
+            for bit, count in zip(numbers.tolist(), counts.tolist(), strict=True)
+            if bit + 1 in IPA_BITS
+        }
+    )
     if not votes:
         return None
     ipa_bits, count = votes.most_common(1)[0]
@@ -121,23 +156,27 @@ def from_maps(events: Iterable[Event], ram: list[tuple[int, int]]) -> Width | No
 
 
 def from_faults(
-    events: Iterable[Event], ram: list[tuple[int, int]], sids: set[int]
+    table: polars.DataFrame, ram: list[tuple[int, int]], sids: set[int]
 ) -> Width | None:
     """How wide is a Realm's IPA space, going by what its own devices were refused?
 
     Faulting addresses alone tell nothing. These are of devices that the Realm's log names, and
     they lie in the RAM that the log tells, but for one bit.
     """
+    import polars
+
+    column = polars.col
     bits: Counter[int] = Counter()
+    rows = table.filter((column("event") == "smmu_event") & (column("address") > 0))
     count, stage2 = 0, True
-    for event in events:
-        if event.event != "smmu_event" or not event.address or event.sid not in sids:
+    for address, sid, attrs in rows.select("address", "sid", "attrs").iter_rows():
+        if sid not in sids:
             continue
-        bit = event.address.bit_length() - 1
+        bit = address.bit_length() - 1
         count += 1
-        if inside(event.address ^ (1 << bit), ram) and not inside(event.address, ram):
+        if inside(address ^ (1 << bit), ram) and not inside(address, ram):
             bits[bit + 1] += 1
-            stage2 = stage2 and "s2" in (event.attrs or "")
+            stage2 = stage2 and "s2" in (attrs or "")
     if len(bits) != 1:
         return None
     ipa_bits = next(iter(bits))
@@ -177,19 +216,27 @@ def from_early_console(earlycon: int | None, uarts: list[int]) -> Width | None:
     )
 
 
-def readings_of(events: Iterable[Event]) -> list[Reading]:
+def readings_of(table: polars.DataFrame) -> list[Reading]:
     """What may the machine be, if its DMA addresses have a high bit and nothing tells why?"""
-    high: Counter[int] = Counter()
-    total = bounced = 0
-    for event in events:
-        bounced += event.event == "swiotlb_bounced"
-        value = _address(event) if event.event in MAPPED else None
-        if value is None or not event.phys:
-            continue
-        total += 1
-        bit = value.bit_length() - 1
-        if bit + 1 in IPA_BITS and event.phys < 1 << bit:
-            high[bit] += 1
+    import polars
+
+    column = polars.col
+    rows = (
+        table.lazy()
+        .filter(column("event").is_in(MAPPED) & _given() & (column("phys") > 0))
+        .select("address", "phys")
+        .collect()
+    )
+    total = len(rows)
+    bits = _top_bits(rows["address"].to_numpy())
+    numbers, counts = np.unique(bits[rows["phys"].to_numpy() >> bits == 0], return_counts=True)
+    high = Counter(
+        {
+            bit: count
+            for bit, count in zip(numbers.tolist(), counts.tolist(), strict=True)
+            if bit + 1 in IPA_BITS
+        }
+    )
     if not high or high.most_common(1)[0][1] * 2 < total:
         return []
     bit, count = high.most_common(1)[0]
@@ -207,11 +254,45 @@ def readings_of(events: Iterable[Event]) -> list[Reading]:
     return found
 
 
-def _address(event: Event) -> int | None:
-    """Which address did a mapping or allocation give, if it gave one?"""
-    if not event.address or event.address == DMA_MAPPING_ERROR or event.status == "error":
-        return None
-    return event.address
+def _given() -> polars.Expr:
+    """Did a mapping or allocation give an address?"""
+    import polars
+
+    column = polars.col
+    refused = column("address").is_in([0, DMA_MAPPING_ERROR]) | (column("status") == "error")
+    return column("address").is_not_null() & ~refused.fill_null(False)
+
+
+def _is_mmio() -> polars.Expr:
+    import polars
+
+    return polars.col("attrs").cast(polars.String).fill_null("").str.contains("MMIO", literal=True)
+
+
+def _top_bits(values: Array) -> Array:
+    """Which is the highest bit that is set in each of these, none of which is 0?"""
+    import polars
+
+    zeros = polars.Series(values).bitwise_leading_zeros().to_numpy()
+    return np.uint64(63) - zeros.astype(np.uint64)
+
+
+def _ends(rows: polars.DataFrame) -> int:
+    """Where does the buffer end that lies highest? 0 without one."""
+    import polars
+
+    column = polars.col
+    size = polars.when(column("size").fill_null(0) == 0).then(1).otherwise(column("size"))
+    ends = column("phys").fill_null(0).cast(polars.UInt128) + size.cast(polars.UInt128)
+    return int(rows.select(ends.max()).item() or 0)
+
+
+def _inside(addresses: Array, ranges: list[tuple[int, int]]) -> Array:
+    found = np.zeros(len(addresses), np.bool_)
+    for base, size in ranges:
+        last = np.uint64(base + size - 1)
+        found |= (addresses >= np.uint64(base)) & (addresses <= last)
+    return found
 
 
 def inside(address: int, ranges: list[tuple[int, int]]) -> bool:

@@ -8,7 +8,7 @@ one alone cannot, and those that follow it do not begin as lines of a log or tra
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 from topbit.readers.containers import QUOTED
@@ -28,7 +28,7 @@ BEGINS = re.compile(
 )
 
 
-def joinings(lines: list[tuple[int, str]], index: int, most: int) -> Iterator[tuple[str, int]]:
+def joinings(lines: Sequence[tuple[int, str]], index: int, most: int) -> Iterator[tuple[str, int]]:
     """Which longer lines may the one at `index` have been, and how many more does each take?"""
     if not NARROWEST <= len(lines[index][1]) <= WIDEST:
         return
@@ -57,7 +57,7 @@ def unquoted(line: str) -> str:
 
 
 def read_joined(
-    lines: list[tuple[int, str]],
+    lines: Sequence[tuple[int, str]],
     index: int,
     read: Callable[[str], Read | None],
     errors: type[Exception],

@@ -15,6 +15,8 @@ from topbit.readers.source import Source
 FILE = re.compile(r"^ {0,80}([\w.@+/-]{1,80}\.dat): +\S", re.MULTILINE)
 MOST = 16
 """Machines of one text."""
+LOOK = 1 << 20
+"""Bytes at the beginning of a text that tell whether it is such a report."""
 
 
 def apart(source: Source) -> list[Source]:
@@ -23,6 +25,8 @@ def apart(source: Source) -> list[Source]:
     Returns:
         the text itself where it is of one machine.
     """
+    if b".dat: " not in source.data[:LOOK]:
+        return [source]
     names = list(dict.fromkeys(FILE.findall(source.text)))
     if not 2 <= len(names) <= MOST:
         return [source]
@@ -32,10 +36,10 @@ def apart(source: Source) -> list[Source]:
         dataclasses.replace(
             source,
             name=f"{source.name} ({name})",
-            text="\n".join(
+            data="\n".join(
                 line if owner in (name, None) and (owner or name == names[0]) else ""
                 for line, owner in zip(lines, owners, strict=True)
-            ),
+            ).encode(),
         )
         for name in names
     ]

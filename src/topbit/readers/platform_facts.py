@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from topbit.events import Event
 from topbit.readers import infer, owners, schemes
 from topbit.readers.boot import Boot
 from topbit.readers.infer import Width
@@ -18,7 +18,10 @@ from topbit.readers.options import Options
 from topbit.readers.trace_dat.reader import PRINTK_CLOCKS
 from topbit.recording import DeviceFacts, Platform, Reading
 
-GIVE_DEVICES = ("dma_map", "dma_alloc", "swiotlb_bounced")
+if TYPE_CHECKING:
+    import polars
+
+GIVE_DEVICES = ["dma_map", "dma_alloc", "swiotlb_bounced"]
 """The events of a guest that name its devices."""
 
 
@@ -59,7 +62,7 @@ def platform_of(
     guests: list[Boot],
     hosts: list[Boot],
     others: list[Boot],
-    events: list[Event],
+    events: polars.DataFrame,
     options: Options,
     behind: set[str],
 ) -> Platform:
@@ -100,11 +103,15 @@ def platform_of(
     return platform
 
 
-def _set_devices(platform: Platform, events: list[Event], options: Options) -> None:
-    for event in events:
-        of_guest = event.agent == "guest" and event.event in GIVE_DEVICES
-        if of_guest and event.device and event.device not in platform.devices:
-            platform.devices[event.device] = DeviceFacts()
+def _set_devices(platform: Platform, events: polars.DataFrame, options: Options) -> None:
+    import polars
+
+    column = polars.col
+    of_guest = (column("agent") == "guest") & column("event").is_in(GIVE_DEVICES)
+    names = events.lazy().filter(of_guest).select(column("device").unique(maintain_order=True))
+    for name in names.collect().to_series().to_list():
+        if name and name not in platform.devices:
+            platform.devices[name] = DeviceFacts()
     for name in options.trusted:
         platform.devices.setdefault(name, DeviceFacts()).trusted = True
         platform.origins[f"trusted {name}"] = "option"
@@ -119,23 +126,29 @@ def _set_devices(platform: Platform, events: list[Event], options: Options) -> N
         platform.origins[f"stream {name}"] = "option"
 
 
-def _guests_own(platform: Platform, events: list[Event]) -> list[Event]:
+def _guests_own(platform: Platform, events: polars.DataFrame) -> polars.DataFrame:
     """Which of the guest's DMA events have addresses of its own kind, and no IOVAs?"""
-    left_out = {
+    import polars
+
+    column = polars.col
+    left_out = [
         name for name, facts in platform.devices.items() if facts.behind_iommu or facts.trusted
-    }
-    return [e for e in events if e.agent == "guest" and e.device not in left_out]
+    ]
+    kept = column("agent") == "guest"
+    if left_out:
+        kept &= ~column("device").is_in(left_out).fill_null(False)
+    return events if events.select(kept.all()).item() else events.filter(kept)
 
 
 def _set_scheme(
-    platform: Platform, told: Told, boots: list[Boot], events: list[Event], options: Options
+    platform: Platform, told: Told, boots: list[Boot], events: polars.DataFrame, options: Options
 ) -> list[str]:
     """Which scheme is it, is it a Realm, and how is that known? Returns what must be noted."""
     notes: list[str] = []
     known = schemes.scheme_of(told.facts)
     vmm = _vmm_said(boots)
     own = _guests_own(platform, events)
-    pattern = infer.from_pattern(own)
+    pattern = infer.from_pattern(own) if known is None else None
     if known is not None and known[0] == "arm-cca":
         platform.realm = True
         platform.origins["realm"] = told.sources.get("realm", "kernel log")
@@ -168,7 +181,11 @@ def _set_scheme(
 
 
 def _set_width(
-    platform: Platform, facts: LogFacts, boots: list[Boot], events: list[Event], options: Options
+    platform: Platform,
+    facts: LogFacts,
+    boots: list[Boot],
+    events: polars.DataFrame,
+    options: Options,
 ) -> None:
     if not platform.realm:
         return
@@ -224,14 +241,16 @@ def _set_c_bit(platform: Platform, boots: list[Boot], options: Options) -> None:
             return
 
 
-def _tell_losses(platform: Platform, boots: list[Boot], events: list[Event]) -> None:
+def _tell_losses(platform: Platform, boots: list[Boot], events: polars.DataFrame) -> None:
     """Say what is not there: lines that could not be read, events and messages that were lost."""
+    import polars
+
     platform.unparsed = [boot.unparsed for boot in boots if boot.unparsed]
     platform.lost_events = sum(boot.lost_events for boot in boots)
+    of_pool = (polars.col("status") == "suppressed").fill_null(False)
+    counts = events.filter(of_pool)["attrs"].drop_nulls().to_list()
     suppressed = sum(
-        int((event.attrs or "").rpartition("count=")[2] or 0)
-        for event in events
-        if event.status == "suppressed" and "swiotlb" in (event.attrs or "")
+        int(attrs.rpartition("count=")[2] or 0) for attrs in counts if "swiotlb" in attrs
     )
     if suppressed:
         platform.notes.append(

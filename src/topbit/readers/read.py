@@ -11,12 +11,15 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Unpack
+from typing import TYPE_CHECKING, Unpack
+
+import numpy as np
 
 from topbit.errors import InputError, UsageError
 from topbit.events import Event
 from topbit.readers import infer, owners, platform_facts, smmu_queue
 from topbit.readers.boot import Boot
+from topbit.readers.columns import TASK, table_of, together
 from topbit.readers.copies import without_copies, without_repeated_logs
 from topbit.readers.machines import apart
 from topbit.readers.options import Options, ReadOptions, StrPath
@@ -24,9 +27,13 @@ from topbit.readers.roles import Seen, roles_of
 from topbit.readers.source import OtherKindError, Source, files_of, open_source
 from topbit.readers.text import read_text
 from topbit.readers.trace_dat.reader import read_trace_dat
-from topbit.recording import FileFacts, Recording
+from topbit.recording import FileFacts, Platform, Recording
+from topbit.recording.schema import COLUMNS
 from topbit.recording.trouble import TROUBLES
 from topbit.scenario.settings import unusual
+
+if TYPE_CHECKING:
+    import polars
 
 
 @contextmanager
@@ -186,22 +193,21 @@ def _join(told: list[_Read], options: Options) -> Recording:
     said = {str(path): role for path, role in options.roles.items()}
     roles = roles_of([_seen(boot) for boot in boots], said, a_realm=options.ipa_bits is not None)
     behind: set[str] = set()
+    tables: dict[str, polars.DataFrame] = {}
     for boot in boots:
-        behind |= owners.assign(boot, roles[boot.source][0])
-    events: list[Event] = []
-    copies: set[int] = set()
+        table, devices = owners.assign(boot.table, roles[boot.source][0])
+        tables[boot.source] = table
+        behind |= devices
     # The file with the most trace lines is the best copy, among equals the one that is nothing
     # but a trace; others only add what it lacks.
-    for boot in sorted(boots, key=lambda boot: (-len(boot.keys), boot.facts.seen_lines)):
-        events += without_copies(boot, copies)
-    events = without_repeated_logs(events)
-    recorded = {(e.sid, e.address, e.status) for e in queued}
-    events = [
-        e for e in events if e.event != "smmu_event" or (e.sid, e.address, e.status) not in recorded
-    ] + queued
+    order = sorted(boots, key=lambda boot: (-boot.exact_lines(), boot.facts.seen_lines))
+    whole = together(without_copies([tables[boot.source] for boot in order]))
+    whole = without_repeated_logs(whole)
+    if queued:
+        whole = together([_not_recorded(whole, queued), table_of(queued)])
     of = {role: [boot for boot in boots if roles[boot.source][0] == role] for role in ROLES}
     others = [boot for role in ("vmm", "firmware", "unknown") for boot in of[role]]
-    platform = platform_facts.platform_of(of["guest"], of["host"], others, events, options, behind)
+    platform = platform_facts.platform_of(of["guest"], of["host"], others, whole, options, behind)
     platform.files = [_file(read, roles) for read in told]
     for file in platform.files:
         platform.notes += [f"{file.name}: {damage}" for damage in file.damage]
@@ -209,43 +215,78 @@ def _join(told: list[_Read], options: Options) -> Recording:
             platform.notes.append(
                 f"{file.name}: {file.replaced} bytes that are no text were replaced"
             )
-    for event in events:
-        if event.device is None and event.sid is not None:
-            event.device = platform.device_of_sid(event.sid)
-    return Recording.of_events(platform, events)
+    return Recording(platform, _with_devices(whole, platform).select(COLUMNS))
+
+
+def _not_recorded(table: polars.DataFrame, queued: list[Event]) -> polars.DataFrame:
+    """Which events does the SMMU's own queue not tell?"""
+    import polars
+
+    recorded = {(event.sid, event.address, event.status) for event in queued}
+    events = table.with_row_index("number").filter(polars.col("event") == "smmu_event")
+    columns = events.select("number", "sid", "address", "status")
+    told = [number for number, *record in columns.iter_rows() if tuple(record) in recorded]
+    if not told:
+        return table
+    kept = np.ones(len(table), np.bool_)
+    kept[told] = False
+    return table.filter(kept)
+
+
+def _with_devices(table: polars.DataFrame, platform: Platform) -> polars.DataFrame:
+    """The events, with the device of each stream where only that is told."""
+    import polars
+
+    lacking = polars.col("device").is_null() & polars.col("sid").is_not_null()
+    sids = table.filter(lacking)["sid"].unique().to_list()
+    known = {sid: name for sid in sids if (name := platform.device_of_sid(sid)) is not None}
+    if not known:
+        return table
+    device = polars.col("device").cast(polars.String)
+    of_stream = polars.col("sid").replace_strict(known, default=None, return_dtype=polars.String)
+    words = {*table["device"].unique().drop_nulls().to_list(), *known.values()}
+    named = polars.when(lacking).then(of_stream).otherwise(device)
+    return table.with_columns(device=named.cast(polars.Enum(sorted(words))))
 
 
 ROLES = ("guest", "host", "vmm", "firmware", "unknown")
-_IOMMU_TROUBLE = {
+_IOMMU_TROUBLE = [
     name for name in TROUBLES if name.startswith(("smmu_", "amd_vi", "dmar", "iommu_", "rmp_"))
-}
+]
 
 
 def _seen(boot: Boot) -> Seen:
     """What is known about a file before its owner is?"""
+    import polars
+
+    column = polars.col
     facts = boot.facts
-    traced = [e for e in boot.events if e.event.startswith(("dma_", "swiotlb_bounced"))]
+    table = boot.table
+    is_traced = column("event").is_in(owners.DMA) & (column("event") != "swiotlb_full")
+    kinds = set(table["event"].unique().to_list())
+    is_iommu_trouble = (column("event") == "trouble") & column("status").is_in(_IOMMU_TROUBLE)
+    of_iommu = column("event").is_in(owners.IOMMU) & column("detail").is_null()
+    devices = table.lazy().filter(is_traced).select(column("device").unique()).collect()
     return Seen(
         boot.source,
         boot.signs,
         has_log=bool(facts.seen_lines),
-        has_trace=bool(traced),
-        drives_iommu=any(
-            e.event in owners.IOMMU and e.detail is None and e.agent == "vmm" for e in boot.events
-        ),
-        vmm_task="vmm" in boot.tasks.values(),
-        iommu_faults=any(
-            e.event in ("smmu_event", "smmu_lost")
-            or (e.event == "trouble" and e.status in _IOMMU_TROUBLE)
-            for e in boot.events
-        ),
+        has_trace=not kinds.isdisjoint({*owners.DMA} - {"swiotlb_full"}),
+        drives_iommu=_any(table, of_iommu & (column("agent") == "vmm")),
+        vmm_task=_any(table, column(TASK) == "vmm"),
+        iommu_faults=not kinds.isdisjoint({"smmu_event", "smmu_lost"})
+        or _any(table, is_iommu_trouble),
         not_a_realm=facts.past_rsi and not facts.realm,
-        is_realm=facts.realm or infer.from_pattern(traced) is not None,
-        bounces=any(e.event == "swiotlb_bounced" for e in traced),
-        devices=frozenset(e.device for e in traced if e.device),
+        is_realm=facts.realm or infer.from_pattern(table) is not None,
+        bounces="swiotlb_bounced" in kinds,
+        devices=frozenset(filter(None, devices.to_series().to_list())),
         viommu=frozenset(n for n, device in facts.devices.items() if device.behind_iommu),
         log_devices=frozenset(facts.devices),
     )
+
+
+def _any(table: polars.DataFrame, what: polars.Expr) -> bool:
+    return bool(table.select(what.any()).item())
 
 
 def _file(read: _Read, roles: dict[str, tuple[str, str]]) -> FileFacts:

@@ -29,27 +29,31 @@ SPECIAL = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Source:
     """What stands in one file?
 
     Attributes:
         name: the file, as the user wrote it.
         kind: what it is.
-        data: its bytes, unpacked (empty for a recording, which is read by its path).
-        text: its text (empty unless kind is "text").
+        data: its bytes, unpacked (empty for a recording, which is read by its path). Text is UTF-8,
+            but for bytes that are none.
         encoding: of the text.
-        replaced: bytes that were no text.
+        replaced: bytes that were no text, as far as is known before it is read.
         damage: what is wrong with it, so that not all of it could be read.
     """
 
     name: str
     kind: Literal["text", "trace.dat", "event queue", "recording"]
     data: bytes = b""
-    text: str = ""
     encoding: str = ""
     replaced: int = 0
     damage: list[str] = field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        """What is its text, if it is one?"""
+        return encoding.characters(self.data).text if self.kind == "text" else ""
 
 
 class OtherKindError(InputError):
@@ -117,8 +121,10 @@ def open_source(path: Path) -> Source:
         raise OtherKindError(f"is {what}, which is not read", where=name, hint=hint)
     if not encoding.is_text(data):
         return Source(name, "event queue", data, damage=damage)
+    if not encoding.wide_encoding(data):
+        return Source(name, "text", data.removeprefix(encoding.UTF8_MARK), "utf-8", 0, damage)
     text = encoding.decoded(data)
-    return Source(name, "text", b"", text.text, text.encoding, text.replaced, damage)
+    return Source(name, "text", text.text.encode(), text.encoding, text.replaced, damage)
 
 
 def _bytes(path: Path, name: str) -> bytes:

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
 from topbit.events import Event
-from topbit.readers.boot import Boot, copy_key
-from topbit.readers.boots import boot_starts
+from topbit.readers.boot import Boot
+from topbit.readers.boots import MARKS, boot_starts
+from topbit.readers.bulk.stored import Lines
+from topbit.readers.bulk.survey import Survey, survey
+from topbit.readers.columns import Columns, Piece, joined
 from topbit.readers.containers import opened
 from topbit.readers.ftrace.line import Unparsable, lost_events, may_be_trace, parse
 from topbit.readers.joined import (
@@ -20,7 +25,6 @@ from topbit.readers.joined import (
 )
 from topbit.readers.kernel_log.log import KernelLog
 from topbit.readers.kernel_log.message import Unreadable
-from topbit.readers.lines import clean
 from topbit.readers.needles import NEEDLES, worth_reading
 from topbit.readers.roles import KERNEL_TASKS, VMM_TASKS
 from topbit.readers.source import Source
@@ -45,13 +49,15 @@ def read_text(source: Source, progress: Callable[[int], None]) -> list[Boot]:
         source: a text file.
         progress: is told how many more lines were read, now and then.
     """
-    lines = list(clean(source.text))
-    starts = boot_starts(lines)
+    columns = Columns(source.name)
+    found = survey(source.data, columns, progress)
+    source.replaced += found.replaced
+    starts = boot_starts(found.lines) if _has_boots(found) else [0]
     left_out = max(len(starts) - MOST_BOOTS, 0)
     starts = starts[left_out:]
     boots: list[Boot] = []
-    for start, end in zip(starts, [*starts[1:], len(lines)], strict=True):
-        boots.append(_BootReader(source.name, lines[start:end], progress).read())
+    for start, end in zip(starts, [*starts[1:], len(found.lines)], strict=True):
+        boots.append(_BootReader(source.name, found.part(start, end)).read())
     if left_out:
         boots[-1].notes.append(
             f"{source.name}: tells of {len(starts) + left_out} boots; the first {left_out} were "
@@ -60,46 +66,116 @@ def read_text(source: Source, progress: Callable[[int], None]) -> list[Boot]:
     return boots
 
 
-class _BootReader:
-    """Who reads the lines of one boot, one after the other?"""
+def _has_boots(found: Survey) -> bool:
+    """May the text tell of more than one boot? The lines that say so are read one by one."""
+    seen = dict.fromkeys(MARKS, 0)
+    for lines in found.rest:
+        for number in lines.tolist():
+            line = found.lines[number][1]
+            for mark in MARKS:
+                seen[mark] += mark in line
+    return max(seen.values()) > 1
 
-    def __init__(
-        self, name: str, lines: list[tuple[int, str]], progress: Callable[[int], None]
-    ) -> None:
-        self.boot = Boot(name, lines=len(lines))
-        self._lines = lines
-        self._progress = progress
+
+class _BootReader:
+    """Who reads those lines of one boot that were not read in bulk, one after the other?"""
+
+    def __init__(self, name: str, part: Survey) -> None:
+        self.boot = Boot(name, lines=len(part.lines))
+        self._part = part
+        self._lines: Lines = part.lines
         self._log = KernelLog()
         self._seen: set[tuple[float | None, str]] = set()
         self._skip = 0
         self._in_vain = 0
+        self._events: list[Event] = []
+        self._exact: list[bool] = []
+        self._tasks: list[str | None] = []
+        self._taken: set[int] = set()
 
     def read(self) -> Boot:
-        # Of a trace's lines it is known already.
-        worth = worth_reading(
-            ["" if ": dma_" in line or ": swiotlb_b" in line else line for _, line in self._lines]
-        )
-        for index, (number, line) in enumerate(self._lines):
-            if index % 4096 == 0:
-                self._progress(4096)
-            if index < self._skip:
-                continue
-            if "EVENTS" in line or "entries-written" in line:
-                self._lost(number, line)
-            if may_be_trace(line):
-                rest = self._trace(index, number, line)
-                if rest is None:
-                    continue
-                line, worth[index] = rest, True
-            if worth[index] or self._log.smmu.waiting:
-                self._message(index, log_line(number, line))
-            elif self._is_broken(index, line):
-                self._broken(index, log_line(number, line))
+        columns = Columns(self.boot.source)
+        columns.words = self._part.columns.words
+        for number, piece in enumerate(self._part.pieces):
+            self._read_chunk(number)
+            columns.add(self._merged(piece))
         self._log.smmu.end()
-        for number, text in self._log.smmu.damaged:
-            self.boot.add_unparsed(number, text)
+        for line, text in self._log.smmu.damaged:
+            self.boot.add_unparsed(line, text)
         self.boot.facts = self._log.facts
+        self.boot.table = columns.frame()
         return self.boot
+
+    def _read_chunk(self, number: int) -> None:
+        """Read the lines of a chunk that nobody has read, and those that the SMMU waits for."""
+        rest = self._part.rest[number].tolist()
+        # Of a trace's lines it is known already.
+        texts = self._texts(rest)
+        worth = worth_reading(
+            ["" if ": dma_" in line or ": swiotlb_b" in line else line for line in texts]
+        )
+        end = self._part.ends[number]
+        first = self._part.ends[number - 1] if number else self._lines.start
+        if self._log.smmu.waiting:
+            self._go_on(first, rest[0] if rest else end, number)
+        for index, following, is_worth in zip(rest, [*rest, end][1:], worth, strict=True):
+            self._read_line(index - self._lines.start, is_worth)
+            if self._log.smmu.waiting:
+                self._go_on(index + 1, following, number)
+
+    def _texts(self, lines: list[int]) -> list[str]:
+        return [self._lines[line - self._lines.start][1] for line in lines]
+
+    def _go_on(self, start: int, end: int, number: int) -> None:
+        """Read the lines that nobody read, from `start` on until the SMMU waits no longer."""
+        regular = self._part.pieces[number].columns.get("line", np.zeros(0, np.uint32))
+        for line in range(start, end):
+            if not self._log.smmu.waiting:
+                return
+            at = int(np.searchsorted(regular, line))
+            if at == len(regular) or regular[at] != line:
+                self._read_line(line - self._lines.start, False)
+
+    def _read_line(self, index: int, is_worth: bool) -> None:
+        if index < self._skip:
+            return
+        number, line = self._lines[index]
+        if "EVENTS" in line or "entries-written" in line:
+            self._lost(number, line)
+        if may_be_trace(line):
+            rest = self._trace(index, number, line)
+            if rest is None:
+                return
+            line, is_worth = rest, True
+        if is_worth or self._log.smmu.waiting:
+            self._message(index, log_line(number, line))
+        elif self._is_broken(index, line):
+            self._broken(index, log_line(number, line))
+
+    def _merged(self, piece: Piece) -> Piece:
+        """What tell the lines of a chunk, those in bulk and those that were read since?"""
+        if self._taken and piece.count:
+            kept = ~np.isin(piece.columns["line"], np.array(list(self._taken)))
+            piece = piece.taken(np.flatnonzero(kept))
+        if piece.count:
+            piece.columns["line"] += np.uint32(1)
+        if self._events:
+            single = self._part.columns.piece_of(self._events, self._exact, self._tasks)
+            piece = joined((single, piece))
+            piece = piece.taken(np.argsort(piece.columns["line"], kind="stable"))
+            self._events, self._exact, self._tasks = [], [], []
+        return piece
+
+    def _add(self, events: list[Event], *, exact: bool = False, task: str | None = None) -> None:
+        self._events += events
+        self._exact += [exact] * len(events)
+        self._tasks += [task] * len(events)
+
+    def _skip_lines(self, index: int, more: int) -> None:
+        """The lines behind this one were part of it."""
+        self._skip = index + more + 1
+        first = self._lines.start + index + 1
+        self._taken.update(range(first, first + more))
 
     def _is_broken(self, index: int, line: str) -> bool:
         """May this line have been broken within the words that tell what it is?"""
@@ -141,7 +217,7 @@ class _BootReader:
         if parsed is None:
             return line
         events, key, rest = parsed
-        first = len(self.boot.events)
+        exact, task = False, None
         written = key.partition(":")[0]
         if not written and events and events[0].time is None:
             # tp_printk: the time is the message's.
@@ -149,17 +225,15 @@ class _BootReader:
             for event in events:
                 event.time = stamp.time
         elif len(written.partition(".")[2]) >= EXACT:
-            shared = copy_key(events[0]) if events else None
-            shared = hash(key) if shared is None else shared
-            self.boot.keys.append((shared, first, first + len(events)))
+            exact = True
         for event in events:
-            event.source, event.line = self.boot.source, number
+            event.line = number
         if events and events[0].agent == "vmm":
             if VMM_TASKS.search(line):
-                self.boot.tasks[number] = "vmm"
+                task = "vmm"
             elif KERNEL_TASKS.search(line):
-                self.boot.tasks[number] = "kernel"
-        self.boot.events += events
+                task = "kernel"
+        self._add(events, exact=exact, task=task)
         return rest or None
 
     def _unwrapped(self, index: int, number: int, line: str) -> tuple[list[Event], str, str] | None:
@@ -183,7 +257,7 @@ class _BootReader:
             return None
         self._in_vain = 0
         parsed, count = found
-        self._skip = index + count + 1
+        self._skip_lines(index, count)
         return parsed
 
     # Messages of logs.
@@ -213,8 +287,8 @@ class _BootReader:
             if (entry.time, entry.text) in self._seen:
                 return
             self._seen.add((entry.time, entry.text))
-        event.source, event.line = self.boot.source, entry.number
-        self.boot.events.append(event)
+        event.line = entry.number
+        self._add([event])
 
     def _joined_message(
         self, index: int, entry: LogLine, *, count: bool = True
@@ -239,5 +313,5 @@ class _BootReader:
             return None
         self._in_vain = 0
         whole, more = found
-        self._skip = index + more + 1
+        self._skip_lines(index, more)
         return whole

@@ -89,7 +89,8 @@ class Recording:
 
     Attributes:
         platform: the facts.
-        frame: polars DataFrame, one row per event in order, columns of `schema.COLUMNS`.
+        frame: polars DataFrame, one row per event in order, columns of `schema.COLUMNS`. Columns of
+            words may be of the type Enum: a long recording's few words are numbers to the machine.
     """
 
     def __init__(self, platform: Platform, frame: polars.DataFrame) -> None:
@@ -122,7 +123,7 @@ class Recording:
         """
 
         if not self.has(*kinds):
-            return self.frame.clear()
+            return self.frame.clear().with_columns(self._plain)
         rows = self.scan(*kinds)
         return rows.filter(True if where is None else where).drop(NUMBER).collect()
 
@@ -135,14 +136,16 @@ class Recording:
 
         wanted = [polars.col(_CODE) == kind for kind in self._kinds.intersection(kinds)]
         rows = self._coded.lazy().with_row_index(NUMBER)
-        return rows.filter(polars.any_horizontal(wanted or polars.lit(False))).drop(_CODE)
+        rows = rows.filter(polars.any_horizontal(wanted or polars.lit(False))).drop(_CODE)
+        return rows.with_columns(self._plain)
 
     def rows(self, numbers: Sequence[int] | polars.Series) -> polars.DataFrame:
         """Which events have these numbers? Numbered as by `scan`."""
         import polars
 
         numbers = polars.Series(NUMBER, numbers, dtype=polars.UInt32)
-        return self.frame[numbers].insert_column(0, numbers)
+        rows = self.frame[numbers].with_columns(self._plain)
+        return rows.insert_column(0, numbers)
 
     def row(self, number: int) -> dict[str, Any]:
         """What does the event with this number say, by column?"""
@@ -151,6 +154,18 @@ class Recording:
     def has(self, *kinds: str) -> bool:
         """Is there any event of one of these kinds?"""
         return not self._kinds.isdisjoint(kinds)
+
+    @cached_property
+    def _plain(self) -> list[polars.Expr]:
+        """What makes the columns those of the schema, where the frame holds them more tersely?"""
+        import polars
+
+        schema = polars_schema()
+        return [
+            polars.col(name).cast(schema[name])
+            for name, dtype in self.frame.schema.items()
+            if name in schema and dtype != schema[name]
+        ]
 
     @cached_property
     def _kinds(self) -> frozenset[str]:

@@ -45,7 +45,7 @@ BIG_PAGES = replace(
 
 
 def boot_of_text(text: str) -> Boot:
-    (boot,) = read_text(Source("t.txt", "text", text=text), ignore)
+    (boot,) = read_text(Source("t.txt", "text", text.encode()), ignore)
     return boot
 
 

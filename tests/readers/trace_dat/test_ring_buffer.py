@@ -40,11 +40,12 @@ def recorded(kernel: str) -> dict[str, bytes]:
 
 
 def events_of(text: str) -> list[Event]:
-    boot = read_text(Source("trace", "text", text=text), lambda lines: None)[0]
+    boot = read_text(Source("trace", "text", text.encode()), lambda lines: None)[0]
     assert boot.unparsed is None
-    for event in boot.events:
+    events = boot.events
+    for event in events:
         event.line = None
-    return boot.events
+    return events
 
 
 @pytest.mark.parametrize("kernel", ["6.16", "7.2", "7.3"])

@@ -23,8 +23,10 @@ from topbit.events import Event
 from topbit.readers.ftrace.events import DIRECTIONS, HANDLERS
 from topbit.recording.schema import DMA_MAPPING_ERROR
 
-NEEDLES = ("dma_", "swiotlb_bounced", "IOMMU:")
+HINTS = ("dma_", "swiotlb_bounced", "dev_addr", "phys_addr", "IOMMU:")
 """A line without any of these tells no event."""
+LOSSES = ("EVENTS", "entries-written")
+"""A line without any of these tells no loss of events."""
 
 # An event's name, and how its body begins.
 EVENT = re.compile(

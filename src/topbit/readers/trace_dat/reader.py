@@ -13,7 +13,8 @@ from operator import itemgetter
 
 from topbit.errors import InputError
 from topbit.events import Event
-from topbit.readers.boot import SHOWN, Boot, copy_key
+from topbit.readers.boot import SHOWN, Boot
+from topbit.readers.columns import Columns
 from topbit.readers.source import Source
 from topbit.readers.trace_dat.cursor import DamagedError, UnreadableError
 from topbit.readers.trace_dat.file import Buffer, File
@@ -57,6 +58,7 @@ def _read(file: File, name: str, progress: Callable[[int], None]) -> Boot:
     # Times of different clocks cannot be compared: such buffers stand one behind the other.
     clocks = dict.fromkeys(buffer.clock for buffer in file.told.buffers)
     number = 0
+    told: list[Event] = []
     for clock in clocks:
         cpus: list[list[tuple[int, tuple[Event, ...]]]] = []
         for buffer in file.told.buffers:
@@ -64,15 +66,14 @@ def _read(file: File, name: str, progress: Callable[[int], None]) -> Boot:
                 read = _read_buffer(file, buffer, decoders, damage, boot, progress)
                 cpus += [records.records for records in read]
         for _, events in merge(*cpus, key=itemgetter(0)):
-            if events:
-                first = len(boot.events)
-                key = copy_key(events[0])
-                if key is not None:
-                    boot.keys.append((key, first, first + len(events)))
-                for event in events:
-                    event.source, event.line = name, number
-                boot.events += events
+            for event in events:
+                event.line = number
+            told += events
             number += 1
+    columns = Columns(name)
+    exact = [event.time is not None for event in told]
+    columns.add(columns.piece_of(told, exact, [None] * len(told)))
+    boot.table = columns.frame()
     if damage:
         count = sum(count for count, _ in damage)
         boot.unparsed = Unparsed(name, count, 0, damage[0][1][:SHOWN])
@@ -118,8 +119,8 @@ def _tell_facts(boot: Boot, file: File, clocks: list[str]) -> None:
     """Which facts about the machine and its clocks does the file tell?"""
     words = file.told.uname.split()
     # sysname nodename release machine; a host's trace is known by its IOMMU events.
-    boot.lines = len(boot.events)
-    if len(words) == 4 and not any(event.agent == "vmm" for event in boot.events):
+    boot.lines = len(boot.table)
+    if len(words) == 4 and not (boot.table["agent"] == "vmm").any():
         boot.facts.kernel = words[2]
         boot.facts.architecture = ARCHITECTURES.get(words[3], "")
     boot.clock = clocks[0] if clocks else ""

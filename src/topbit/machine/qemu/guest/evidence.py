@@ -54,7 +54,7 @@ def read_evidence(report: GuestReport, console: bytes) -> Evidence:
         (LOG, report.dmesg) if report.dmesg else (CONSOLE, console.decode("utf-8", "replace"))
     )
     if text:
-        boot = read_text(Source(name, "text", text=text), lambda lines: None)[0]
+        boot = read_text(Source(name, "text", text.encode()), lambda lines: None)[0]
         found.events += boot.events
         found.lost_events += boot.lost_events
         if boot.unparsed:

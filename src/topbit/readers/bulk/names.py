@@ -1,0 +1,93 @@
+"""Which of the few different names stands at each of many places? Each gets a number, once.
+
+Devices, tasks, events and flags repeat all over a trace. A place's characters are hashed, eight a
+step, and the hash is looked up; only a name that was never met costs a Python object.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from topbit.readers.bulk.words import ALL, U64, WORD, Places, Words
+
+Codes: TypeAlias = np.ndarray[Any, np.dtype[np.int32]]
+
+LONGEST = 96
+"""Characters of a name that are looked at; a longer one is none."""
+MOST = 1 << 15
+"""Different names; places of others get none."""
+NONE = 0
+"""The number of what is no name: too long, or one too many."""
+_SLOTS = 16
+_SHIFT = np.uint64(32)
+
+
+class Names:
+    """Which names were met, and which number has each?
+
+    Attributes:
+        texts: by number; the first is that of NONE.
+    """
+
+    def __init__(self) -> None:
+        self.texts: list[str] = [""]
+        self._numbers: dict[int, int] = {}
+        # Whoever wrote the text does not know these, and cannot make two names' hashes meet.
+        random = [secrets.randbits(64) | 1 for _ in range(LONGEST // WORD + 1)]
+        self._factors = np.array(random, np.uint64)
+        self._hashes = np.zeros(1 << _SLOTS, np.uint64)
+        self._slots = np.zeros(1 << _SLOTS, np.int32)
+        self._lock = threading.Lock()
+
+    def encode(self, words: Words, starts: Places, ends: Places) -> Codes:
+        """Which numbers have the names from `starts` to `ends`?"""
+        length = ends - starts
+        hashes = self._hash(words, starts, length)
+        slots = (hashes >> np.uint64(64 - _SLOTS)).astype(np.int64)
+        codes: Codes = self._slots[slots]
+        strange = np.flatnonzero((self._hashes[slots] != hashes) | (codes == NONE))
+        if len(strange):
+            codes[strange] = self._learn(words, starts[strange], ends[strange], hashes[strange])
+        bad = (length < 0) | (length > LONGEST)
+        if bad.any():
+            codes[bad] = NONE
+        return codes
+
+    def _hash(self, words: Words, starts: Places, length: Places) -> U64:
+        hashes = length.astype(np.uint64) * self._factors[-1]
+        longest = min(int(length.max(initial=0)), LONGEST)
+        for number, at in enumerate(range(0, longest, WORD)):
+            left = np.clip(length - at, 0, WORD)
+            shift = ((WORD - left) << 3).astype(np.uint64)
+            # A shift by all 64 bits gives 0, as NumPy defines it.
+            taken = words.at(starts + at) & (ALL >> shift)
+            hashes = (hashes ^ taken) * self._factors[number]
+            hashes ^= hashes >> _SHIFT
+        mixed: U64 = hashes * self._factors[0]
+        return mixed
+
+    def _learn(self, words: Words, starts: Places, ends: Places, hashes: U64) -> Codes:
+        different, first, inverse = np.unique(hashes, return_index=True, return_inverse=True)
+        numbers = np.zeros(len(different), np.int32)
+        for index, (known, at) in enumerate(zip(different.tolist(), first.tolist(), strict=True)):
+            start, end = int(starts[at]), int(ends[at])
+            if 0 <= end - start <= LONGEST:
+                numbers[index] = self._number(known, words.text[start:end].tobytes())
+        return numbers[inverse]
+
+    def _number(self, known: int, name: bytes) -> int:
+        with self._lock:
+            number = self._numbers.get(known)
+            if number is None and len(self.texts) <= MOST:
+                number = self._numbers[known] = len(self.texts)
+                self.texts.append(name.decode("ascii", "replace"))
+                slot = known >> (64 - _SLOTS)
+                if self._slots[slot] == NONE:
+                    # The hash is written last: until then the place counts as another's.
+                    self._slots[slot] = number
+                    self._hashes[slot] = known
+            return number or NONE

@@ -1,0 +1,112 @@
+"""Which numbers and words stand at many places of a text at once? Eight characters a step.
+
+A text is an array of bytes; places are arrays of offsets into it. Eight characters are one 64-bit
+number whose lowest byte is the first of them, and are looked at together. Only ASCII is: the
+arithmetic below counts on bytes less than 0x80.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+
+U64: TypeAlias = np.ndarray[Any, np.dtype[np.uint64]]
+Places: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
+Mask: TypeAlias = np.ndarray[Any, np.dtype[np.bool_]]
+
+WORD = 8
+MARGIN = 64
+"""Bytes that stand before and behind a text, so that words around its ends can be taken."""
+ALL = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
+
+
+def _each(byte: int) -> np.uint64:
+    """What is a word of eight such bytes?"""
+    return np.uint64(byte * 0x0101_0101_0101_0101)
+
+
+TOP_BITS, ZEROS, LOW_NIBBLES, ONES = _each(0x80), _each(0x30), _each(0x0F), _each(0x01)
+_IS_LETTER = np.uint64(6)
+"""Bit 6 is set in letters, not in digits."""
+# What makes bit 7 of a byte tell that it is at least, or beyond, the ends of a range.
+FROM_0, BEYOND_9, FROM_A, BEYOND_F = (_each(0x80 - c) for c in (0x30, 0x3A, 0x61, 0x67))
+
+
+class Words:
+    """What stands in a text at which place?
+
+    Args:
+        text: bytes, with MARGIN bytes of anything before and behind what is asked for.
+    """
+
+    def __init__(self, text: np.ndarray[Any, np.dtype[np.uint8]]) -> None:
+        self.text = text
+        # "V8" has no alignment, so that NumPy copies words from any place without a detour.
+        self._words: Any = np.ndarray((len(text) - WORD + 1,), "V8", text, strides=(1,))
+
+    def at(self, places: Places) -> U64:
+        """Which words begin at these places?"""
+        found: U64 = self._words[places].view("<u8")
+        return found
+
+    def ends(self, ends: Places, literal: bytes) -> Mask:
+        """At which of these places does the text end with this literal?"""
+        good = np.ones(len(ends), dtype=np.bool_)
+        for end in range(len(literal), 0, -WORD):
+            part = literal[max(end - WORD, 0) : end]
+            word = np.uint64(int.from_bytes(part.rjust(WORD, b"\0"), "little"))
+            taken = self.at(ends - (len(literal) - end + WORD))
+            if len(part) < WORD:
+                taken = taken >> np.uint64(8 * (WORD - len(part)))
+                word = word >> np.uint64(8 * (WORD - len(part)))
+            good &= taken == word
+        return good
+
+    def hexadecimal(self, starts: Places, ends: Places) -> tuple[U64, Mask]:
+        """Which numbers do 1 to 16 hexadecimal digits from `starts` to `ends` tell, if they do?"""
+        length = ends - starts
+        good = (length >= 1) & (length <= 2 * WORD)
+        values, valid = _hexadecimal(self._last(ends, np.minimum(length, WORD)))
+        good &= valid
+        longer = np.flatnonzero(length > WORD)
+        if len(longer):
+            rest = np.minimum(length[longer] - WORD, WORD)
+            high, valid = _hexadecimal(self._last(ends[longer] - WORD, rest))
+            values[longer] |= high << np.uint64(32)
+            good[longer] &= valid
+        return values, good
+
+    def decimal(self, starts: Places, ends: Places) -> tuple[U64, Mask]:
+        """Which numbers do 1 to 8 decimal digits from `starts` to `ends` tell, if they do?"""
+        length = ends - starts
+        good = (length >= 1) & (length <= WORD)
+        values, valid = _decimal(self._last(ends, np.minimum(length, WORD)))
+        return values, good & valid
+
+    def _last(self, ends: Places, length: Places) -> U64:
+        """Which words end there, with zeros for what stands before `length` characters?"""
+        shift = ((WORD - np.maximum(length, 1)) << 3).astype(np.uint64)
+        keep = ALL << shift
+        words: U64 = (self.at(ends - WORD) & keep) | (ZEROS & ~keep)
+        return words
+
+
+def _hexadecimal(words: U64) -> tuple[U64, Mask]:
+    digit = (words + FROM_0) & ~(words + BEYOND_9)
+    letter = (words + FROM_A) & ~(words + BEYOND_F)
+    valid = ((digit | letter) & ~words & TOP_BITS) == TOP_BITS
+    value = (words & LOW_NIBBLES) + ((words >> _IS_LETTER) & ONES) * np.uint64(9)
+    value = ((value << np.uint64(4)) | (value >> np.uint64(8))) & np.uint64(0x00FF00FF00FF00FF)
+    value = ((value << np.uint64(8)) | (value >> np.uint64(16))) & np.uint64(0x0000FFFF0000FFFF)
+    value = ((value << np.uint64(16)) | (value >> np.uint64(32))) & np.uint64(0xFFFFFFFF)
+    return value, valid
+
+
+def _decimal(words: U64) -> tuple[U64, Mask]:
+    valid = ((words + FROM_0) & ~(words + BEYOND_9) & ~words & TOP_BITS) == TOP_BITS
+    value = words & LOW_NIBBLES
+    value = (value * np.uint64(10) + (value >> np.uint64(8))) & np.uint64(0x00FF00FF00FF00FF)
+    value = (value * np.uint64(100) + (value >> np.uint64(16))) & np.uint64(0x0000FFFF0000FFFF)
+    value = (value * np.uint64(10000) + (value >> np.uint64(32))) & np.uint64(0xFFFFFFFF)
+    return value, valid

@@ -1,0 +1,213 @@
+"""How do many events become the columns of the event table without an object for each?
+
+A piece holds the events of some lines, column by column: numbers as they are, words as numbers of
+a vocabulary. What a column of a piece lacks is empty there.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from topbit.events import Event
+from topbit.recording.schema import COLUMNS, polars_schema
+
+if TYPE_CHECKING:
+    import polars
+
+Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
+
+EXACT, TASK = "exact", "task"
+"""Columns that a recording has not: the time is told so exactly that it tells copies of one event
+apart from others ("yes"); whose task made an IOMMU event ("vmm" or "kernel")."""
+WORDS = ("agent", "event", "device", "direction", "status", "attrs", "detail", EXACT, TASK)
+NUMBERS = tuple(name for name in COLUMNS if name not in (*WORDS, "source"))
+HAS = "has"
+"""The bits of this column tell which of NUMBERS an event has, in their order."""
+BITS = {name: np.uint16(1 << place) for place, name in enumerate(NUMBERS)}
+TYPES: dict[str, type[np.generic]] = {
+    **dict.fromkeys(NUMBERS, np.uint64),
+    "sid": np.uint32,
+    "line": np.uint32,
+    "time": np.float64,
+}
+
+
+class Vocabulary:
+    """Which number has each word of a column? 0 is that of no word."""
+
+    def __init__(self) -> None:
+        self.words: list[str] = [""]
+        self._numbers: dict[str | None, int] = {None: 0}
+
+    def number(self, word: str | None) -> int:
+        """Which number has it?"""
+        number = self._numbers.get(word)
+        if number is None:
+            number = self._numbers[word] = len(self.words)
+            self.words.append(word or "")
+        return number
+
+    def numbers(self, words: Sequence[str | None]) -> Array:
+        """Which numbers have they?"""
+        found = np.fromiter(map(self.number, words), np.uint32, len(words))
+        return found.astype(np.min_scalar_type(len(self.words)))
+
+
+@dataclass(slots=True)
+class Piece:
+    """What tell some lines?
+
+    Attributes:
+        count: how many events.
+        columns: the columns that any of them has, and HAS.
+    """
+
+    count: int
+    columns: dict[str, Array] = field(default_factory=dict)
+
+    def taken(self, rows: Array) -> Piece:
+        """Which piece are these rows of it?"""
+        columns = {name: values[rows] for name, values in self.columns.items()}
+        return Piece(len(next(iter(columns.values()), ())), columns)
+
+
+def joined(pieces: Sequence[Piece]) -> Piece:
+    """Which piece are these, one behind the other?"""
+    names = dict.fromkeys(name for piece in pieces for name in piece.columns)
+    columns = {name: np.concatenate([_column(piece, name) for piece in pieces]) for name in names}
+    return Piece(sum(piece.count for piece in pieces), columns)
+
+
+def _column(piece: Piece, name: str) -> Array:
+    if name in piece.columns:
+        return piece.columns[name]
+    return np.zeros(piece.count, TYPES.get(name, np.uint8))
+
+
+class Columns:
+    """What do the events of one boot make, piece by piece?
+
+    Args:
+        source: the file.
+    """
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.words = {name: Vocabulary() for name in WORDS}
+        self._pieces: list[Piece] = []
+
+    def add(self, piece: Piece) -> None:
+        """The next events."""
+        if piece.count:
+            self._pieces.append(piece)
+
+    def piece_of(
+        self, events: Sequence[Event], exact: Iterable[bool], tasks: Iterable[str | None]
+    ) -> Piece:
+        """Which piece are events that were read one by one?"""
+        told: dict[str, Sequence[Any]] = {
+            name: list(map(operator.attrgetter(name), events))
+            for name in COLUMNS
+            if name != "source"
+        }
+        told[EXACT] = ["yes" if one else None for one in exact]
+        told[TASK] = list(tasks)
+        columns = {name: self.words[name].numbers(told[name]) for name in WORDS}
+        has = np.zeros(len(events), np.uint16)
+        for name in NUMBERS:
+            has |= np.array([value is not None for value in told[name]], np.bool_) * BITS[name]
+            columns[name] = np.array([value or 0 for value in told[name]], TYPES[name])
+        return Piece(len(events), columns | {HAS: has})
+
+    def frame(self) -> polars.DataFrame:
+        """Which table do all of them make? Its words are numbers to the machine (Enum).
+
+        Each column's pieces are given up before the next is made.
+        """
+        import polars
+
+        pieces, self._pieces = self._pieces, []
+        schema = polars_schema()
+        if not pieces:
+            empty = polars.Schema({**schema, EXACT: polars.String(), TASK: polars.String()})
+            return polars.DataFrame(schema=empty)
+        count = sum(piece.count for piece in pieces)
+        has = self._whole(pieces, HAS)
+        made: dict[str, polars.Series] = {}
+        lacking: dict[str, Any] = {}
+        for name in (*COLUMNS, EXACT, TASK):
+            if name == "source":
+                lacking[name] = polars.lit(self.source)
+                continue
+            asked = name in WORDS or (has & BITS[name]).any()
+            values = self._whole(pieces, name) if asked else None
+            if values is None or not (name in NUMBERS or values.any()):
+                lacking[name] = polars.lit(None, schema.get(name, polars.String()))
+            elif name in NUMBERS:
+                made[name] = _with_gaps(values, (has & BITS[name]) != 0)
+            elif (values == values[0]).all():
+                lacking[name] = polars.lit(self.words[name].words[int(values[0])])
+            else:
+                made[name] = _as_words(values, self.words[name].words)
+            for piece in pieces:
+                piece.columns.pop(name, None)
+        frame = polars.DataFrame(made) if made else polars.DataFrame({"n": range(count)})
+        return frame.with_columns(**lacking).select(*COLUMNS, EXACT, TASK)
+
+    def _whole(self, pieces: list[Piece], name: str) -> Array:
+        return np.concatenate([_column(piece, name) for piece in pieces])
+
+
+def table_of(events: Sequence[Event]) -> polars.DataFrame:
+    """Which table do events of one file make that were read one by one?"""
+    columns = Columns((events[0].source if events else None) or "")
+    none = [None] * len(events)
+    columns.add(columns.piece_of(events, [False] * len(events), none))
+    return columns.frame()
+
+
+def together(tables: Sequence[polars.DataFrame]) -> polars.DataFrame:
+    """Which table do these make, one behind the other? Their words may be of different sets."""
+    import polars
+
+    tables = [table for table in tables if len(table)] or list(tables[:1])
+    if len(tables) < 2:
+        return tables[0] if tables else Columns("").frame()
+    changed = []
+    for name in (*WORDS, "source"):
+        words: set[str] = set()
+        for table in tables:
+            column = table[name]
+            kind = column.dtype
+            told = kind.categories if isinstance(kind, polars.Enum) else column.unique()
+            words.update(word for word in told.to_list() if word is not None)
+        changed.append(polars.col(name).cast(polars.Enum(sorted(words))))
+    return polars.concat([table.with_columns(changed) for table in tables], rechunk=False)
+
+
+def _with_gaps(values: Array, there: Array) -> polars.Series:
+    import polars
+
+    series = polars.Series(values)
+    if there.all():
+        return series
+    frame = polars.DataFrame({"values": series, "there": there})
+    return frame.select(polars.when("there").then("values")).to_series()
+
+
+def _as_words(numbers: Array, words: list[str]) -> polars.Series:
+    """Which words have these numbers? In their alphabet's order, so that they sort as text does."""
+    import polars
+
+    used = np.flatnonzero(np.bincount(numbers, minlength=len(words)))
+    used = used[used > 0]
+    ordered = sorted((words[number], number) for number in used.tolist())
+    ranks = np.zeros(len(words), np.min_scalar_type(len(ordered)))
+    ranks[[number for _, number in ordered]] = np.arange(len(ordered))
+    series = _with_gaps(ranks[numbers], numbers > 0)
+    return series.cat.to(polars.Enum([word for word, _ in ordered]))
