@@ -204,8 +204,9 @@ def _as_words(numbers: Array, words: list[str]) -> polars.Series:
     """Which words have these numbers? In their alphabet's order, so that they sort as text does."""
     import polars
 
-    used = np.flatnonzero(np.bincount(numbers, minlength=len(words)))
-    used = used[used > 0]
+    there = np.zeros(len(words), np.bool_)
+    there[numbers] = True
+    used = np.flatnonzero(there[1:]) + 1
     ordered = sorted((words[number], number) for number in used.tolist())
     ranks = np.zeros(len(words), np.min_scalar_type(len(ordered)))
     ranks[[number for _, number in ordered]] = np.arange(len(ordered))

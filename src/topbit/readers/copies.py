@@ -6,7 +6,7 @@ compared in microseconds, as the kernel's text rounds them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -15,12 +15,15 @@ from topbit.readers.columns import EXACT, Array
 if TYPE_CHECKING:
     import polars
 
-Mask: TypeAlias = np.ndarray[Any, np.dtype[np.bool_]]
-
 KEY = ("event", "device", "address", "phys", "size")
 """What copies of one event have in common, beside their time."""
-MOST_AT_ONCE = 64
-"""Events of one microsecond that are compared with each other one by one."""
+CLOSE = 2e-6
+"""Seconds by which the times of two copies differ at most, each rounded to microseconds."""
+_NOTHING = 0x5EED_0F_0000_0001
+"""Stands for a value that is not there; no address or size is like it."""
+_FACTOR, _FOLD = np.uint64(0x9E37_79B9_7F4A_7C15), np.uint64(29)
+
+Span: TypeAlias = tuple[float, float] | None
 
 
 def without_copies(tables: list[polars.DataFrame]) -> list[polars.DataFrame]:
@@ -31,86 +34,104 @@ def without_copies(tables: list[polars.DataFrame]) -> list[polars.DataFrame]:
     """
     kept: list[polars.DataFrame] = []
     seen: list[Array] = []
-    for table in tables:
-        keys = _keys(table)
-        if keys is None:
+    spans = [_span(table) for table in tables]
+    for number, table in enumerate(tables):
+        others = spans[:number] + spans[number + 1 :]
+        alone = not any(_overlap(spans[number], other) for other in others)
+        rows = _asked(table, alone=alone) if spans[number] else np.zeros(0, np.int64)
+        if not len(rows):
             kept.append(table)
             continue
-        hashes, first, exact = keys
-        repeated = exact & (_repeated(hashes, table, first, exact) | _is_in(hashes, seen))
-        seen.append(hashes[exact])
-        # All events of a scatterlist go with its first one.
-        dropped = repeated[np.cumsum(first) - 1] if repeated.any() else repeated
-        kept.append(table.filter(~dropped) if dropped.any() else table)
+        hashes = _hashes(table.select("time", *KEY)[rows])
+        repeated = _repeated(hashes)
+        if seen:
+            repeated |= _among(hashes, np.concatenate(seen))
+        if not alone:
+            seen.append(hashes)
+        kept.append(_without_lines(table, rows[repeated]))
     return kept
 
 
-def _keys(table: polars.DataFrame) -> tuple[Array, Mask, Mask] | None:
-    """What has each event in common with its copies, which are a line's first, and which count?"""
+def _span(table: polars.DataFrame) -> Span:
+    """From when to when are the events whose copies are known?"""
     import polars
 
-    exact = table[EXACT].is_not_null() & table["time"].is_not_null()
-    if not exact.any():
-        return None
-    line = table["line"].to_numpy()
-    first = np.ones(len(line), np.bool_)
-    first[1:] = line[1:] != line[:-1]
-    hashes = np.zeros(len(line), np.uint64)
-    stamp = _stamps(table).astype(np.uint64)
-    for values in (stamp, *(_numbers(table[name]) for name in KEY)):
-        hashes = (hashes ^ values) * np.uint64(0x9E37_79B9_7F4A_7C15)
-        hashes ^= hashes >> np.uint64(29)
-    assert isinstance(table, polars.DataFrame)
-    return hashes, first, first & exact.to_numpy()
+    exact = polars.col(EXACT).is_not_null() & polars.col("time").is_finite()
+    times = table.lazy().filter(exact).select(first=polars.min("time"), last=polars.max("time"))
+    first, last = times.collect().row(0)
+    return None if first is None else (first, last)
 
 
-def _stamps(table: polars.DataFrame) -> Array:
-    """When was each event, in microseconds? The kernel rounds half up (trace.c:ns2usecs)."""
-    time = np.nan_to_num(table["time"].fill_null(0.0).to_numpy())
-    stamps: Array = (np.rint(time * 1e9).astype(np.int64) + 500) // 1000
-    return stamps
+def _overlap(one: Span, other: Span) -> bool:
+    if one is None or other is None:
+        return False
+    return one[0] - CLOSE <= other[1] and other[0] - CLOSE <= one[1]
+
+
+def _asked(table: polars.DataFrame, *, alone: bool) -> Array:
+    """Which events may be copies of others, of each line the first one?
+
+    `alone`: no other file tells of the same time.
+    """
+    import polars
+
+    line, exact = polars.col("line"), polars.col(EXACT).is_not_null()
+    first = (line != line.shift(1)).fill_null(True)
+    which = table.select(first & exact & polars.col("time").is_finite()).to_series()
+    rows = np.flatnonzero(which.to_numpy())
+    if not alone:
+        return rows
+    time = table["time"].to_numpy()
+    steps = np.diff(time if len(rows) == len(time) else time[rows])
+    if (steps < 0).any():
+        return rows
+    # In the order of their times, copies stand close together.
+    near = np.flatnonzero(steps < CLOSE)
+    return rows[np.unique(np.concatenate((near, near + 1)))]
+
+
+def _hashes(events: polars.DataFrame) -> Array:
+    """Which numbers are the same for copies of one event?"""
+    # The kernel rounds half up (kernel/trace/trace.c:ns2usecs).
+    stamps = (np.rint(events["time"].to_numpy() * 1e9).astype(np.int64) + 500) // 1000
+    hashes = stamps.astype(np.uint64)
+    for name in KEY:
+        hashes = (hashes * _FACTOR) ^ _numbers(events[name])
+        hashes ^= hashes >> _FOLD
+    return hashes
 
 
 def _numbers(column: polars.Series) -> Array:
-    """Which numbers tell the values of a column apart? The same in every table."""
+    """Which numbers tell the values of a column apart, the same in every table?"""
     import polars
 
-    if column.dtype in (polars.String, polars.Enum):
-        words = column.unique().to_list()
-        numbers = {word: hash(word) & (1 << 64) - 1 for word in words if word is not None}
+    if not column.dtype.is_numeric():
+        words = column.unique().drop_nulls().to_list()
+        numbers = {word: hash(word) & (1 << 64) - 1 for word in words}
         column = column.cast(polars.String).replace_strict(
             numbers, default=None, return_dtype=polars.UInt64
         )
-    # A value that no address or size has stands for one that is not there.
-    return column.fill_null(0x5EED_0F_0000_0001).to_numpy()
+    return column.fill_null(_NOTHING).to_numpy()
 
 
-def _repeated(hashes: Array, table: polars.DataFrame, first: Mask, exact: Mask) -> Mask:
-    """Which events stand in this table before?"""
+def _repeated(hashes: Array) -> Array:
     import polars
 
-    repeated = np.zeros(len(hashes), np.bool_)
-    rows = np.flatnonzero(exact)
-    stamps = _stamps(table)[rows]
-    mine = hashes[rows]
-    if (stamps[1:] >= stamps[:-1]).all():
-        # Copies are of the same microsecond, and those stand one behind the other.
-        for distance in range(1, min(len(rows), MOST_AT_ONCE)):
-            together = stamps[distance:] == stamps[:-distance]
-            if not together.any():
-                return repeated
-            repeated[rows[distance:]] |= together & (mine[distance:] == mine[:-distance])
-    repeated[rows] = ~polars.Series(mine).is_first_distinct().to_numpy()
-    return repeated
+    return ~polars.Series(hashes).is_first_distinct().to_numpy()
 
 
-def _is_in(hashes: Array, seen: list[Array]) -> Mask:
+def _among(hashes: Array, known: Array) -> Array:
     import polars
 
-    if not seen:
-        return np.zeros(len(hashes), np.bool_)
-    known = polars.Series(np.concatenate(seen))
-    return polars.Series(hashes).is_in(known.implode()).to_numpy()
+    return polars.Series(hashes).is_in(polars.Series(known).implode()).to_numpy()
+
+
+def _without_lines(table: polars.DataFrame, rows: Array) -> polars.DataFrame:
+    """The table without the lines that these rows are of: all events of a scatterlist."""
+    if not len(rows):
+        return table
+    line = table["line"].to_numpy()
+    return table.filter(~np.isin(line, line[rows]))
 
 
 def without_repeated_logs(table: polars.DataFrame) -> polars.DataFrame:

@@ -22,7 +22,7 @@ from topbit.readers.bulk.words import MARGIN, Places
 from topbit.readers.columns import Columns, Piece
 from topbit.readers.encoding import characters
 
-CHUNK = 4 << 20
+CHUNK = 2 << 20
 """Bytes of a chunk: what is made of it while it is looked at stays in a core's cache."""
 
 
