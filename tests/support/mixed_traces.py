@@ -44,7 +44,7 @@ SAYS = (
 FAULT = (
     "arm-smmu-v3 9050000.smmuv3: event: F_TRANSLATION client: 0000:00:01.0 sid: 0x8 ssid: 0x0 "
     "iova: 0x10076b01000 ipa: 0x10076b01000",
-    "arm-smmu-v3 9050000.smmuv3: unpriv data write s2 \"Input address caused fault\" stag: 0x0",
+    'arm-smmu-v3 9050000.smmuv3: unpriv data write s2 "Input address caused fault" stag: 0x0',
 )
 
 

@@ -7,7 +7,9 @@ a vocabulary. What a column of a piece lacks is empty there.
 from __future__ import annotations
 
 import operator
+import os
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -138,26 +140,40 @@ class Columns:
             return polars.DataFrame(schema=empty)
         count = sum(piece.count for piece in pieces)
         has = self._whole(pieces, HAS)
-        made: dict[str, polars.Series] = {}
-        lacking: dict[str, Any] = {}
-        for name in (*COLUMNS, EXACT, TASK):
-            if name == "source":
-                lacking[name] = polars.lit(self.source)
-                continue
-            asked = name in WORDS or (has & BITS[name]).any()
-            values = self._whole(pieces, name) if asked else None
-            if values is None or not (name in NUMBERS or values.any()):
-                lacking[name] = polars.lit(None, schema.get(name, polars.String()))
-            elif name in NUMBERS:
-                made[name] = _with_gaps(values, (has & BITS[name]) != 0)
-            elif (values == values[0]).all():
-                lacking[name] = polars.lit(self.words[name].words[int(values[0])])
-            else:
-                made[name] = _as_words(values, self.words[name].words)
-            for piece in pieces:
-                piece.columns.pop(name, None)
-        frame = polars.DataFrame(made) if made else polars.DataFrame({"n": range(count)})
-        return frame.with_columns(**lacking).select(*COLUMNS, EXACT, TASK)
+        names = [name for name in (*COLUMNS, EXACT, TASK) if name != "source"]
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            made = list(pool.map(lambda name: self._column(pieces, name, has), names))
+        columns = {
+            name: one
+            for name, one in zip(names, made, strict=True)
+            if isinstance(one, polars.Series)
+        }
+        # What is the same in all rows takes no memory.
+        same = {
+            name: polars.lit(one, schema.get(name, polars.String()))
+            for name, one in zip(names, made, strict=True)
+            if name not in columns
+        }
+        frame = polars.DataFrame(columns or {"n": range(count)})
+        frame = frame.with_columns(**same, source=polars.lit(self.source))
+        return frame.select(*COLUMNS, EXACT, TASK)
+
+    def _column(self, pieces: list[Piece], name: str, has: Array) -> polars.Series | str | None:
+        """What is a column, or what stands in all of its rows?"""
+
+        there = (has & BITS[name]) != 0 if name in NUMBERS else None
+        if there is not None and not there.any():
+            return None
+        values = self._whole(pieces, name)
+        for piece in pieces:
+            piece.columns.pop(name, None)
+        if there is not None:
+            return _with_gaps(values, there)
+        words = self.words[name].words
+        if (values == values[0]).all():
+            return words[int(values[0])] if values[0] else None
+        found: polars.Series = _as_words(values, words)
+        return found
 
     def _whole(self, pieces: list[Piece], name: str) -> Array:
         return np.concatenate([_column(piece, name) for piece in pieces])

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 KEY = ("event", "device", "address", "phys", "size")
 """What copies of one event have in common, beside their time."""
-CLOSE = 2e-6
-"""Seconds by which the times of two copies differ at most, each rounded to microseconds."""
+CLOSE = 0.9995e-6
+"""Seconds by which two times of one microsecond differ at most, and those of two not always."""
 _NOTHING = 0x5EED_0F_0000_0001
 """Stands for a value that is not there; no address or size is like it."""
 _FACTOR, _FOLD = np.uint64(0x9E37_79B9_7F4A_7C15), np.uint64(29)
@@ -65,7 +65,7 @@ def _span(table: polars.DataFrame) -> Span:
 def _overlap(one: Span, other: Span) -> bool:
     if one is None or other is None:
         return False
-    return one[0] - CLOSE <= other[1] and other[0] - CLOSE <= one[1]
+    return one[0] - 2 * CLOSE <= other[1] and other[0] - 2 * CLOSE <= one[1]
 
 
 def _asked(table: polars.DataFrame, *, alone: bool) -> Array:

@@ -133,7 +133,7 @@ def _read(
                 )
             return [_recorded(path, options)]
         if source.kind == "event queue":
-            told.append(_Read(source, [], smmu_queue.parse(source.name, source.data)))
+            told.append(_Read(source, [], smmu_queue.parse(source.name, source.data[:])))
         elif source.kind == "trace.dat":
             told.append(_Read(source, [read_trace_dat(source, progress)], []))
         else:

@@ -14,11 +14,14 @@ from typing import Literal
 
 from topbit.errors import InputError
 from topbit.readers import encoding
+from topbit.readers.stored_bytes import Bytes, StoredBytes
 from topbit.readers.trace_dat.file import MAGIC as TRACE_DAT_MAGIC
 from topbit.readers.unpack import BombError, is_packed, unpack
 
 LARGEST = 8 << 30
 """Bytes of a file that is read."""
+LARGE = 32 << 20
+"""Bytes of a text from which on it is read piece by piece."""
 MOST_FILES = 1000
 """Files of one folder that are taken for the files of one run."""
 SPECIAL = {
@@ -45,7 +48,7 @@ class Source:
 
     name: str
     kind: Literal["text", "trace.dat", "event queue", "recording"]
-    data: bytes = b""
+    data: Bytes = b""
     encoding: str = ""
     replaced: int = 0
     damage: list[str] = field(default_factory=list)
@@ -53,7 +56,7 @@ class Source:
     @property
     def text(self) -> str:
         """What is its text, if it is one?"""
-        return encoding.characters(self.data).text if self.kind == "text" else ""
+        return encoding.characters(self.data[:]).text if self.kind == "text" else ""
 
 
 class OtherKindError(InputError):
@@ -92,6 +95,8 @@ def open_source(path: Path) -> Source:
             kind that is not read.
     """
     name = str(path)
+    if (stored := _large_text(path, name)) is not None:
+        return Source(name, "text", stored, "utf-8")
     data = _bytes(path, name)
     if data.startswith(b"PAR1"):
         return Source(name, "recording")
@@ -125,6 +130,21 @@ def open_source(path: Path) -> Source:
         return Source(name, "text", data.removeprefix(encoding.UTF8_MARK), "utf-8", 0, damage)
     text = encoding.decoded(data)
     return Source(name, "text", text.text.encode(), text.encoding, text.replaced, damage)
+
+
+def _large_text(path: Path, name: str) -> StoredBytes | None:
+    """What stands in the file, if it is text of the usual encoding and too large to hold?"""
+    try:
+        if not path.is_file() or not LARGE < path.stat().st_size <= LARGEST:
+            return None
+        stored = StoredBytes(path)
+    except (OSError, ValueError):
+        return None
+    head = stored[: encoding.LOOK]
+    known = head.startswith((b"PAR1", TRACE_DAT_MAGIC)) or is_packed(head)
+    if known or encoding.other_kind(head) is not None or encoding.wide_encoding(head):
+        return None
+    return stored if encoding.is_text(head) else None
 
 
 def _bytes(path: Path, name: str) -> bytes:

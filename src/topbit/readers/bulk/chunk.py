@@ -6,11 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from topbit.readers.bulk.words import MARGIN, Mask, Places, Words
+from topbit.readers.bulk.words import FIRST, MARGIN, SPAN, Mask, Places, Words
 
 NEWLINE, RETURN = 10, 13
-_FIRST, _SPAN = np.uint8(32), np.uint8(94)
-"""The first of the printable characters of ASCII, and how far the last one is from it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,17 +34,16 @@ def chunk_of(data: bytes) -> Chunk:
     """Which lines has this text? What stands behind the last newline is a line too."""
     margin = b" " * MARGIN
     text = np.frombuffer(b"".join((margin, data, b"\n", margin)), np.uint8)
-    # Bytes before the space wrap around to large numbers.
-    strange = np.flatnonzero((text - _FIRST) > _SPAN)
-    is_end = text[strange] == NEWLINE
-    ends = strange[is_end]
+    words = Words(text)
+    ends = words.where(NEWLINE)
     starts = np.concatenate(([MARGIN], ends[:-1] + 1))
     odd = np.zeros(len(ends), np.bool_)
-    others = strange[~is_end]
-    if len(others):
+    if words.count_odd() > len(ends):
+        # Bytes before the space wrap around to large numbers.
+        others = np.flatnonzero(((text - FIRST) > SPAN) & (text != NEWLINE))
         returns = (text[others] == RETURN) & (text[others + 1] == NEWLINE)
         lines = np.searchsorted(ends, others)
         ends = ends.copy()
         ends[lines[returns]] -= 1
         odd[lines[~returns]] = True
-    return Chunk(Words(text), starts, ends, odd)
+    return Chunk(words, starts, ends, odd)

@@ -37,8 +37,10 @@ class Names:
         self.texts: list[str] = [""]
         self._numbers: dict[int, int] = {}
         # Whoever wrote the text does not know these, and cannot make two names' hashes meet.
-        random = [secrets.randbits(64) | 1 for _ in range(LONGEST // WORD + 1)]
-        self._factors = np.array(random, np.uint64)
+        count = LONGEST // WORD
+        random = [secrets.randbits(64) | 1 for _ in range(2 * count + 1)]
+        self._factors = np.array(random[:-1], np.uint64).reshape(2, count)
+        self._of_length = np.uint64(random[-1])
         self._hashes = np.zeros(1 << _SLOTS, np.uint64)
         self._slots = np.zeros(1 << _SLOTS, np.int32)
         self._lock = threading.Lock()
@@ -58,17 +60,23 @@ class Names:
         return codes
 
     def _hash(self, words: Words, starts: Places, length: Places) -> U64:
-        hashes = length.astype(np.uint64) * self._factors[-1]
         longest = min(int(length.max(initial=0)), LONGEST)
-        for number, at in enumerate(range(0, longest, WORD)):
-            left = np.clip(length - at, 0, WORD)
-            shift = ((WORD - left) << 3).astype(np.uint64)
-            # A shift by all 64 bits gives 0, as NumPy defines it.
-            taken = words.at(starts + at) & (ALL >> shift)
-            hashes = (hashes ^ taken) * self._factors[number]
-            hashes ^= hashes >> _SHIFT
-        mixed: U64 = hashes * self._factors[0]
-        return mixed
+        count = -(-longest // WORD)
+        hashes: U64 = length.astype(np.uint64) * self._of_length
+        if count:
+            taken = words.several(starts, count)
+            # Only the last words of a name can hold characters behind it.
+            for number in range(min(int(length.min()), longest) // WORD, count):
+                left = np.clip(length - number * WORD, 0, WORD)
+                # A shift by all 64 bits gives 0, as NumPy defines it.
+                taken[:, number] &= ALL >> ((WORD - left) << 3).astype(np.uint64)
+            taken *= self._factors[0, :count]
+            taken ^= taken >> _SHIFT
+            taken *= self._factors[1, :count]
+            hashes += taken.sum(axis=1, dtype=np.uint64)
+        hashes ^= hashes >> _SHIFT
+        hashes *= self._of_length
+        return hashes
 
     def _learn(self, words: Words, starts: Places, ends: Places, hashes: U64) -> Codes:
         different, first, inverse = np.unique(hashes, return_index=True, return_inverse=True)

@@ -11,6 +11,7 @@ import numpy as np
 from topbit.readers.bulk.words import Places
 from topbit.readers.encoding import characters
 from topbit.readers.lines import plain
+from topbit.readers.stored_bytes import Bytes
 
 STEP = 256
 """Lines that are made to text together."""
@@ -27,7 +28,7 @@ class Lines(Sequence[tuple[int, str]]):
         start, end: which lines of the file these are, from 0.
     """
 
-    def __init__(self, data: bytes, steps: Places, start: int, end: int) -> None:
+    def __init__(self, data: Bytes, steps: Places, start: int, end: int) -> None:
         self._data, self._steps = data, steps
         self.start, self.end = start, end
         self._kept: OrderedDict[int, list[str]] = OrderedDict()

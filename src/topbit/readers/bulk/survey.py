@@ -21,6 +21,7 @@ from topbit.readers.bulk.trace_lines import trace_lines
 from topbit.readers.bulk.words import MARGIN, Places
 from topbit.readers.columns import Columns, Piece
 from topbit.readers.encoding import characters
+from topbit.readers.stored_bytes import Bytes
 
 CHUNK = 2 << 20
 """Bytes of a chunk: what is made of it while it is looked at stays in a core's cache."""
@@ -79,7 +80,7 @@ class _Surveyed:
     replaced: int
 
 
-def survey(data: bytes, columns: Columns, progress: Callable[[int], None]) -> Survey:
+def survey(data: Bytes, columns: Columns, progress: Callable[[int], None]) -> Survey:
     """What tells the text in bulk?
 
     Args:
@@ -107,7 +108,7 @@ def survey(data: bytes, columns: Columns, progress: Callable[[int], None]) -> Su
 
 
 def _in_order(
-    pool: ThreadPoolExecutor, data: bytes, known: Known
+    pool: ThreadPoolExecutor, data: Bytes, known: Known
 ) -> Iterator[tuple[int, _Surveyed]]:
     """What tells each chunk, where does it begin, one after the other?"""
     waiting: list[tuple[int, Future[_Surveyed]]] = []
@@ -121,7 +122,7 @@ def _in_order(
         yield place, future.result()
 
 
-def _chunks(data: bytes) -> Iterator[tuple[int, int]]:
+def _chunks(data: Bytes) -> Iterator[tuple[int, int]]:
     """From where to where is each chunk, without the newline that ends it?"""
     start = 0
     while True:
@@ -135,7 +136,7 @@ def _chunks(data: bytes) -> Iterator[tuple[int, int]]:
         start = end + 1
 
 
-def _survey_chunk(data: bytes, start: int, end: int, known: Known) -> _Surveyed:
+def _survey_chunk(data: Bytes, start: int, end: int, known: Known) -> _Surveyed:
     part = data[start:end]
     replaced = 0 if part.isascii() else characters(part).replaced
     chunk: Chunk = chunk_of(part)

@@ -112,7 +112,7 @@ class _Reader:
 
     @cached_property
     def _commas(self) -> Places:
-        return np.flatnonzero(self.text == COMMA)
+        return self.words.where(COMMA)
 
     def read(self) -> TraceLines:
         count = len(self.chunk)
@@ -130,9 +130,9 @@ class _Reader:
 
     def _groups(self) -> list[tuple[_Group, Mask]]:
         """Which lines may be of which form, going by their event's name and number of fields?"""
-        text, chunk = self.text, self.chunk
-        equals = np.flatnonzero(text == EQUALS)
-        colons = np.flatnonzero((text[:-1] == COLON) & (text[1:] == BLANK))
+        chunk = self.chunk
+        equals = self.words.where(EQUALS)
+        colons = self.words.where(COLON, BLANK)
         first_equals = np.searchsorted(equals, chunk.starts)
         first_colon = np.searchsorted(colons, chunk.starts)
         fields = np.diff(first_equals, append=len(equals))

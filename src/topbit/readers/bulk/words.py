@@ -7,17 +7,21 @@ arithmetic below counts on bytes less than 0x80.
 
 from __future__ import annotations
 
+import threading
 from typing import Any, TypeAlias
 
 import numpy as np
 
+Text: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
 U64: TypeAlias = np.ndarray[Any, np.dtype[np.uint64]]
 Places: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
 Mask: TypeAlias = np.ndarray[Any, np.dtype[np.bool_]]
 
 WORD = 8
-MARGIN = 64
+MARGIN = 128
 """Bytes that stand before and behind a text, so that words around its ends can be taken."""
+FIRST, SPAN = np.uint8(32), np.uint8(94)
+"""The first of the printable characters of ASCII, and how far the last one is from it."""
 ALL = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
 
 
@@ -40,28 +44,50 @@ class Words:
         text: bytes, with MARGIN bytes of anything before and behind what is asked for.
     """
 
-    def __init__(self, text: np.ndarray[Any, np.dtype[np.uint8]]) -> None:
+    def __init__(self, text: Text) -> None:
         self.text = text
-        # "V8" has no alignment, so that NumPy copies words from any place without a detour.
-        self._words: Any = np.ndarray((len(text) - WORD + 1,), "V8", text, strides=(1,))
+        self._views: dict[int, Any] = {}
 
     def at(self, places: Places) -> U64:
         """Which words begin at these places?"""
-        found: U64 = self._words[places].view("<u8")
+        return self.several(places, 1)[:, 0]
+
+    def several(self, places: Places, count: int) -> U64:
+        """Which words begin at these places, `count` at each? A row for each place."""
+        view = self._views.get(count)
+        if view is None:
+            # The type V has no alignment: NumPy copies it from any place without a detour.
+            size = WORD * count
+            shape = (len(self.text) - size + 1,)
+            view = self._views[count] = np.ndarray(shape, f"V{size}", self.text, strides=(1,))
+        found: U64 = view[places].view("<u8").reshape(-1, count)
         return found
+
+    def where(self, *bytes_: int) -> Places:
+        """Where do these bytes stand, one behind the other?"""
+        text = self.text[: len(self.text) - len(bytes_) + 1]
+        found = np.equal(text, bytes_[0], out=_scratch(0, len(text)))
+        for number, byte in enumerate(bytes_[1:], 1):
+            part = self.text[number : number + len(text)]
+            found &= np.equal(part, byte, out=_scratch(1, len(text)))
+        return np.flatnonzero(found)
 
     def ends(self, ends: Places, literal: bytes) -> Mask:
         """At which of these places does the text end with this literal?"""
-        good = np.ones(len(ends), dtype=np.bool_)
-        for end in range(len(literal), 0, -WORD):
-            part = literal[max(end - WORD, 0) : end]
-            word = np.uint64(int.from_bytes(part.rjust(WORD, b"\0"), "little"))
-            taken = self.at(ends - (len(literal) - end + WORD))
-            if len(part) < WORD:
-                taken = taken >> np.uint64(8 * (WORD - len(part)))
-                word = word >> np.uint64(8 * (WORD - len(part)))
-            good &= taken == word
+        count = -(-len(literal) // WORD)
+        taken = self.several(ends - count * WORD, count)
+        wanted = np.frombuffer(literal.rjust(count * WORD, b"\0"), "<u8")
+        before = np.uint64(8 * (count * WORD - len(literal)))
+        good: Mask = taken[:, 0] >> before == wanted[0] >> before
+        for number in range(1, count):
+            good &= taken[:, number] == wanted[number]
         return good
+
+    def count_odd(self) -> int:
+        """How many bytes are no printable characters of ASCII?"""
+        size = len(self.text)
+        moved = np.subtract(self.text, FIRST, out=_scratch(1, size).view(np.uint8))
+        return int(np.count_nonzero(np.greater(moved, SPAN, out=_scratch(0, size))))
 
     def hexadecimal(self, starts: Places, ends: Places) -> tuple[U64, Mask]:
         """Which numbers do 1 to 16 hexadecimal digits from `starts` to `ends` tell, if they do?"""
@@ -90,6 +116,17 @@ class Words:
         keep = ALL << shift
         words: U64 = (self.at(ends - WORD) & keep) | (ZEROS & ~keep)
         return words
+
+
+_kept = threading.local()
+
+
+def _scratch(number: int, size: int) -> Mask:
+    """Which memory may this thread use for a moment? New memory has to be got from the system."""
+    kept: dict[int, Mask] = _kept.__dict__.setdefault("masks", {})
+    if number not in kept or len(kept[number]) < size:
+        kept[number] = np.empty(size, np.bool_)
+    return kept[number][:size]
 
 
 def _hexadecimal(words: U64) -> tuple[U64, Mask]:

@@ -41,7 +41,7 @@ def read_trace_dat(source: Source, progress: Callable[[int], None]) -> Boot:
         InputError: nothing of it can be read: damaged, truncated, or of a kind that is not known.
     """
     try:
-        return _read(File(source.data), source.name, progress)
+        return _read(File(source.data[:]), source.name, progress)
     except DamagedError as error:
         what, hint = f"is a damaged or truncated trace.dat: {error}", "copy or record it again"
         raise InputError(what, where=source.name, hint=hint) from error
