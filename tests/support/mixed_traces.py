@@ -1,4 +1,4 @@
-"""A guest's trace with its console's lines between, as long as is wanted: the same for the same seed.
+"""A guest's trace with its console's lines between, as long as is wanted; from a seed.
 
 What a Realm's devices do: buffers bounced, mapped, synced and unmapped, scatterlists, coherent
 memory, and now and then a line of the kernel log. All of it keeps the convention but for `faults`.

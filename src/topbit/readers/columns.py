@@ -11,17 +11,16 @@ import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from topbit.events import Event
+from topbit.readers.growing import Array, Growing
 from topbit.recording.schema import COLUMNS, polars_schema
 
 if TYPE_CHECKING:
     import polars
-
-Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
 EXACT, TASK = "exact", "task"
 """Columns that a recording has not: the time is told so exactly that it tells copies of one event
@@ -96,17 +95,25 @@ class Columns:
 
     Args:
         source: the file.
+        words: the vocabulary of each of WORDS, if there are some already.
     """
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, words: dict[str, Vocabulary] | None = None) -> None:
         self.source = source
-        self.words = {name: Vocabulary() for name in WORDS}
-        self._pieces: list[Piece] = []
+        self.words = words or {name: Vocabulary() for name in WORDS}
+        self._count = 0
+        self._grown: dict[str, Growing] = {}
 
     def add(self, piece: Piece) -> None:
         """The next events."""
-        if piece.count:
-            self._pieces.append(piece)
+        for name, values in piece.columns.items():
+            if name not in self._grown:
+                self._grown[name] = Growing(np.dtype(TYPES.get(name, values.dtype)))
+                self._grown[name].skip(self._count)
+            self._grown[name].extend(values)
+        self._count += piece.count
+        for name in self._grown.keys() - piece.columns.keys():
+            self._grown[name].skip(piece.count)
 
     def piece_of(
         self, events: Sequence[Event], exact: Iterable[bool], tasks: Iterable[str | None]
@@ -129,20 +136,18 @@ class Columns:
     def frame(self) -> polars.DataFrame:
         """Which table do all of them make? Its words are numbers to the machine (Enum).
 
-        Each column's pieces are given up before the next is made.
+        It can be asked once: the columns are its memory.
         """
         import polars
 
-        pieces, self._pieces = self._pieces, []
         schema = polars_schema()
-        if not pieces:
+        if not self._count:
             empty = polars.Schema({**schema, EXACT: polars.String(), TASK: polars.String()})
             return polars.DataFrame(schema=empty)
-        count = sum(piece.count for piece in pieces)
-        has = self._whole(pieces, HAS)
+        has = self._grown[HAS].array()
         names = [name for name in (*COLUMNS, EXACT, TASK) if name != "source"]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            made = list(pool.map(lambda name: self._column(pieces, name, has), names))
+            made = list(pool.map(lambda name: self._column(name, has), names))
         columns = {
             name: one
             for name, one in zip(names, made, strict=True)
@@ -154,29 +159,23 @@ class Columns:
             for name, one in zip(names, made, strict=True)
             if name not in columns
         }
-        frame = polars.DataFrame(columns or {"n": range(count)})
+        frame = polars.DataFrame(columns or {"n": range(self._count)})
         frame = frame.with_columns(**same, source=polars.lit(self.source))
         return frame.select(*COLUMNS, EXACT, TASK)
 
-    def _column(self, pieces: list[Piece], name: str, has: Array) -> polars.Series | str | None:
+    def _column(self, name: str, has: Array) -> polars.Series | str | None:
         """What is a column, or what stands in all of its rows?"""
-
-        there = (has & BITS[name]) != 0 if name in NUMBERS else None
-        if there is not None and not there.any():
+        grown = self._grown.pop(name, None)
+        if grown is None:
             return None
-        values = self._whole(pieces, name)
-        for piece in pieces:
-            piece.columns.pop(name, None)
-        if there is not None:
-            return _with_gaps(values, there)
+        values = grown.array()
+        if name in NUMBERS:
+            there = (has & BITS[name]) != 0
+            return _with_gaps(values, there) if there.any() else None
         words = self.words[name].words
         if (values == values[0]).all():
             return words[int(values[0])] if values[0] else None
-        found: polars.Series = _as_words(values, words)
-        return found
-
-    def _whole(self, pieces: list[Piece], name: str) -> Array:
-        return np.concatenate([_column(piece, name) for piece in pieces])
+        return _as_words(values, words)
 
 
 def table_of(events: Sequence[Event]) -> polars.DataFrame:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from topbit.readers.columns import EXACT, Array
+from topbit.readers.columns import EXACT
+from topbit.readers.growing import Array
 
 if TYPE_CHECKING:
     import polars

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from topbit.arch.ipa import IpaSpace
-from topbit.readers.columns import Array
+from topbit.readers.growing import Array
 from topbit.recording import Reading
 from topbit.recording.schema import DMA_MAPPING_ERROR
 

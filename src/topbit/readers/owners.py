@@ -13,7 +13,8 @@ import numpy as np
 
 from topbit.events import AGENTS as AGENTS_OF_EVENTS
 from topbit.events import Agent
-from topbit.readers.columns import TASK, Array
+from topbit.readers.columns import TASK
+from topbit.readers.growing import Array
 from topbit.recording import Platform
 from topbit.recording.schema import KINDS
 

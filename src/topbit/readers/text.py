@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from topbit.events import Event
 from topbit.readers.boot import Boot
 from topbit.readers.boots import MARKS, boot_starts
 from topbit.readers.bulk.stored import Lines
-from topbit.readers.bulk.survey import Survey, survey
+from topbit.readers.bulk.survey import Part, Survey
 from topbit.readers.columns import Columns, Piece, joined
 from topbit.readers.containers import opened
 from topbit.readers.ftrace.line import Unparsable, lost_events, may_be_trace, parse
@@ -49,15 +49,34 @@ def read_text(source: Source, progress: Callable[[int], None]) -> list[Boot]:
         source: a text file.
         progress: is told how many more lines were read, now and then.
     """
-    columns = Columns(source.name)
-    found = survey(source.data, columns, progress)
+    try:
+        found = Survey(source.data, Columns(source.name))
+        boots = [_BootReader(source.name, found.lines).read(found, found.parts(progress))]
+        boots[0].lines = len(found.lines)
+        source.replaced += found.replaced
+    except _SeveralBoots:
+        boots = _read_boots(source)
+    return boots
+
+
+class _SeveralBoots(Exception):
+    """A second line was found that a kernel prints when it boots."""
+
+
+def _read_boots(source: Source) -> list[Boot]:
+    """What does a text tell that may hold the logs of several boots?"""
+    found = Survey(source.data, Columns(source.name))
+    parts = list(found.parts(lambda lines: None))
     source.replaced += found.replaced
-    starts = boot_starts(found.lines) if _has_boots(found) else [0]
+    starts = boot_starts(found.lines)
     left_out = max(len(starts) - MOST_BOOTS, 0)
     starts = starts[left_out:]
     boots: list[Boot] = []
     for start, end in zip(starts, [*starts[1:], len(found.lines)], strict=True):
-        boots.append(_BootReader(source.name, found.part(start, end)).read())
+        reader = _BootReader(source.name, found.lines.part(start, end), several=True)
+        own = (p.between(start, end) for p in parts if p.start < end and p.end > start)
+        boots.append(reader.read(found, own))
+        boots[-1].lines = end - start
     if left_out:
         boots[-1].notes.append(
             f"{source.name}: tells of {len(starts) + left_out} boots; the first {left_out} were "
@@ -66,24 +85,20 @@ def read_text(source: Source, progress: Callable[[int], None]) -> list[Boot]:
     return boots
 
 
-def _has_boots(found: Survey) -> bool:
-    """May the text tell of more than one boot? The lines that say so are read one by one."""
-    seen = dict.fromkeys(MARKS, 0)
-    for lines in found.rest:
-        for number in lines.tolist():
-            line = found.lines[number][1]
-            for mark in MARKS:
-                seen[mark] += mark in line
-    return max(seen.values()) > 1
-
-
 class _BootReader:
-    """Who reads those lines of one boot that were not read in bulk, one after the other?"""
+    """Who reads those lines of one boot that are not read in bulk, one after the other?
 
-    def __init__(self, name: str, part: Survey) -> None:
-        self.boot = Boot(name, lines=len(part.lines))
-        self._part = part
-        self._lines: Lines = part.lines
+    Args:
+        name: the file.
+        lines: of the boot.
+        several: it is one of several boots; else a second one ends the reading (_SeveralBoots).
+    """
+
+    def __init__(self, name: str, lines: Lines, *, several: bool = False) -> None:
+        self.boot = Boot(name)
+        self._lines = lines
+        self._several = several
+        self._marks = dict.fromkeys(MARKS, 0)
         self._log = KernelLog()
         self._seen: set[tuple[float | None, str]] = set()
         self._skip = 0
@@ -93,12 +108,11 @@ class _BootReader:
         self._tasks: list[str | None] = []
         self._taken: set[int] = set()
 
-    def read(self) -> Boot:
-        columns = Columns(self.boot.source)
-        columns.words = self._part.columns.words
-        for number, piece in enumerate(self._part.pieces):
-            self._read_chunk(number)
-            columns.add(self._merged(piece))
+    def read(self, found: Survey, parts: Iterable[Part]) -> Boot:
+        columns = Columns(self.boot.source, found.columns.words)
+        for part in parts:
+            self._read_part(part)
+            columns.add(self._merged(part.piece, columns))
         self._log.smmu.end()
         for line, text in self._log.smmu.damaged:
             self.boot.add_unparsed(line, text)
@@ -106,32 +120,33 @@ class _BootReader:
         self.boot.table = columns.frame()
         return self.boot
 
-    def _read_chunk(self, number: int) -> None:
+    def _read_part(self, part: Part) -> None:
         """Read the lines of a chunk that nobody has read, and those that the SMMU waits for."""
-        rest = self._part.rest[number].tolist()
-        # Of a trace's lines it is known already.
+        rest = part.rest.tolist()
         texts = self._texts(rest)
+        if not self._several:
+            for mark in MARKS:
+                self._marks[mark] += sum(mark in text for text in texts)
+                if self._marks[mark] > 1:
+                    raise _SeveralBoots
+        # Of a trace's lines it is known already.
         worth = worth_reading(
             ["" if ": dma_" in line or ": swiotlb_b" in line else line for line in texts]
         )
-        end = self._part.ends[number]
-        first = self._part.ends[number - 1] if number else self._lines.start
-        if self._log.smmu.waiting:
-            self._go_on(first, rest[0] if rest else end, number)
-        for index, following, is_worth in zip(rest, [*rest, end][1:], worth, strict=True):
+        self._go_on(part, part.start, rest[0] if rest else part.end)
+        for index, following, is_worth in zip(rest, [*rest, part.end][1:], worth, strict=True):
             self._read_line(index - self._lines.start, is_worth)
-            if self._log.smmu.waiting:
-                self._go_on(index + 1, following, number)
+            self._go_on(part, index + 1, following)
 
     def _texts(self, lines: list[int]) -> list[str]:
         return [self._lines[line - self._lines.start][1] for line in lines]
 
-    def _go_on(self, start: int, end: int, number: int) -> None:
+    def _go_on(self, part: Part, start: int, end: int) -> None:
         """Read the lines that nobody read, from `start` on until the SMMU waits no longer."""
-        regular = self._part.pieces[number].columns.get("line", np.zeros(0, np.uint32))
         for line in range(start, end):
             if not self._log.smmu.waiting:
                 return
+            regular = part.piece.columns.get("line", np.zeros(0, np.uint32))
             at = int(np.searchsorted(regular, line))
             if at == len(regular) or regular[at] != line:
                 self._read_line(line - self._lines.start, False)
@@ -152,7 +167,7 @@ class _BootReader:
         elif self._is_broken(index, line):
             self._broken(index, log_line(number, line))
 
-    def _merged(self, piece: Piece) -> Piece:
+    def _merged(self, piece: Piece, columns: Columns) -> Piece:
         """What tell the lines of a chunk, those in bulk and those that were read since?"""
         if self._taken and piece.count:
             kept = ~np.isin(piece.columns["line"], np.array(list(self._taken)))
@@ -160,7 +175,7 @@ class _BootReader:
         if piece.count:
             piece.columns["line"] += np.uint32(1)
         if self._events:
-            single = self._part.columns.piece_of(self._events, self._exact, self._tasks)
+            single = columns.piece_of(self._events, self._exact, self._tasks)
             piece = joined((single, piece))
             piece = piece.taken(np.argsort(piece.columns["line"], kind="stable"))
             self._events, self._exact, self._tasks = [], [], []

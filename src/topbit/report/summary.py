@@ -55,25 +55,38 @@ def summarise(recording: Recording) -> Summary:
     platform = recording.platform
     kinds = recording.frame.group_by("event").len().sort("event")
     recording = usable(recording)
-    # A driver may free what it never got: dma_free of address 0.
-    given = recording.of_kind(*ADDRESSES).filter((pl.col("address") != 0) & succeeded)
-    maps = recording.of_kind("dma_map")
-    good = maps.filter(pl.col("address").is_not_null() & succeeded)
-    bounced = good.filter(
-        (canonical(platform) != pl.col("phys")) | in_ranges(canonical(platform), platform.pools)
-    )
     known = platform.space is not None
-    accesses = recording.of_kind("access")
+    address = pl.col("address")
+    # A driver may free what it never got: dma_free of address 0.
+    given = (address != 0) & succeeded
+    shared = given & with_shared_bit(platform) if known else given
+    addresses = _counts(recording, ADDRESSES, given=given, shared=shared)
+    good = address.is_not_null() & succeeded
+    elsewhere = (canonical(platform) != pl.col("phys")) | in_ranges(
+        canonical(platform), platform.pools
+    )
+    failed = address == DMA_MAPPING_ERROR
+    maps = _counts(recording, ("dma_map",), good=good, bounced=good & elsewhere, failed=failed)
+    accesses = _counts(
+        recording, ("access",), all=pl.col("event").is_not_null(), refused=pl.col("status") != "ok"
+    )
     return Summary(
         events=len(recording.frame),
-        dma_addresses=len(given),
-        with_shared_bit=len(given.filter(with_shared_bit(platform))) if known else None,
-        streaming_maps=len(good),
-        bounced=len(bounced),
-        failed_maps=len(maps.filter(pl.col("address") == DMA_MAPPING_ERROR)),
+        dma_addresses=addresses["given"],
+        with_shared_bit=addresses["shared"] if known else None,
+        streaming_maps=maps["good"],
+        bounced=maps["bounced"],
+        failed_maps=maps["failed"],
         smmu_events=len(recording.of_kind("smmu_event")),
-        accesses=len(accesses),
-        refused=len(accesses.filter(pl.col("status") != "ok")),
+        accesses=accesses["all"],
+        refused=accesses["refused"],
         transfers=transfers(recording),
         kinds=dict(kinds.rows()),
     )
+
+
+def _counts(recording: Recording, kinds: tuple[str, ...], **which: pl.Expr) -> dict[str, int]:
+    """For how many events of these kinds is each of these true? None of them is copied."""
+    counted = [wanted.cast(pl.UInt32).sum().alias(name) for name, wanted in which.items()]
+    rows = recording.scan(*kinds)
+    return dict(rows.select(counted).collect(engine="streaming").row(0, named=True))

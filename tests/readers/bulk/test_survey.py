@@ -20,7 +20,7 @@ from topbit.readers import read
 from topbit.readers.bulk import survey
 from topbit.readers.bulk.chunk import Chunk
 from topbit.readers.bulk.trace_lines import TraceLines
-from topbit.readers.columns import Piece
+from topbit.readers.columns import Columns, Piece
 from topbit.readers.source import Source
 from topbit.readers.text import read_text
 from topbit.recording import Recording
@@ -93,10 +93,8 @@ def test_bulk_tells_what_single_lines_tell(
 
 def lines_in_bulk(text: str) -> tuple[int, int]:
     """How many lines of a text are read in bulk, and how many one by one?"""
-    from topbit.readers.columns import Columns
-
-    found = survey.survey(text.encode(), Columns("t"), lambda lines: None)
-    rest = sum(len(lines) for lines in found.rest)
+    found = survey.Survey(text.encode(), Columns("t"))
+    rest = sum(len(part.rest) for part in found.parts(lambda lines: None))
     return len(found.lines) - rest, rest
 
 

@@ -15,9 +15,10 @@ import numpy as np
 from topbit.readers.bulk.names import Codes, Names
 from topbit.readers.bulk.trace_forms import FORMS
 from topbit.readers.bulk.words import Mask, Places
-from topbit.readers.columns import TASK, Array, Columns
+from topbit.readers.columns import TASK, Columns
 from topbit.readers.ftrace.events import DIRECTIONS
 from topbit.readers.ftrace.line import EVENT
+from topbit.readers.growing import Array
 from topbit.readers.joined import BEGINS
 from topbit.readers.roles import KERNEL_TASKS, VMM_TASKS
 

@@ -6,8 +6,6 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import overload
 
-import numpy as np
-
 from topbit.readers.bulk.words import Places
 from topbit.readers.encoding import characters
 from topbit.readers.lines import plain
@@ -24,18 +22,31 @@ class Lines(Sequence[tuple[int, str]]):
 
     Args:
         data: the text's bytes.
-        steps: where every STEPth line of the file begins.
+
+    Attributes:
         start, end: which lines of the file these are, from 0.
     """
 
-    def __init__(self, data: Bytes, steps: Places, start: int, end: int) -> None:
-        self._data, self._steps = data, steps
-        self.start, self.end = start, end
+    def __init__(self, data: Bytes) -> None:
+        self._data = data
+        self._steps: list[int] = []  # where every STEPth line begins
+        self._behind = 0  # where the line behind the last one begins
+        self.start = self.end = 0
         self._kept: OrderedDict[int, list[str]] = OrderedDict()
+
+    def grow(self, starts: Places, behind: int) -> None:
+        """The next lines begin at these offsets, and what comes behind them at `behind`."""
+        self._kept.pop(self.end // STEP, None)
+        self._steps += starts[-self.end % STEP :: STEP].tolist()
+        self.end += len(starts)
+        self._behind = behind
 
     def part(self, start: int, end: int) -> Lines:
         """Which are these lines of the file?"""
-        return Lines(self._data, self._steps, start, end)
+        part = Lines(self._data)
+        part._steps, part._behind = self._steps, self._behind
+        part.start, part.end = start, end
+        return part
 
     def __len__(self) -> int:
         return self.end - self.start
@@ -55,16 +66,11 @@ class Lines(Sequence[tuple[int, str]]):
     def _block(self, number: int) -> list[str]:
         block = self._kept.get(number)
         if block is None:
-            start = int(self._steps[number])
             last = number + 1 == len(self._steps)
-            end = len(self._data) if last else int(self._steps[number + 1]) - 1
-            text = characters(self._data[start:end]).text
+            end = self._behind if last else self._steps[number + 1]
+            # Without the newline behind the last of them; behind the text there is none.
+            text = characters(self._data[self._steps[number] : end - 1]).text
             block = self._kept[number] = [plain(line) for line in text.split("\n")]
             if len(self._kept) > KEPT:
                 self._kept.popitem(last=False)
         return block
-
-
-def steps_of(starts: Places, before: int) -> Places:
-    """Which of these lines are a STEPth one of the file, if `before` lines stand before them?"""
-    return starts[np.arange(-before % STEP, len(starts), STEP)]

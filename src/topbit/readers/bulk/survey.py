@@ -9,117 +9,124 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from topbit.readers.bulk.chunk import Chunk, chunk_of
 from topbit.readers.bulk.dull_lines import dull_lines
 from topbit.readers.bulk.known import Known
-from topbit.readers.bulk.stored import Lines, steps_of
+from topbit.readers.bulk.stored import Lines
 from topbit.readers.bulk.trace_lines import trace_lines
 from topbit.readers.bulk.words import MARGIN, Places
 from topbit.readers.columns import Columns, Piece
 from topbit.readers.encoding import characters
+from topbit.readers.joined import TRACE_LINES
 from topbit.readers.stored_bytes import Bytes
 
 CHUNK = 2 << 20
 """Bytes of a chunk: what is made of it while it is looked at stays in a core's cache."""
 
+LOOK_AHEAD = TRACE_LINES + 1
+"""Lines behind a chunk that its last one may go on in."""
 
-@dataclass(slots=True)
-class Survey:
-    """What tells a text in bulk?
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What tells a chunk? Its lines are those of the file, from 0.
 
     Attributes:
-        lines: all of them.
-        columns: where the events go, whose vocabularies the pieces are of.
-        pieces: the events of each chunk; "line" counts the file's lines from 0.
-        ends: the line of the file that each chunk ends before.
-        rest: the lines that must be read one by one, chunk by chunk.
-        replaced: bytes that are no text.
+        start, end: its lines.
+        piece: the events that were read in bulk.
+        rest: the lines that must be read one by one.
     """
 
-    lines: Lines
-    columns: Columns
-    pieces: list[Piece] = field(default_factory=list)
-    ends: list[int] = field(default_factory=list)
-    rest: list[Places] = field(default_factory=list)
-    replaced: int = 0
+    start: int
+    end: int
+    piece: Piece
+    rest: Places
 
-    def part(self, start: int, end: int) -> Survey:
-        """What tell these lines of the file?"""
-        part = Survey(self.lines.part(start, end), self.columns)
-        before = 0
-        for piece, behind, rest in zip(self.pieces, self.ends, self.rest, strict=True):
-            if before < end and behind > start:
-                part.ends.append(min(behind, end))
-                part.rest.append(rest[np.searchsorted(rest, start) : np.searchsorted(rest, end)])
-                part.pieces.append(_between(piece, start, end))
-            before = behind
-        return part
+    def between(self, start: int, end: int) -> Part:
+        """What tell those of its lines that lie between these?"""
+        first, last = np.searchsorted(self.rest, (start, end)).tolist()
+        piece = self.piece
+        if piece.count and not start <= self.start <= self.end <= end:
+            begin, behind = np.searchsorted(piece.columns["line"], (start, end)).tolist()
+            piece = piece.taken(np.arange(begin, behind))
+        return Part(max(start, self.start), min(end, self.end), piece, self.rest[first:last])
 
 
-def _between(piece: Piece, start: int, end: int) -> Piece:
-    if not piece.count:
-        return piece
-    first, last = np.searchsorted(piece.columns["line"], (start, end)).tolist()
-    if last - first == piece.count:
-        return piece
-    return piece.taken(np.arange(first, last))
+class Survey:
+    """Who looks at a text in bulk?
+
+    Args:
+        data: its bytes: UTF-8, whatever is wrong with it.
+        columns: where the events will go, whose vocabularies the pieces are of.
+
+    Attributes:
+        columns: as given.
+        lines: those that were looked at so far.
+        replaced: bytes among them that are no text.
+    """
+
+    def __init__(self, data: Bytes, columns: Columns) -> None:
+        self._data, self._known = data, Known(columns)
+        self.columns = columns
+        self.lines = Lines(data)
+        self.replaced = 0
+
+    def parts(self, progress: Callable[[int], None]) -> Iterator[Part]:
+        """What tells each chunk of the text? The lines behind it that it may go on in are known.
+
+        `progress` is told how many more lines were looked at, now and then.
+        """
+        waiting: list[Part] = []
+        for part in self._surveyed():
+            progress(part.end - part.start)
+            waiting.append(part)
+            while waiting and waiting[0].end + LOOK_AHEAD <= part.end:
+                yield waiting.pop(0)
+        yield from waiting
+
+    def _surveyed(self) -> Iterator[Part]:
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            waiting: list[tuple[int, Future[_Surveyed]]] = []
+            ahead = 2 * (os.cpu_count() or 1)
+            for start, end in _chunks(self._data):
+                waiting.append((start, pool.submit(self._survey, start, end)))
+                if len(waiting) > ahead:
+                    yield self._part(*waiting.pop(0))
+            while waiting:
+                yield self._part(*waiting.pop(0))
+
+    def _part(self, offset: int, future: Future[_Surveyed]) -> Part:
+        found = future.result()
+        start = self.lines.end
+        self.lines.grow(found.starts + offset, found.end + 1)
+        self.replaced += found.replaced
+        if found.piece.count:
+            found.piece.columns["line"] += np.uint32(start)
+        return Part(start, self.lines.end, found.piece, found.rest + start)
+
+    def _survey(self, start: int, end: int) -> _Surveyed:
+        data = self._data[start:end]
+        replaced = 0 if data.isascii() else characters(data).replaced
+        chunk: Chunk = chunk_of(data)
+        told = trace_lines(chunk, self._known)
+        dull = dull_lines(chunk, told.regular, told.begins)
+        rest = np.flatnonzero(~(told.regular | dull))
+        return _Surveyed(chunk.starts - MARGIN, told.piece, rest, replaced, end)
 
 
 @dataclass(frozen=True, slots=True)
 class _Surveyed:
-    """What tells one chunk? Lines count from its first."""
+    """What tells one chunk, and where does it end? Lines and `starts` count from its first."""
 
-    lines: int
     starts: Places
     piece: Piece
     rest: Places
     replaced: int
-
-
-def survey(data: Bytes, columns: Columns, progress: Callable[[int], None]) -> Survey:
-    """What tells the text in bulk?
-
-    Args:
-        data: its bytes: UTF-8, whatever is wrong with it.
-        columns: where the events will go.
-        progress: is told how many more lines were looked at, now and then.
-    """
-    known = Known(columns)
-    found = Survey(Lines(data, np.zeros(1, np.int64), 0, 0), columns)
-    steps: list[Places] = []
-    count = 0
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for start, part in _in_order(pool, data, known):
-            steps.append(steps_of(part.starts, count) + start)
-            if part.piece.count:
-                part.piece.columns["line"] += np.uint32(count)
-            found.pieces.append(part.piece)
-            found.rest.append(part.rest + count)
-            found.replaced += part.replaced
-            count += part.lines
-            found.ends.append(count)
-            progress(part.lines)
-    found.lines = Lines(data, np.concatenate(steps), 0, count)
-    return found
-
-
-def _in_order(
-    pool: ThreadPoolExecutor, data: Bytes, known: Known
-) -> Iterator[tuple[int, _Surveyed]]:
-    """What tells each chunk, where does it begin, one after the other?"""
-    waiting: list[tuple[int, Future[_Surveyed]]] = []
-    ahead = 2 * (os.cpu_count() or 1)
-    for start, end in _chunks(data):
-        waiting.append((start, pool.submit(_survey_chunk, data, start, end, known)))
-        if len(waiting) > ahead:
-            place, future = waiting.pop(0)
-            yield place, future.result()
-    for place, future in waiting:
-        yield place, future.result()
+    end: int
 
 
 def _chunks(data: Bytes) -> Iterator[tuple[int, int]]:
@@ -134,13 +141,3 @@ def _chunks(data: Bytes) -> Iterator[tuple[int, int]]:
             return
         yield start, end
         start = end + 1
-
-
-def _survey_chunk(data: Bytes, start: int, end: int, known: Known) -> _Surveyed:
-    part = data[start:end]
-    replaced = 0 if part.isascii() else characters(part).replaced
-    chunk: Chunk = chunk_of(part)
-    told = trace_lines(chunk, known)
-    dull = dull_lines(chunk, told.regular, told.begins)
-    rest = np.flatnonzero(~(told.regular | dull))
-    return _Surveyed(len(chunk), chunk.starts - MARGIN, told.piece, rest, replaced)

@@ -26,10 +26,11 @@ from topbit.readers.bulk.words import (
     Mask,
     Places,
 )
-from topbit.readers.columns import BITS, EXACT, HAS, TASK, Array, Piece, joined
+from topbit.readers.columns import BITS, EXACT, HAS, TASK, Piece, joined
+from topbit.readers.growing import Array
 from topbit.recording.schema import DMA_MAPPING_ERROR, ERROR, OK
 
-COLON, BLANK, EQUALS, DOT, COMMA = b": =.,"
+COLON, BLANK, EQUALS, DOT, COMMA, ZERO = b": =.,0"
 WIDEST_GAP = 24
 """Blanks that `trace-cmd report` and `perf script` put around an event's name at most."""
 MICROSECONDS, NANOSECONDS = 6, 9
@@ -314,6 +315,10 @@ class _Reader:
         columns["address"], good = words.hexadecimal(begin + 2, middle)
         good &= words.ends(begin + 2, b"0x") & words.ends(middle + 5, b" - 0x")
         good &= words.hexadecimal(middle + 5, end)[1]
+        for key in ("size", "unmapped_size"):
+            if key in starts:
+                # Python takes no leading zeros where a number may be hexadecimal as well.
+                good &= self.text[starts[key]] != ZERO
         columns["size"], valid = words.decimal(starts["size"], ends["size"])
         good &= valid
         if form.event == "iommu_map":
