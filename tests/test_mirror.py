@@ -33,6 +33,10 @@ HELD_BY = {
     "machine/qemu/test_realm_boot.py": "machine/qemu/machine",
     "machine/qemu/test_scenarios.py": "machine/qemu/scenario_run",
     "machine/qemu/process/test_process.py": "machine/qemu/process/qmp",
+    "readers/bulk/test_survey.py": """
+        readers/bulk/chunk readers/bulk/dull_lines readers/bulk/known readers/bulk/scatterlists
+        readers/bulk/stored readers/bulk/trace_forms readers/bulk/trace_lines
+    """,
     "readers/ftrace/test_line.py": "readers/ftrace/events readers/ftrace/iommu",
     "readers/kernel_log/test_iommus.py": """
         readers/kernel_log/amd_vi readers/kernel_log/dmar readers/kernel_log/smmu_v2

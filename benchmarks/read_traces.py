@@ -1,0 +1,139 @@
+#!/usr/bin/env python3
+"""How fast is a long trace read, to the verdict, and in how much memory?
+
+    python benchmarks/read_traces.py [--lines 5000000] [--runs 3] [--faults 1] [--src OTHER/src]
+    python benchmarks/read_traces.py --parquet     # the recording of it is checked again
+
+Writes a file of `tests/support/mixed_traces.py`, and runs in turns: `topbit check` on it, as a
+process of its own; a C parser of the same fields on one thread (`trace_fields.c`, compiled here);
+and what only looks for the lines: ripgrep, mawk, and Python's `re`. Prints the median of each, with
+the most memory that it had. `--src` measures another checkout beside this one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent
+sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests" / "support")]
+
+from mixed_traces import Guest  # noqa: E402
+
+CHECK = (
+    "import sys; sys.path.insert(0, sys.argv.pop(1)); from topbit.cli import main; sys.exit(main())"
+)
+USING_RE = """\
+import re, sys
+found = re.compile(rb": (dma_\\w+|swiotlb_bounced): ")
+print(sum(1 for line in open(sys.argv[1], "rb") if found.search(line)))
+"""
+PATTERN = ": (dma_|swiotlb_bounced)"
+BLOCK = 100_000
+"""Lines that are written at a time."""
+
+Command = list[str | Path]
+
+
+def write_trace(path: Path, lines: int, faults: int) -> int:
+    """Write the file; how many lines has it?"""
+    count = 0
+    with path.open("w", encoding="ascii") as file:
+        block: list[str] = []
+        for line in Guest(seed=1).lines(lines, faults):
+            block.append(line)
+            if len(block) == BLOCK:
+                file.write("\n".join(block) + "\n")
+                count += len(block)
+                block = []
+        file.write("".join(line + "\n" for line in block))
+    return count + len(block)
+
+
+def run(command: Command) -> tuple[float, int, str]:
+    """How long did it take (s), how much memory had it at most (bytes), what did it print?"""
+    with tempfile.TemporaryFile() as out:
+        start = time.perf_counter()
+        process = subprocess.Popen(command, stdout=out)
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - start
+        process.returncode = os.waitstatus_to_exitcode(status)
+        out.seek(0)
+        text = out.read().decode()
+    if process.returncode not in (0, 1, 4):
+        raise SystemExit(f"{command[0]} ended with {process.returncode}")
+    return seconds, usage.ru_maxrss << 10, text
+
+
+def commands(trace: Path, folder: Path, other: Path | None) -> dict[str, Command]:
+    """What is measured, by name."""
+    parser = folder / "trace_fields"
+    subprocess.run(
+        ["gcc", "-O3", "-march=native", "-o", parser, HERE / "trace_fields.c"], check=True
+    )
+    found: dict[str, Command] = {
+        "topbit check": [sys.executable, "-c", CHECK, ROOT / "src", "check", trace],
+        "C parser, 1 thread": [parser, trace],
+        "Python re, lines": [sys.executable, "-c", USING_RE, trace],
+    }
+    if other is not None:
+        found[f"topbit check, {other}"] = [sys.executable, "-c", CHECK, other, "check", trace]
+    if rg := shutil.which("rg"):
+        found["ripgrep, lines"] = [rg, "-c", PATTERN, trace]
+    if mawk := shutil.which("mawk"):
+        found["mawk, lines"] = [mawk, f"/{PATTERN}/{{n++}} END{{print n}}", trace]
+    return found
+
+
+def recorded(trace: Path, folder: Path) -> dict[str, Command]:
+    """The trace's recording, checked again."""
+    from topbit import api
+
+    recording = api.read([trace])[-1]
+    recording.write(folder / "trace.parquet")
+    check = [sys.executable, "-c", CHECK, ROOT / "src", "check", folder / "trace.parquet"]
+    return {f"topbit check, {len(recording.frame):,} events of Parquet": check}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--lines", type=int, default=5_000_000)
+    parser.add_argument("--faults", type=int, default=1)
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--src", type=Path)
+    parser.add_argument("--parquet", action="store_true")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        trace = folder / "trace.txt"
+        lines = write_trace(trace, options.lines, options.faults)
+        print(f"{lines:,} lines, {trace.stat().st_size >> 20} MiB", flush=True)
+        todo = commands(trace, folder, options.src)
+        if options.parquet:
+            todo = recorded(trace, folder)
+        seconds: dict[str, list[float]] = {what: [] for what in todo}
+        memory: dict[str, int] = dict.fromkeys(todo, 0)
+        for _ in range(options.runs):
+            for what, command in todo.items():
+                took, peak, _ = run(command)
+                seconds[what].append(took)
+                memory[what] = max(memory[what], peak)
+        for what, times in seconds.items():
+            median = statistics.median(times)
+            print(
+                f"{what:40} {median:8.2f} s {lines / median / 1e6:8.2f} M lines/s "
+                f"{memory[what] >> 20:6} MiB   ({', '.join(f'{one:.2f}' for one in times)})"
+            )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
