@@ -82,7 +82,7 @@ def story_of(recording: Recording, address: int) -> Story:
 def _rows(recording: Recording, plain: int, ipa: int) -> pl.DataFrame:
     """Which events are of the address? With their number, and the place that they name."""
     platform = recording.platform
-    of_guest = pl.col("event").str.starts_with("dma_")
+    of_guest = pl.col("event").cast(pl.String).str.starts_with("dma_")
     bus = (
         pl.when(of_guest)
         .then(canonical(platform))

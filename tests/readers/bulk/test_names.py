@@ -31,7 +31,8 @@ def test_what_is_too_long_is_no_name() -> None:
     assert known.encode(words, starts, ends)[1] == NONE
     # Where the fields of a line are not in order, an end stands before its start.
     assert known.encode(words, ends, starts).tolist() == [NONE] * 3
-    assert known.texts == ["", "a", "b"]
+    assert known.texts[0] == ""
+    assert sorted(known.texts) == ["", "a", "b"]  # by hash, which is another one each time
 
 
 def test_names_of_one_slot_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
