@@ -34,13 +34,15 @@ It raises RecordError where the record makes no sense.
 """
 
 _OURS = ("dma_", "swiotlb_")
+WAYS = tuple(DIRECTIONS[str(number)] for number in range(4))
+"""The direction that each value of the field `dir` means."""
 _CODES = {1: "B", 2: "H", 4: "I", 8: "Q"}
-_WAYS = tuple(DIRECTIONS[str(number)] for number in range(4))
-_SINGLE = {
+SINGLES = {
     **dict.fromkeys(("dma_map_phys", "dma_map_page", "dma_map_resource"), "dma_map"),
     **dict.fromkeys(("dma_unmap_phys", "dma_unmap_page", "dma_unmap_resource"), "dma_unmap"),
     **dict.fromkeys(("dma_sync_single_for_cpu", "dma_sync_single_for_device"), "dma_sync"),
 }
+"""Events of one range, and the kind that each is told as."""
 # Arrays that the text names otherwise.
 _SHOWN_AS = {"addrs": "phys_addrs", "lengths": "sizes"}
 _DECIMAL = {"size", "err"}
@@ -57,7 +59,7 @@ def decoders_of(formats: dict[int, Format]) -> dict[int, Decoder]:
 
 def _decoder(format_: Format) -> Decoder:
     decoder = None
-    if format_.name in _SINGLE:
+    if format_.name in SINGLES:
         decoder = _single(format_)
     elif format_.name == "swiotlb_bounced":
         decoder = _bounced(format_)
@@ -108,7 +110,7 @@ _Reader: TypeAlias = tuple[Callable[[bytes, int], tuple[int, ...]], int]
 """What reads some fields of a record at a place of a page, and how long must the record be?"""
 
 
-def _reader(fields: list[Field | None]) -> _Reader | None:
+def reader_of(fields: list[Field | None]) -> _Reader | None:
     """How are these fields (at least two) read in one step? Of a missing one any number comes.
 
     None if two of them overlap.
@@ -125,7 +127,7 @@ def _reader(fields: list[Field | None]) -> _Reader | None:
     return lambda page, begin: pick(unpack(page, begin)), layout.size
 
 
-def _plain(format_: Format, *names: str) -> list[Field | None] | None:
+def plain_fields(format_: Format, *names: str) -> list[Field | None] | None:
     """Where do these fields stand? None if one of them is not of the usual form."""
     fields = [format_.fields.get(name) for name in names]
     sizes = {"device": 4, "dev_name": 4, "dir": 4, "force": 1}
@@ -138,23 +140,41 @@ def _plain(format_: Format, *names: str) -> list[Field | None] | None:
     return fields
 
 
-def _single(format_: Format) -> Decoder | None:
-    """Who reads the mapping, unmapping or sync of one range?"""
-    kind = _SINGLE[format_.name]
+def single_fields(format_: Format) -> list[Field | None] | None:
+    """Where do device, address, size, direction, buffer and attributes of one range stand?
+
+    None if they are not of the usual form.
+    """
+    kind = SINGLES[format_.name]
     address = "dma_addr" if "dma_addr" in format_.fields else "addr"
-    fields = _plain(format_, "device", address, "size", "dir", "phys_addr", "attrs")
+    fields = plain_fields(format_, "device", address, "size", "dir", "phys_addr", "attrs")
     if fields is None or None in fields[:4]:
         return None
-    is_map, has_attrs = kind == "dma_map", fields[5] is not None
-    if (is_map and fields[4] is None) or has_attrs != (kind != "dma_sync"):
+    lacks_buffer = kind == "dma_map" and fields[4] is None
+    has_attrs = fields[5] is not None
+    return None if lacks_buffer or has_attrs != (kind != "dma_sync") else fields
+
+
+def bounced_fields(format_: Format) -> list[Field | None] | None:
+    """Where do device, mask, buffer, size and force of a bounce stand?"""
+    fields = plain_fields(format_, "dev_name", "dma_mask", "dev_addr", "size", "force")
+    return None if fields is None or None in fields else fields
+
+
+def _single(format_: Format) -> Decoder | None:
+    """Who reads the mapping, unmapping or sync of one range?"""
+    kind = SINGLES[format_.name]
+    fields = single_fields(format_)
+    if fields is None:
         return None
-    reader = _reader(fields)
+    is_map, has_attrs = kind == "dma_map", fields[5] is not None
+    reader = reader_of(fields)
     if reader is None:
         return None
     values_at, needed = reader
     detail = format_.name.rsplit("single_", 1)[-1] if kind == "dma_sync" else None
     name_at = _Texts().at
-    attributes = _attribute_cache(format_)
+    attributes = attribute_words(format_)
 
     def decode(page: bytes, begin: int, size: int, time: float | None) -> tuple[Event, ...]:
         if size < needed:
@@ -172,7 +192,7 @@ def _single(format_: Format) -> Decoder | None:
                 phys if is_map else None,
                 None,
                 length,
-                _WAYS[way],
+                WAYS[way],
                 "error" if is_map and address == DMA_MAPPING_ERROR else None,
                 attributes(attrs) if has_attrs else None,
                 detail,
@@ -184,7 +204,7 @@ def _single(format_: Format) -> Decoder | None:
     return decode
 
 
-def _attribute_cache(format_: Format) -> Callable[[int], str | None]:
+def attribute_words(format_: Format) -> Callable[[int], str | None]:
     """What is the `attrs` column of a value? Through the text, which knows names for old bits."""
     shown = _Attrs(format_).shown
     known: dict[int, str | None] = {0: None}
@@ -200,10 +220,10 @@ def _attribute_cache(format_: Format) -> Callable[[int], str | None]:
 
 def _bounced(format_: Format) -> Decoder | None:
     """Who reads the bouncing of a buffer?"""
-    fields = _plain(format_, "dev_name", "dma_mask", "dev_addr", "size", "force")
-    if fields is None or None in fields:
+    fields = bounced_fields(format_)
+    if fields is None:
         return None
-    reader = _reader(fields)
+    reader = reader_of(fields)
     if reader is None:
         return None
     values_at, needed = reader

@@ -7,15 +7,14 @@ of all are put into the order of their times, as `trace-cmd report` does.
 from __future__ import annotations
 
 from collections.abc import Callable
-from heapq import merge
 from itertools import groupby
-from operator import itemgetter
 
 from topbit.errors import InputError
-from topbit.events import Event
 from topbit.readers.boot import SHOWN, Boot
 from topbit.readers.columns import Columns
 from topbit.readers.source import Source
+from topbit.readers.trace_dat.bulk_records import BulkDecoder
+from topbit.readers.trace_dat.cpu_columns import CpuColumns, in_order
 from topbit.readers.trace_dat.cursor import DamagedError, UnreadableError
 from topbit.readers.trace_dat.file import Buffer, File
 from topbit.readers.trace_dat.raw_event import Decoder, decoders_of
@@ -58,21 +57,19 @@ def _read(file: File, name: str, progress: Callable[[int], None]) -> Boot:
     # Times of different clocks cannot be compared: such buffers stand one behind the other.
     clocks = dict.fromkeys(buffer.clock for buffer in file.told.buffers)
     number = 0
-    told: list[Event] = []
+    columns = Columns(name)
+    bulk = BulkDecoder(file.told.formats, columns)
     for clock in clocks:
-        cpus: list[list[tuple[int, tuple[Event, ...]]]] = []
+        cpus: list[CpuColumns] = []
+        who = columns, bulk, decoders
         for buffer in file.told.buffers:
             if buffer.clock == clock:
-                read = _read_buffer(file, buffer, decoders, damage, boot, progress)
-                cpus += [records.records for records in read]
-        for _, events in merge(*cpus, key=itemgetter(0)):
-            for event in events:
-                event.line = number
-            told += events
-            number += 1
-    columns = Columns(name)
-    exact = [event.time is not None for event in told]
-    columns.add(columns.piece_of(told, exact, [None] * len(told)))
+                cpus += _read_buffer(
+                    file, buffer, (columns, bulk, decoders), damage, boot, progress
+                )
+        piece, records = in_order(cpus, number)
+        columns.add(piece)
+        number += records
     boot.table = columns.frame()
     if damage:
         count = sum(count for count, _ in damage)
@@ -84,16 +81,17 @@ def _read(file: File, name: str, progress: Callable[[int], None]) -> Boot:
 def _read_buffer(
     file: File,
     buffer: Buffer,
-    decoders: dict[int, Decoder],
+    who: tuple[Columns, BulkDecoder, dict[int, Decoder]],
     damage: list[tuple[int, str]],
     boot: Boot,
     progress: Callable[[int], None],
-) -> list[Records]:
-    """What do the CPUs of a buffer hold?"""
-    read: list[Records] = []
+) -> list[CpuColumns]:
+    """What do the CPUs of a buffer hold? `who` reads their records."""
+    read: list[CpuColumns] = []
     by_number = sorted(buffer.cpus, key=lambda cpu: cpu.number)
     for number, parts in groupby(by_number, key=lambda cpu: cpu.number):
         records = Records(buffer.clock in NANOSECONDS, file.told.offset)
+        columns = CpuColumns(*who, records, buffer.page_size)
         rest = b""
         try:
             for cpu in parts:
@@ -101,17 +99,17 @@ def _read_buffer(
                     data = rest + data if rest else data
                     whole = len(data) - len(data) % buffer.page_size
                     rest = data[whole:]
-                    before = len(records.records)
-                    records.read(data[:whole] if rest else data, decoders, buffer.page_size)
-                    progress(len(records.records) - before)
+                    before = columns.count
+                    columns.read(data[:whole] if rest else data)
+                    progress(columns.count - before)
         except DamagedError as error:
             damage.append((1, str(error)))
-        records.read(rest, decoders, buffer.page_size)
+        columns.read(rest)
         if records.damaged:
             damage.append((records.damaged, f"CPU {number}, {records.damage}"))
         counted = file.told.overwritten.get((buffer.name, number), 0)
         boot.lost_events += max(records.lost, counted)
-        read.append(records)
+        read.append(columns)
     return read
 
 

@@ -6,7 +6,7 @@ them. Reading them costs the traced system next to nothing, where its own text c
 Pages come from a guest and are not trusted: what makes no sense ends its page, and is counted.
 
 Sources: Linux 7.2 include/linux/ring_buffer.h (struct ring_buffer_event, enum ring_buffer_type),
-kernel/trace/ring_buffer.c (struct buffer_data_page, RB_MISSED_EVENTS, RB_MISSED_STORED).
+kernel/trace/ring_buffer.c (struct buffer_data_page, RBMISSED_EVENTS, RBSTORED).
 """
 
 from __future__ import annotations
@@ -23,13 +23,16 @@ PAGE = 4096
 """Bytes of a page where nothing else is said (struct buffer_data_page with its data)."""
 
 _HEADER = struct.Struct("<QQ")  # time stamp, commit
-_MISSED, _MISSED_STORED = 1 << 31, 1 << 30
-_PADDING, _TIME_EXTEND, _TIME_STAMP = 29, 30, 31
-_DELTA_BITS = 27
-_ABSOLUTE_BITS = 59  # of a TIME_STAMP; the bits above stay as they were
+HEADER = _HEADER.size
+MISSED, STORED = 1 << 31, 1 << 30
+"""Bits above the commit's: events were lost before the page, and their number stands on it."""
+PADDING, TIME_EXTEND, TIME_STAMP = 29, 30, 31
+DELTA_BITS = 27
+ABSOLUTE_BITS = 59
+"""Bits of a TIME_STAMP; those above stay as they were."""
 _WORD = struct.Struct("<I").unpack_from
 _COMMON_TYPE = struct.Struct("<H").unpack_from
-_SMALLEST = 2
+SMALLEST = 2
 """Bytes of a record that holds no more than its type."""
 
 
@@ -77,11 +80,11 @@ class Records:
 
     def _read_page(self, page: bytes, size: int, decoders: Mapping[int, Decoder]) -> None:
         time, commit = _HEADER.unpack_from(page)
-        end = _HEADER.size + (commit & (_MISSED_STORED - 1))
+        end = HEADER + (commit & (STORED - 1))
         if end > size:
             raise RingBufferError(f"0x{commit:x} bytes on a page of 0x{size:x}")
-        if commit & _MISSED:
-            stored = commit & _MISSED_STORED and end + 8 <= len(page)
+        if commit & MISSED:
+            stored = commit & STORED and end + 8 <= len(page)
             self.lost += int.from_bytes(page[end : end + 8], "little") if stored else 1
         self._read_records(page, min(end, len(page)), time, decoders)
         if end > len(page):
@@ -92,31 +95,31 @@ class Records:
     ) -> None:
         keep, decoder_of = self.records.append, decoders.get
         nanoseconds, offset = self.nanoseconds, self.offset
-        at = _HEADER.size
+        at = HEADER
         while at < end:
             word = _WORD(page, at)[0]
             kind, delta = word & 31, word >> 5
-            if 0 < kind < _PADDING:
+            if 0 < kind < PADDING:
                 begin, size = at + 4, kind * 4
-            elif kind == _PADDING:
+            elif kind == PADDING:
                 if delta == 0:
                     return
                 time += delta
                 at += 4 + max(_WORD(page, at + 4)[0], 4)
                 continue
-            elif kind == _TIME_EXTEND:
-                time += _WORD(page, at + 4)[0] << _DELTA_BITS | delta
+            elif kind == TIME_EXTEND:
+                time += _WORD(page, at + 4)[0] << DELTA_BITS | delta
                 at += 8
                 continue
-            elif kind == _TIME_STAMP:
-                absolute = _WORD(page, at + 4)[0] << _DELTA_BITS | delta
-                time = time >> _ABSOLUTE_BITS << _ABSOLUTE_BITS | absolute
+            elif kind == TIME_STAMP:
+                absolute = _WORD(page, at + 4)[0] << DELTA_BITS | delta
+                time = time >> ABSOLUTE_BITS << ABSOLUTE_BITS | absolute
                 at += 8
                 continue
             else:
                 begin, size = at + 8, _WORD(page, at + 4)[0] - 4
             time += delta
-            if size < _SMALLEST or begin + size > end:
+            if size < SMALLEST or begin + size > end:
                 raise RingBufferError(f"a record of {size} bytes at 0x{at:x}")
             at = begin + (size + 3 & -4)
             decode = decoder_of(_COMMON_TYPE(page, begin)[0])
