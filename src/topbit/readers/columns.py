@@ -154,13 +154,19 @@ class Columns:
             if isinstance(one, polars.Series)
         }
         # What is the same in all rows takes no memory.
+        made_same = {
+            name: one for name, one in zip(names, made, strict=True) if name not in columns
+        }
         same = {
-            name: polars.lit(one, schema.get(name, polars.String()))
-            for name, one in zip(names, made, strict=True)
-            if name not in columns
+            name: polars.lit(word, polars.Enum([word] if word else []))
+            if name in WORDS
+            else polars.lit(None, schema[name])
+            for name, word in made_same.items()
         }
         frame = polars.DataFrame(columns or {"n": range(self._count)})
-        frame = frame.with_columns(**same, source=polars.lit(self.source))
+        frame = frame.with_columns(
+            **same, source=polars.lit(self.source, polars.Enum([self.source]))
+        )
         return frame.select(*COLUMNS, EXACT, TASK)
 
     def _column(self, name: str, has: Array) -> polars.Series | str | None:

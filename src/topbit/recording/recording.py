@@ -259,7 +259,12 @@ class Recording:
             raise InputError(f"has {rows} rows, more than a file of its size can hold", where=where)
         try:
             platform = platform_of(metadata[PLATFORM_KEY])
-            frame = frame.select(COLUMNS).cast(polars.Schema(polars_schema()))
+            # Words that are numbers to the machine stay so.
+            schema = {
+                name: frame.schema[name] if frame.schema[name] == polars.Enum else dtype
+                for name, dtype in polars_schema().items()
+            }
+            frame = frame.select(COLUMNS).cast(polars.Schema(schema))
             frame = frame.with_columns(polars.col("time").fill_nan(None))
             _check_agents(frame)
         except (TypeError, ValueError, polars.exceptions.PolarsError) as error:

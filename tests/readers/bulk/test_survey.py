@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import lzma
 import random
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,15 +15,12 @@ from hypothesis import strategies as st
 from log_wrappings import GUEST, HOST, WRAPPINGS
 from mixed_traces import Guest
 from paths import DATA
-from topbit.readers import read
 from topbit.readers.bulk import survey
 from topbit.readers.bulk.chunk import Chunk
 from topbit.readers.bulk.trace_lines import TraceLines
 from topbit.readers.columns import Columns, Piece
 from topbit.readers.source import Source
 from topbit.readers.text import read_text
-from topbit.recording import Recording
-from topbit.report.boot import BootReport
 from trace_wrappings import DIALECTS, ENTRIES, PERF_TRACE
 
 MIXED = "\n".join(Guest(seed=3, others=6).lines(1200, faults=2)) + "\n"
@@ -84,6 +80,19 @@ def chunks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> i
     return int(request.param)
 
 
+def test_numba_reads_what_is_read_without(
+    line_by_line: Callable[[bytes], Told], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(survey, "NUMBA_FROM", 0)
+    assert told(MIXED.encode()) == line_by_line(MIXED.encode())
+
+
+def test_most_lines_are_read_in_bulk() -> None:
+    for name in ("mixed", "CR LF", "trace", "trace-cmd report", "perf script", "tgid column"):
+        bulk, rest = lines_in_bulk(TEXTS[name])
+        assert bulk > 5 * rest, name
+
+
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS.keys())
 def test_bulk_tells_what_single_lines_tell(
     text: str, chunks: int, line_by_line: Callable[[bytes], Told]
@@ -129,6 +138,3 @@ def test_mutated_lines_tell_the_same(seed: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         slowly = line_by_line.__wrapped__(patch)  # type: ignore[attr-defined]
         assert fast == slowly(text)
-
-
-__all__ = ["BootReport", "Iterator", "Path", "Recording", "lines_in_bulk", "read"]

@@ -27,9 +27,9 @@ LONG = TraceDat(
                 cpu: b"".join(
                     page(
                         *[a_map(delta=cpu + 1), *EVERY_KIND[:-1]] * 2,
-                        time=(cpu + 1) * 10**9 + number,
+                        time=(cpu + 1) * 10**9 + at,
                     )
-                    for number in range(4)
+                    for at in range(4)
                 )
                 for cpu in range(3)
             }

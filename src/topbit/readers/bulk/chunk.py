@@ -30,11 +30,14 @@ class Chunk:
         return len(self.starts)
 
 
-def chunk_of(data: bytes) -> Chunk:
-    """Which lines has this text? What stands behind the last newline is a line too."""
+def chunk_of(data: bytes, make: type[Words] = Words) -> Chunk:
+    """Which lines has this text? What stands behind the last newline is a line too.
+
+    `make`: who looks at its words.
+    """
     margin = b" " * MARGIN
     text = np.frombuffer(b"".join((margin, data, b"\n", margin)), np.uint8)
-    words = Words(text)
+    words = make(text)
     ends = words.where(NEWLINE)
     starts = np.concatenate(([MARGIN], ends[:-1] + 1))
     odd = np.zeros(len(ends), np.bool_)

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from topbit.readers.bulk.words import ALL, U64, WORD, Places, Words
+from topbit.readers.bulk.words import U64, WORD, Places, Words
 
 Codes: TypeAlias = np.ndarray[Any, np.dtype[np.int32]]
 
@@ -23,7 +23,6 @@ MOST = 1 << 15
 NONE = 0
 """The number of what is no name: too long, or one too many."""
 _SLOTS = 16
-_SHIFT = np.uint64(32)
 
 
 class Names:
@@ -61,22 +60,7 @@ class Names:
 
     def _hash(self, words: Words, starts: Places, length: Places) -> U64:
         longest = min(int(length.max(initial=0)), LONGEST)
-        count = -(-longest // WORD)
-        hashes: U64 = length.astype(np.uint64) * self._of_length
-        if count:
-            taken = words.several(starts, count)
-            # Only the last words of a name can hold characters behind it.
-            for number in range(min(int(length.min()), longest) // WORD, count):
-                left = np.clip(length - number * WORD, 0, WORD)
-                # A shift by all 64 bits gives 0, as NumPy defines it.
-                taken[:, number] &= ALL >> ((WORD - left) << 3).astype(np.uint64)
-            taken *= self._factors[0, :count]
-            taken ^= taken >> _SHIFT
-            taken *= self._factors[1, :count]
-            hashes += taken.sum(axis=1, dtype=np.uint64)
-        hashes ^= hashes >> _SHIFT
-        hashes *= self._of_length
-        return hashes
+        return words.hashes(starts, length, longest, self._factors, self._of_length)
 
     def _learn(self, words: Words, starts: Places, ends: Places, hashes: U64) -> Codes:
         different, first, inverse = np.unique(hashes, return_index=True, return_inverse=True)

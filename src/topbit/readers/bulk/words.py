@@ -22,6 +22,7 @@ MARGIN = 128
 """Bytes that stand before and behind a text, so that words around its ends can be taken."""
 FIRST, SPAN = np.uint8(32), np.uint8(94)
 """The first of the printable characters of ASCII, and how far the last one is from it."""
+HALF = np.uint64(32)
 ALL = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
 
 
@@ -109,6 +110,34 @@ class Words:
         good = (length >= 1) & (length <= WORD)
         values, valid = _decimal(self._last(ends, np.minimum(length, WORD)))
         return values, good & valid
+
+    def hashes(
+        self, starts: Places, length: Places, longest: int, factors: U64, of_length: np.uint64
+    ) -> U64:
+        """Which numbers tell apart what stands from `starts` on, `length` characters of it each?
+
+        Args:
+            starts, length: of the texts.
+            longest: characters of a text that are looked at, at most.
+            factors: two for each word of them, which nobody can foresee.
+            of_length: one more.
+        """
+        count = -(-longest // WORD)
+        hashes: U64 = length.astype(np.uint64) * of_length
+        if count:
+            taken = self.several(starts, count)
+            # Only the last words of a text can hold characters behind it.
+            for number in range(max(min(int(length.min()), longest), 0) // WORD, count):
+                left = np.clip(length - number * WORD, 0, WORD)
+                # A shift by all 64 bits gives 0, as NumPy defines it.
+                taken[:, number] &= ALL >> ((WORD - left) << 3).astype(np.uint64)
+            taken *= factors[0, :count]
+            taken ^= taken >> HALF
+            taken *= factors[1, :count]
+            hashes += taken.sum(axis=1, dtype=np.uint64)
+        hashes ^= hashes >> HALF
+        hashes *= of_length
+        return hashes
 
     def _last(self, ends: Places, length: Places) -> U64:
         """Which words end there, with zeros for what stands before `length` characters?"""

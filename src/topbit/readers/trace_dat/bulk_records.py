@@ -8,6 +8,7 @@ Sources: Linux 7.2 include/trace/events/{dma,swiotlb}.h.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -63,6 +64,7 @@ class BulkDecoder:
 
     def __init__(self, formats: dict[int, Format], columns: Columns) -> None:
         self._columns = columns
+        self._lock = threading.Lock()  # of the vocabularies
         self._devices = Names()
         self._device_numbers = np.array([_UNKNOWN], np.int32)
         self._forms: dict[int, _Form] = {}
@@ -130,7 +132,8 @@ class BulkDecoder:
             columns["attrs"] = np.array(numbers, np.uint16)[inverse]
 
     def _number(self, column: str, word: str | None) -> int:
-        return self._columns.words[column].number(word)
+        with self._lock:
+            return self._columns.words[column].number(word)
 
     def _device(
         self, words: Words, begins: Places, sizes: Places, where: U64
@@ -141,10 +144,12 @@ class BulkDecoder:
         inside = offset + length <= sizes
         start = begins + np.where(inside, offset, 0)
         codes = self._devices.encode(words, start, start + np.where(inside, length, 0))
-        texts = self._devices.texts
-        new = [self._known_device(text) for text in texts[len(self._device_numbers) :]]
-        self._device_numbers = np.append(self._device_numbers, np.array(new, np.int32))
-        found = self._device_numbers[codes]
+        numbers, count = self._device_numbers, len(self._devices.texts)
+        if len(numbers) < count:
+            new = self._devices.texts[len(numbers) : count]
+            told = np.array([self._known_device(text) for text in new], np.int32)
+            self._device_numbers = numbers = np.concatenate((numbers, told))
+        found = numbers[codes]
         return np.maximum(found, 0).astype(np.uint16), inside & (found > NONE)
 
     def _known_device(self, raw: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -18,6 +19,25 @@ from topbit.readers.trace_dat.ring_buffer import Records
 SURELY = 1 << 62
 """An offset of so many nanoseconds is none that anybody asks for."""
 LATEST = (1 << 64) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What do some pages hold, as far as it was read in bulk?
+
+    Attributes:
+        pages: their bytes.
+        found: where their records stand.
+        usual: which pages are of the usual form.
+        parts: which of the records were read many at a time, and their events.
+        rare: which were read one by one, and their events.
+    """
+
+    pages: bytes
+    found: PageRecords
+    usual: Mask
+    parts: list[tuple[Places, Piece]]
+    rare: list[tuple[int, tuple[Event, ...]]]
 
 
 class CpuColumns:
@@ -50,13 +70,20 @@ class CpuColumns:
         self.times: list[Array] = []
         self.count = 0
 
-    def read(self, pages: bytes) -> None:
-        """Add what these pages hold; of the last one there may be a part."""
+    def look(self, pages: bytes) -> Looked:
+        """What do these pages hold, as far as it can be read in bulk? From any thread."""
         whole = len(pages) // self._size * self._size
         found = walk(pages[:whole], self._size)
         usual = found.whole & (abs(self.records.offset) < SURELY)
         parts = self._usual(found, usual) if usual.any() else []
         rare = self._rare(found, usual, pages) if usual.any() else []
+        return Looked(pages, found, usual, parts, rare)
+
+    def add(self, looked: Looked) -> None:
+        """Add what the next pages hold; of the last one there may be a part."""
+        pages, found, usual = looked.pages, looked.found, looked.usual
+        parts, rare = looked.parts, looked.rare
+        whole = len(pages) // self._size * self._size
         slow = np.flatnonzero(~usual).tolist()
         if whole < len(pages):
             slow.append(whole // self._size)

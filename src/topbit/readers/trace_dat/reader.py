@@ -6,7 +6,9 @@ of all are put into the order of their times, as `trace-cmd report` does.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import groupby
 
 from topbit.errors import InputError
@@ -14,7 +16,7 @@ from topbit.readers.boot import SHOWN, Boot
 from topbit.readers.columns import Columns
 from topbit.readers.source import Source
 from topbit.readers.trace_dat.bulk_records import BulkDecoder
-from topbit.readers.trace_dat.cpu_columns import CpuColumns, in_order
+from topbit.readers.trace_dat.cpu_columns import CpuColumns, Looked, in_order
 from topbit.readers.trace_dat.cursor import DamagedError, UnreadableError
 from topbit.readers.trace_dat.file import Buffer, File
 from topbit.readers.trace_dat.raw_event import Decoder, decoders_of
@@ -26,6 +28,8 @@ NANOSECONDS = {"local", "global", "uptime", "perf", "mono", "mono_raw", "boot", 
 PRINTK_CLOCKS = {"local", "global", "perf"}
 """The clocks that the kernel log's time stamps come from too (kernel/sched/clock.c:local_clock)."""
 ARCHITECTURES = {"aarch64": "arm64", "x86_64": "x86"}
+AHEAD = 2 * (os.cpu_count() or 1)
+"""Blocks of pages that are looked at before the first of them is asked for."""
 REPORT = "give the text that `trace-cmd report` prints"
 
 
@@ -62,11 +66,10 @@ def _read(file: File, name: str, progress: Callable[[int], None]) -> Boot:
     for clock in clocks:
         cpus: list[CpuColumns] = []
         who = columns, bulk, decoders
-        for buffer in file.told.buffers:
-            if buffer.clock == clock:
-                cpus += _read_buffer(
-                    file, buffer, (columns, bulk, decoders), damage, boot, progress
-                )
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            for buffer in file.told.buffers:
+                if buffer.clock == clock:
+                    cpus += _read_buffer(file, buffer, who, pool, damage, boot, progress)
         piece, records = in_order(cpus, number)
         columns.add(piece)
         number += records
@@ -82,35 +85,44 @@ def _read_buffer(
     file: File,
     buffer: Buffer,
     who: tuple[Columns, BulkDecoder, dict[int, Decoder]],
+    pool: ThreadPoolExecutor,
     damage: list[tuple[int, str]],
     boot: Boot,
     progress: Callable[[int], None],
 ) -> list[CpuColumns]:
-    """What do the CPUs of a buffer hold? `who` reads their records."""
+    """What do the CPUs of a buffer hold? `who` reads their records, in threads of the `pool`."""
     read: list[CpuColumns] = []
     by_number = sorted(buffer.cpus, key=lambda cpu: cpu.number)
     for number, parts in groupby(by_number, key=lambda cpu: cpu.number):
         records = Records(buffer.clock in NANOSECONDS, file.told.offset)
         columns = CpuColumns(*who, records, buffer.page_size)
         rest = b""
+        waiting: list[Future[Looked]] = []
         try:
             for cpu in parts:
                 for data in file.trace_data(buffer, cpu):
                     data = rest + data if rest else data
                     whole = len(data) - len(data) % buffer.page_size
                     rest = data[whole:]
-                    before = columns.count
-                    columns.read(data[:whole] if rest else data)
-                    progress(columns.count - before)
+                    waiting.append(pool.submit(columns.look, data[:whole] if rest else data))
+                    if len(waiting) > AHEAD:
+                        _add(columns, waiting.pop(0), progress)
         except DamagedError as error:
             damage.append((1, str(error)))
-        columns.read(rest)
+        for looked in [*waiting, pool.submit(columns.look, rest)]:
+            _add(columns, looked, progress)
         if records.damaged:
             damage.append((records.damaged, f"CPU {number}, {records.damage}"))
         counted = file.told.overwritten.get((buffer.name, number), 0)
         boot.lost_events += max(records.lost, counted)
         read.append(columns)
     return read
+
+
+def _add(columns: CpuColumns, looked: Future[Looked], progress: Callable[[int], None]) -> None:
+    before = columns.count
+    columns.add(looked.result())
+    progress(columns.count - before)
 
 
 def _tell_facts(boot: Boot, file: File, clocks: list[str]) -> None:
