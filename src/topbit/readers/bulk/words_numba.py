@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from topbit.readers.bulk.words import U64, Mask, Places, Words
+from topbit.readers.bulk.words import U64, WORD, Mask, Places, Text, Words
 
 _fast = njit(cache=True, nogil=True)
 
@@ -56,32 +56,43 @@ def _decimal(text: Any, starts: Any, ends: Any, values: Any, good: Any) -> None:
 
 
 @_fast
-def _ends(text: Any, ends: Any, literal: Any, good: Any) -> None:
-    size = len(literal)
+def _word(aligned: Any, at: int) -> Any:
+    """Which word begins at this byte? Words are stored at every eighth."""
+    place, shift = at >> 3, np.uint64((at & 7) * 8)
+    low = aligned[place] >> shift
+    if shift == 0:
+        return low
+    return low | (aligned[place + 1] << (np.uint64(64) - shift))
+
+
+@_fast
+def _ends(aligned: Any, ends: Any, wanted: Any, before: Any, good: Any) -> None:
+    count = len(wanted)
     for i in range(len(ends)):
-        start = ends[i] - size
-        same = True
-        for at in range(size):
-            if text[start + at] != literal[at]:
-                same = False
-                break
+        start = ends[i] - count * 8
+        same = _word(aligned, start) >> before == wanted[0] >> before
+        for number in range(1, count):
+            same = same and _word(aligned, start + number * 8) == wanted[number]
         good[i] = same
 
 
 @_fast
 def _hashes(
-    text: Any, starts: Any, length: Any, longest: int, factors: Any, of_length: Any, found: Any
+    aligned: Any, starts: Any, length: Any, longest: int, factors: Any, of_length: Any, found: Any
 ) -> None:
+    count = (longest + 7) // 8
+    every = np.uint64(0xFFFFFFFFFFFFFFFF)
     for i in range(len(starts)):
         start, size = starts[i], length[i]
         total = np.uint64(size) * of_length
-        words = (longest + 7) // 8
-        for number in range(words):
-            word = np.uint64(0)
-            first = start + number * 8
-            left = min(max(size - number * 8, 0), 8)
-            for at in range(left):
-                word |= np.uint64(text[first + at]) << np.uint64(8 * at)
+        for number in range(count):
+            left = size - number * 8
+            if left <= 0:
+                # What is not there counts as zeros, which add nothing.
+                break
+            word = _word(aligned, start + number * 8)
+            if left < 8:
+                word &= every >> np.uint64(64 - 8 * left)
             word *= factors[0, number]
             word ^= word >> np.uint64(32)
             total += word * factors[1, number]
@@ -92,10 +103,17 @@ def _hashes(
 class FastWords(Words):
     """What stands in a text at which place? As `Words`, with numba."""
 
+    def __init__(self, text: Text) -> None:
+        super().__init__(text)
+        self._aligned = text[: len(text) // WORD * WORD].view("<u8")
+
     def ends(self, ends: Places, literal: bytes) -> Mask:
         """At which of these places does the text end with this literal?"""
         good = np.empty(len(ends), np.bool_)
-        _ends(self.text, ends, np.frombuffer(literal, np.uint8), good)
+        count = -(-len(literal) // WORD)
+        wanted = np.frombuffer(literal.rjust(count * WORD, b"\0"), "<u8")
+        before = np.uint64(8 * (count * WORD - len(literal)))
+        _ends(self._aligned, ends, wanted, before, good)
         return good
 
     def hexadecimal(self, starts: Places, ends: Places) -> tuple[U64, Mask]:
@@ -115,5 +133,5 @@ class FastWords(Words):
     ) -> U64:
         """Which numbers tell apart what stands from `starts` on, `length` characters of it each?"""
         found = np.empty(len(starts), np.uint64)
-        _hashes(self.text, starts, length, longest, factors, of_length, found)
+        _hashes(self._aligned, starts, length, longest, factors, of_length, found)
         return found
