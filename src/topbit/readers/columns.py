@@ -158,7 +158,7 @@ class Columns:
             name: one for name, one in zip(names, made, strict=True) if name not in columns
         }
         same = {
-            name: polars.lit(word, polars.Enum([word] if word else []))
+            name: polars.lit(word, polars.Enum([] if word is None else [word]))
             if name in WORDS
             else polars.lit(None, schema[name])
             for name, word in made_same.items()
