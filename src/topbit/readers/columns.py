@@ -148,21 +148,16 @@ class Columns:
         names = [name for name in (*COLUMNS, EXACT, TASK) if name != "source"]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             made = list(pool.map(lambda name: self._column(name, has), names))
-        columns = {
-            name: one
-            for name, one in zip(names, made, strict=True)
-            if isinstance(one, polars.Series)
-        }
+        columns: dict[str, polars.Series] = {}
         # What is the same in all rows takes no memory.
-        made_same = {
-            name: one for name, one in zip(names, made, strict=True) if name not in columns
-        }
-        same = {
-            name: polars.lit(word, polars.Enum([] if word is None else [word]))
-            if name in WORDS
-            else polars.lit(None, schema[name])
-            for name, word in made_same.items()
-        }
+        same: dict[str, polars.Expr] = {}
+        for name, one in zip(names, made, strict=True):
+            if isinstance(one, polars.Series):
+                columns[name] = one
+            elif name in WORDS:
+                same[name] = polars.lit(one, polars.Enum([] if one is None else [one]))
+            else:
+                same[name] = polars.lit(None, schema[name])
         frame = polars.DataFrame(columns or {"n": range(self._count)})
         frame = frame.with_columns(
             **same, source=polars.lit(self.source, polars.Enum([self.source]))
