@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from topbit.events import Event
-from topbit.recording import Platform, Recording
+from topbit.recording import FileFacts, Platform, Recording
 from topbit.rules import RULES, Evidence, Finding, check
 from topbit.rules.check import MAX_EVIDENCE, fold
 
@@ -104,6 +104,25 @@ def test_whether_there_was_anything_to_judge(
 ) -> None:
     checked = check(Recording.of_events(platform, [event] if event else []))
     assert checked.judged == judged
+
+
+@pytest.mark.parametrize(
+    ("files", "damaged"),
+    [
+        ([], []),
+        ([FileFacts("log"), FileFacts("trace", damage=["is cut off"])], ["trace"]),
+        ([FileFacts("picture.png", kind="other", damage=["is a picture"])], []),
+    ],
+)
+def test_a_file_that_could_not_be_read_whole_leaves_the_verdict_open(
+    files: list[FileFacts], damaged: list[str]
+) -> None:
+    platform = dataclasses.replace(REALM, files=files)
+    good = dataclasses.replace(plain("a", 0), address=0x76B00000 | S)
+    checked = check(Recording.of_events(platform, [good]))
+    assert checked.damaged == damaged
+    assert checked.verdict == ("inconclusive" if damaged else "ok")
+    assert check(Recording.of_events(platform, [plain("a", 0)])).verdict == "violation"
 
 
 def test_violations_come_first() -> None:

@@ -76,6 +76,7 @@ OPEN = finding("warning", readings=["the VMM did not map it", "the page was neve
         ([Checked([], [], unjudged=[LEFT])], "inconclusive", 4),
         ([Checked([], [], undecided=[READING])], "inconclusive", 4),
         ([Checked([OPEN], [])], "inconclusive", 4),
+        ([Checked([], [], damaged=["log"])], "inconclusive", 4),
         ([Checked([], [], judged=False)], "inconclusive", 4),
         ([Checked([finding("violation"), OPEN], [], [LEFT], [READING])], "violation", 1),
         # Boots of one run: each may be wrong or open, and one of them must have been judged.

@@ -26,9 +26,12 @@ def boot(
     *,
     unjudged: Sequence[Unjudged] = (),
     undecided: Sequence[Reading] = (),
+    damaged: Sequence[str] = (),
     judged: bool = True,
     **numbers: object,
 ) -> BootReport:
     summary = dataclasses.replace(NOTHING, **numbers)  # type: ignore[arg-type]
-    checked = Checked(list(findings), list(not_checked), list(unjudged), list(undecided), judged)
+    checked = Checked(
+        list(findings), list(not_checked), list(unjudged), list(undecided), list(damaged), judged
+    )
     return BootReport(platform, summary, checked)

@@ -65,6 +65,9 @@ def _open(boots: Sequence[BootReport]) -> list[str]:
     facts = dict.fromkeys(reading.fact for boot in boots for reading in boot.checked.undecided)
     if facts:
         why.append(f"nothing decides {_and(FACTS.get(fact, fact) for fact in facts)}")
+    damaged = {name for boot in boots for name in boot.checked.damaged}
+    if damaged:
+        why.append(f"{len(damaged)} file{'s' * (len(damaged) != 1)} could not be read whole")
     count = sum(bool(f.readings) for boot in boots for f in boot.checked.findings)
     if count:
         why.append(f"{count} finding{'s have' if count != 1 else ' has'} several readings")

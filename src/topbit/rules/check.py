@@ -75,7 +75,10 @@ def check(recording: Recording) -> Checked:
     folded = fold(findings)
     folded.sort(key=lambda finding: SEVERITIES.index(finding.severity))
     judged = judged or bool(findings or left)
-    return Checked(folded, not_checked, left, recording.platform.readings, judged=judged)
+    platform = recording.platform
+    # Of a folder, what is no log or trace was not asked for.
+    damaged = [file.name for file in platform.files if file.damage and file.kind != "other"]
+    return Checked(folded, not_checked, left, platform.readings, damaged, judged)
 
 
 def in_order() -> list[Rule]:

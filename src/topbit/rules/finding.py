@@ -22,7 +22,8 @@ class Verdict(StrEnum):
         OK: what could be judged keeps the convention, and nothing tells of trouble besides.
         VIOLATION: a rule was broken.
         INCONCLUSIVE: no rule was broken, but there is trouble that no finding judges, or one of
-            which nothing decides whose it is, or nothing could be judged at all.
+            which nothing decides whose it is, or a file could not be read whole, or nothing could
+            be judged at all.
     """
 
     OK = "ok"
@@ -171,6 +172,7 @@ class Checked:
         not_checked: rules that lacked something, with what they lacked.
         unjudged: trouble that no finding judges, by kind.
         undecided: the readings that fit, of facts that nothing decides.
+        damaged: files that could not be read whole, so that something may be missing.
         judged: there was something that a rule could judge.
     """
 
@@ -178,12 +180,14 @@ class Checked:
     not_checked: list[NotChecked]
     unjudged: list[Unjudged] = field(default_factory=list)
     undecided: list[Reading] = field(default_factory=list)
+    damaged: list[str] = field(default_factory=list)
     judged: bool = True
 
     @property
     def is_open(self) -> bool:
         """Is anything left of which nobody knows whether it is right?"""
-        return bool(self.unjudged or self.undecided or any(f.readings for f in self.findings))
+        several = any(finding.readings for finding in self.findings)
+        return bool(self.unjudged or self.undecided or self.damaged or several)
 
     @property
     def verdict(self) -> Verdict:

@@ -196,6 +196,16 @@ def values(table: Any) -> dict[str, Any]:
     return {key: getattr(table, f.name) for key, f in fields_of(type(table)).items()}
 
 
+def check_number_of_devices(number: int, where: str) -> None:
+    """Are so many devices too many?
+
+    Raises:
+        ScenarioError: they are.
+    """
+    if number > MOST_DEVICES:
+        raise ScenarioError(f"{number} devices", where=where, hint=f"give at most {MOST_DEVICES}")
+
+
 @dataclass(frozen=True, slots=True)
 class Scenario:
     """What runs? See the field types; `summary` is one line for people."""
@@ -232,15 +242,12 @@ class Scenario:
                         f"{getattr(spec, name)!r} is not one of {', '.join(choices)}", where=key
                     )
         self._check_sizes()
+        check_number_of_devices(len(self.device), "device")
         names = [d.name for d in self.device]
         for device in self.device:
             self._check_device(device)
         if len(set(names)) != len(names):
             raise ScenarioError("two devices have the same name", where="device.name")
-        if len(names) > MOST_DEVICES:
-            raise ScenarioError(
-                f"{len(names)} devices", where="device", hint=f"give at most {MOST_DEVICES}"
-            )
         self._check_host()
 
     def _check_host(self) -> None:

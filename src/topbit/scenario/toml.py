@@ -31,6 +31,7 @@ from topbit.scenario.scenario import (
     RealmSpec,
     Scenario,
     WorkloadSpec,
+    check_number_of_devices,
     fields_of,
     values,
 )
@@ -48,8 +49,10 @@ TABLES: dict[str, type[Any]] = {
     "workload": WorkloadSpec,
 }
 
-LARGEST = 1 << 20
+LARGEST = 1 << 18
 """Bytes of a scenario's file: it holds a few dozen keys, and 31 devices at most."""
+MOST_DOTS = 100
+"""Dots of one line: what tomllib does for a key grows with the square of its parts."""
 SHOWN = 60
 """Characters of a wrong value that are shown."""
 RENAMED = {"habit": "behaviour"}
@@ -63,6 +66,8 @@ def loads(text: str, where: str) -> Scenario:
         ScenarioError: not TOML, an unknown key (with the nearest known one), a wrong type, or a
             contradiction.
     """
+    if any(line.count(".") > MOST_DOTS for line in text.splitlines()):
+        raise ScenarioError(f"has a line with more than {MOST_DOTS} dots", where=where)
     try:
         data = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
@@ -78,6 +83,7 @@ def loads(text: str, where: str) -> Scenario:
         if key == "device":
             if not isinstance(value, list):
                 raise ScenarioError("device is a list", where=where, hint="write [[device]]")
+            check_number_of_devices(len(value), f"{where}: device")
             found[key] = tuple(_table(DeviceSpec, v, f"{where}: device") for v in value)
         elif key in TABLES:
             found[key] = _table(TABLES[key], value, f"{where}: {key}")
