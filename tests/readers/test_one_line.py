@@ -27,7 +27,7 @@ def test_the_lines_of_a_raw_record_in_any_wrapping_are_an_event(name: str) -> No
     assert "smmu_event" in {event.event for event in events_of(WRAPPINGS[name](HOST))}
 
 
-@pytest.mark.parametrize("text", ["", "hello world", "0x1", "dma_map_phys"])
+@pytest.mark.parametrize("text", ["", "hello world", "0x1", "dma_map_phys", "a \udce9 b"])
 def test_other_text_tells_nothing(text: str) -> None:
     assert events_of(text) == []
 

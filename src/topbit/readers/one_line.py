@@ -19,7 +19,8 @@ RECORDS = {4: 8, 8: 4, 32: 1}
 
 def events_of(text: str) -> list[Event]:
     """Which events does a text of one line, or of a message's few lines, tell? In their order."""
-    source = Source("", "text", (text[:LONGEST] + "\n").encode("utf-8", "replace"))
+    # What a shell hands over need not be characters.
+    source = Source("", "text", f"{text[:LONGEST]}\n".encode(errors="replace"))
     return [event for boot in read_text(source, lambda lines: None) for event in boot.events]
 
 

@@ -77,6 +77,7 @@ def _trouble(recording: Recording) -> pl.DataFrame:
     return (
         recording.scan(*TROUBLE_KINDS, ACCESS)
         .filter((pl.col("event") != ACCESS) | refused)
+        .with_columns(pl.col(pl.Enum).cast(pl.String))  # few rows, whose words are compared
         .with_columns(
             what=what,
             who=pl.coalesce("device", of_stream, stream),
