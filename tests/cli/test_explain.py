@@ -119,7 +119,7 @@ def test_a_record_in_a_recording_gets_its_devices_name(capsys: pytest.CaptureFix
     assert main(["explain", *RECORD, "--in", LOGS]) == 0
     shown = capsys.readouterr().out.splitlines()
     assert shown[0].startswith("smmu_event 0000:00:02.0 StreamID 0x10 read address=0x00000100433ce")
-    assert shown[1] == "  tells       An SMMUv3 refused a device's access."
+    assert shown[1] == "  tells       An IOMMU refused a device's access."
     assert "  judged    VIOLATION F1  the VMM did not map the unprotected alias" in shown
 
 

@@ -28,8 +28,8 @@ def test_trouble_is_made_of_kinds_that_the_table_has() -> None:
         ("trouble", "leaked", TROUBLES["leaked"].tells),
         ("trouble", "of a later topbit", "A line tells of DMA trouble."),
         ("trouble", None, "A line tells of DMA trouble."),
-        ("smmu_event", "F_TRANSLATION", "An SMMUv3 refused a device's access."),
-        ("smmu_lost", "lost", "Event records of an SMMUv3 were lost."),
+        ("smmu_event", "F_TRANSLATION", "An IOMMU refused a device's access."),
+        ("smmu_lost", "lost", "Event records of an SMMU were lost."),
         ("swiotlb_full", "error", "The bounce pool had no room for a buffer."),
     ],
 )

@@ -33,6 +33,7 @@ def lines(*boots: BootReport) -> list[str]:
     ("numbers", "said"),
     [
         ({}, []),
+        ({"kinds": {"dma_map": 2, "access": 5, "sea": 2}}, ["events   5 access, 2 dma_map, 2 sea"]),
         ({"dma_addresses": 3, "with_shared_bit": 3},
          ["seen     3 DMA addresses, all with bit 40, the shared bit, set"]),
         ({"dma_addresses": 3, "with_shared_bit": 2},
@@ -49,7 +50,7 @@ def lines(*boots: BootReport) -> list[str]:
     ],
 )  # fmt: skip
 def test_what_was_seen(numbers: dict[str, object], said: list[str]) -> None:
-    shown = [line for line in lines(boot(**numbers)) if line.startswith(("seen", "data"))]  # type: ignore[arg-type]
+    shown = [line for line in lines(boot(**numbers)) if line.startswith(("seen", "data", "events"))]  # type: ignore[arg-type]
     assert shown == said
 
 

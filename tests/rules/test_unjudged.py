@@ -118,7 +118,7 @@ def test_it_says_what_a_kind_tells_and_shows_the_first_event() -> None:
     leaked, refused = unjudged(recording, [])
     assert leaked.tells == TROUBLES["leaked"].tells
     assert leaked.first == Evidence("a line of leaked", "log", 4, "smmu")
-    assert refused.tells == "An SMMUv3 refused a device's access."
+    assert refused.tells == "An IOMMU refused a device's access."
     assert refused.to_dict() == {
         "kind": "F_TRANSLATION",
         "tells": refused.tells,

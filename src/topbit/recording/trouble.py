@@ -96,8 +96,8 @@ TROUBLES: dict[str, Trouble] = {
 """Every name that the status of a `trouble` event can have."""
 
 BY_THEMSELVES: dict[str, Trouble] = {
-    "smmu_event": Trouble("An SMMUv3 refused a device's access.", "host", refused=True),
-    "smmu_lost": Trouble("Event records of an SMMUv3 were lost.", "host"),
+    "smmu_event": Trouble("An IOMMU refused a device's access.", "host", refused=True),
+    "smmu_lost": Trouble("Event records of an SMMU were lost.", "host"),
     "swiotlb_full": Trouble("The bounce pool had no room for a buffer.", "guest"),
 }
 """What tell the kinds of events that are trouble by themselves?"""

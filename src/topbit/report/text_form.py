@@ -86,6 +86,9 @@ def _judged(boot: BootReport) -> Iterator[str]:
 
 
 def _summary(platform: Platform, summary: Summary) -> Iterator[str]:
+    if summary.kinds:
+        counts = sorted(summary.kinds.items(), key=lambda each: (-each[1], each[0]))
+        yield "events   " + ", ".join(f"{count} {kind}" for kind, count in counts)
     if summary.dma_addresses:
         text = f"seen     {summary.dma_addresses} DMA addresses"
         if summary.with_shared_bit is not None and platform.realm and platform.ipa_bits:
