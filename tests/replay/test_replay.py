@@ -91,25 +91,25 @@ TWIN_EVERY = [without_stream(TWIN[0])]
         # An unmap for one stream leaves what every stream has to the others, perhaps to it.
         ([M_EVERY], PRIVATE, {"V3"}),
         ([M_EVERY, U], PRIVATE, {"V3"}),
-        ([M_EVERY], REFUSED, {"F7"}),
+        ([M_EVERY], REFUSED, {"F11"}),
         ([M_EVERY, U], REFUSED, set()),
         ([M_EVERY, U], [access(ALIAS, "ok"), dma_map()], {"A2"}),
         (
             [M_EVERY, U],
             [dma_map(device="narrow"), access(ALIAS, device="narrow", sid=OTHER)],
-            {"F7"},
+            {"F11"},
         ),
         ([M_EVERY, U], TWIN, set()),
         ([M_EVERY, U], TWIN_EVERY, {"V4"}),
         ([M, U], REFUSED, {"F1", "V1"}),
         # A failed unmap leaves what was there, but perhaps not all of it: it is enough to have
-        # left something (V3), it is not enough to have left this (F7, V4).
+        # left something (V3), it is not enough to have left this (F11, V4).
         ([M, U_FAILED], REFUSED, set()),
         ([M, U_FAILED], PRIVATE, {"V3", "V7"}),
         ([M, TWO_FAILED], PRIVATE, {"V3", "V7"}),
         ([M, U_FAILED], TWIN, set()),
         ([M, U_FAILED, U], REFUSED, {"F1", "V1"}),
-        ([M, U_FAILED, M], REFUSED, {"F7"}),
+        ([M, U_FAILED, M], REFUSED, {"F11"}),
         ([M_EVERY, U_FAILED], PRIVATE, {"V3", "V7"}),
         ([M, without_stream(U_FAILED)], REFUSED, set()),
         ([U_FAILED], REFUSED, {"F1"}),

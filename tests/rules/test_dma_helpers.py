@@ -11,7 +11,7 @@ from rule_findings import found, told
 from topbit.events import Event
 from topbit.recording import Platform, Recording
 from topbit.rules import check
-from topbit.rules.dma_helpers import wide_ipa_rows
+from topbit.rules.wide_ipa import wide_ipa_rows
 
 ALIAS = BUFFER | S
 C_BIT = 1 << 47

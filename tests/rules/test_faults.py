@@ -55,7 +55,7 @@ NOBODY: list[object] = []
         (REALM, [dma_map(POOL), access(POOL)], NOBODY),  # F2
         (REALM, [dma_map(ALIAS | 1 << 45), access(ALIAS | 1 << 45)], NOBODY),  # F4
         (REALM, [dma_map(device="tdisp"), access(ALIAS, device="tdisp", sid=0x20)], NOBODY),
-        (REALM, [*SHARED, dma_map(), access(ALIAS)], NOBODY),  # F7
+        (REALM, [*SHARED, dma_map(), access(ALIAS)], NOBODY),  # F11
         (REALM, [dma_map(), dma_unmap(), access(ALIAS)], NOBODY),  # F3
         (REALM, [access(FAR)], blame("vmm")),  # nothing was traced
         (NO_RAM, [access(FAR)], blame("vmm")),
@@ -144,7 +144,7 @@ def test_f2_a_plain_address_and_who_took_the_bit_off(
         (LOG, [dma_map(), smmu_event(FAR)], None, ""),  # F1
         (NO_RAM, [access(OUTSIDE)], None, ""),  # what RAM is, nothing tells
         (LOG_NO_RAM, [dma_alloc(), smmu_event(OUTSIDE)], "warning", "neither mapped nor guest"),
-        (LOG_DOORBELL, [dma_alloc(), smmu_event(DOORBELL)], None, ""),  # F6
+        (LOG_DOORBELL, [dma_alloc(), smmu_event(DOORBELL)], None, ""),  # F10
     ],
 )
 def test_f3_an_address_that_the_device_has_not(

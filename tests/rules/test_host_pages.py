@@ -29,7 +29,7 @@ GUARDED = dataclasses.replace(REALM, devices={"disk": DeviceFacts(behind_iommu=T
 @pytest.mark.parametrize(("attrs", "count"), [("DESTROYED", 1), ("RAM", 0), ("EMPTY", 0)])
 def test_p5_ram_is_not_destroyed(attrs: str, count: int) -> None:
     event = Event("rmm", "ripas", phys=BUFFER, size=2 * PAGE, status="ok", attrs=attrs)
-    findings = found("P5", REALM, event)
+    findings = found("P10", REALM, event)
     assert len(findings) == count
     for finding in findings:
         assert finding.agent == "host"
@@ -66,7 +66,7 @@ NOTHING = asked(POOL, "EMPTY")
     ],
 )  # fmt: skip
 def test_p6_a_shared_page_stays_mapped(events: list[Event], count: int) -> None:
-    findings = found("P6", REALM, *events)
+    findings = found("P11", REALM, *events)
     assert len(findings) == count
     for finding in findings:
         assert finding.agent == "host"

@@ -105,7 +105,7 @@ def test_p4_counts_a_device_without_a_name() -> None:
     assert told("P4", REALM, access(BUFFER, "GPF", device=None)) == [("vmm", "disk", 1)]
 
 
-# P3
+# P9
 
 STEP = "rebind-0000-00-01-0"
 
@@ -127,9 +127,9 @@ def repeated(times: int, left: int, name: str = STEP, first: int = 0) -> list[Ev
 
 
 def more_shared(*events: Event) -> list[int]:
-    """How many pages more stayed shared, as P3 tells of each step."""
+    """How many pages more stayed shared, as P9 tells of each step."""
     recording = Recording.of_events(REALM, events)
-    return [int(f.seen.split(" pages more")[0].split()[-1]) for f in RULES["P3"].check(recording)]
+    return [int(f.seen.split(" pages more")[0].split()[-1]) for f in RULES["P9"].check(recording)]
 
 
 def test_p3_counts_the_pages_that_stay_shared() -> None:
@@ -140,7 +140,7 @@ def test_p3_counts_the_pages_that_stay_shared() -> None:
 
 def test_p3_tells_the_step_and_both_ends() -> None:
     events = [dataclasses.replace(event, source="run") for event in repeated(13, 1)]
-    (finding,) = found("P3", REALM, *events)
+    (finding,) = found("P9", REALM, *events)
     assert (finding.severity, finding.agent, finding.device) == ("violation", "guest", None)
     assert finding.seen == (
         f"in the last third of the step {STEP} 4 pages more stayed shared than in the third before"
@@ -176,7 +176,7 @@ def test_p3_counts_pages_that_were_shared_before() -> None:
     start = [convert(BUFFER - 8 * PAGE, "shared", 8 * PAGE), convert(POOL, "private")]
     more = [convert(BUFFER - 2 * PAGE, "shared", 4 * PAGE), convert(BUFFER - PAGE, "private")]
     events = [step("begin", 12), *more, *start, *cycles(12, 1, 1), step("0", 12)]
-    (finding,) = found("P3", REALM, *events)
+    (finding,) = found("P9", REALM, *events)
     assert finding.expected.startswith("as few as before: 13 pages")
 
 
@@ -191,10 +191,10 @@ def test_p3_counts_pages_that_were_shared_before() -> None:
     ],
 )
 def test_p3_needs_a_step_that_is_repeated(events: list[Event], says: str) -> None:
-    assert says in RULES["P3"].lacks(Recording.of_events(REALM, events))
+    assert says in RULES["P9"].lacks(Recording.of_events(REALM, events))
 
 
 def test_p3_needs_the_order_of_events() -> None:
     unordered = dataclasses.replace(REALM, one_clock=False)
-    assert "order" in RULES["P3"].lacks(Recording.of_events(unordered, repeated(12, 1)))
-    assert RULES["P3"].lacks(Recording.of_events(REALM, repeated(10, 1))) == ""
+    assert "order" in RULES["P9"].lacks(Recording.of_events(unordered, repeated(12, 1)))
+    assert RULES["P9"].lacks(Recording.of_events(REALM, repeated(10, 1))) == ""

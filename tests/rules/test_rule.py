@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Iterator
 
 import pytest
@@ -91,10 +92,11 @@ def test_a_rule_is_registered_once(rules: dict[str, Rule]) -> None:
         yield from ()
 
     kept = rule("X1", "A statement.", source="a book", needs=[a_realm])(nothing)
-    assert kept is nothing
     made = RULES["X1"]
     assert (made.id, made.statement, made.source) == ("X1", "A statement.", "a book")
-    assert (made.needs, made.check) == ((a_realm,), nothing)
+    assert (made.needs, made.former) == ((a_realm,), "")
+    assert kept is inspect.unwrap(made.check) is nothing
+    assert made.check.__module__ == nothing.__module__
     with pytest.raises(ValueError, match="two rules are called X1"):
         rule("X1", "Another.", source="a book")(nothing)
     assert list(rules) == ["X1"]

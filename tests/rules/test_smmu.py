@@ -1,4 +1,4 @@
-"""F6 to F8: interrupts, tables that are not walked, records that are lost."""
+"""F10 to F12: interrupts, tables that are not walked, records that are lost."""
 
 from __future__ import annotations
 
@@ -40,16 +40,16 @@ PAGE_OF_IT = DOORBELL & ~0xFFF
         ([access(DOORBELL, "F_PERMISSION", "w")], 1),
         ([access(DOORBELL, "ok", "w")], 0),
         ([access(PAGE_OF_IT + PAGE, direction="w")], 0),
-        ([iommu_map(PAGE_OF_IT, PAGE_OF_IT), access(DOORBELL, direction="w")], 0),  # F7
+        ([iommu_map(PAGE_OF_IT, PAGE_OF_IT), access(DOORBELL, direction="w")], 0),  # F11
     ],
 )
 def test_f6_an_interrupt_that_stage_2_refuses(events: list[Event], count: int) -> None:
     expected = [("vmm", "disk", count)] if count else []
-    assert told("F6", INTERRUPTS, *events) == expected
+    assert told("F10", INTERRUPTS, *events) == expected
 
 
 def test_f6_names_doorbell_and_page() -> None:
-    (finding,) = found("F6", INTERRUPTS, access(DOORBELL, direction="w"))
+    (finding,) = found("F10", INTERRUPTS, access(DOORBELL, direction="w"))
     assert finding.seen == f"a write to 0x{DOORBELL:016x}, the ITS's doorbell: F_TRANSLATION"
     assert finding.expected == f"a writable stage-2 mapping at 0x{PAGE_OF_IT:016x}"
 
@@ -61,7 +61,7 @@ def reason(rule: str, events: list[Event], **facts: object) -> str:
 
 
 def test_f6_needs_to_know_a_doorbell() -> None:
-    assert "doorbell" in reason("F6", [access(DOORBELL)])
+    assert "doorbell" in reason("F10", [access(DOORBELL)])
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_f6_needs_to_know_a_doorbell() -> None:
 def test_f7_needs_order_and_every_event(
     facts: dict[str, object], events: list[Event], says: str
 ) -> None:
-    said = reason("F7", events, **facts)
+    said = reason("F11", events, **facts)
     assert says in said
     assert bool(said) == bool(says)
 
@@ -98,7 +98,7 @@ def test_f7_needs_order_and_every_event(
 def test_f7_shows_the_access_the_entry_and_the_mapping(
     events: list[Event], seen_by: list[str], says: str
 ) -> None:
-    (finding,) = found("F7", REALM, *events)
+    (finding,) = found("F11", REALM, *events)
     assert finding.agent == "smmu"
     assert [each.agent for each in finding.evidence] == seen_by
     assert says in " ".join((finding.message, finding.seen, finding.expected))
@@ -106,20 +106,20 @@ def test_f7_shows_the_access_the_entry_and_the_mapping(
 
 def test_f7_of_a_doorbell_has_no_mapping_of_the_guest() -> None:
     events = [iommu_map(PAGE_OF_IT, PAGE_OF_IT), access(DOORBELL, direction="w")]
-    (finding,) = found("F7", INTERRUPTS, *events)
+    (finding,) = found("F11", INTERRUPTS, *events)
     assert [each.agent for each in finding.evidence] == ["device", "vmm"]
 
 
 def test_f7_counts_every_access() -> None:
     events = [*SHARED, dma_map(), access(ALIAS), access(ALIAS + 4), access(ALIAS, direction="w")]
-    assert told("F7", REALM, *events, iommu_map(ALIAS + PAGE, HOST)) == [("smmu", "disk", 3)]
+    assert told("F11", REALM, *events, iommu_map(ALIAS + PAGE, HOST)) == [("smmu", "disk", 3)]
 
 
 @pytest.mark.parametrize("detail", ["the event queue is full", None])
 def test_f8_lost_records_are_one_warning(detail: str | None) -> None:
     lost = Event("smmu", "smmu_lost", sid=0x10, status="lost", detail=detail)
-    (finding,) = found("F8", REALM, lost, lost)
+    (finding,) = found("F12", REALM, lost, lost)
     assert (finding.severity, finding.agent) == ("warning", "host")
     assert finding.seen == (detail or "lost")
     assert len(finding.evidence) == 2
-    assert found("F8", REALM, access(ALIAS)) == []
+    assert found("F12", REALM, access(ALIAS)) == []

@@ -7,6 +7,8 @@ import dataclasses
 from rule_events import (
     BUFFER,
     FAILED,
+    LOG,
+    PAGE,
     PLAIN,
     POOL,
     REALM,
@@ -14,9 +16,12 @@ from rule_events import (
     WIDE,
     Case,
     S,
+    bounced,
     dma_alloc,
     dma_map,
+    full,
     helper,
+    smmu_event,
 )
 
 CASES = {
@@ -95,10 +100,67 @@ CASES = {
     "H7: 64K pages at 49 bits": Case(
         "H7",
         "guest",
+        [dma_alloc(0x1_0000_4001_1000 + (n << 16)) for n in range(4)],
+        # 4K pages: some of them may well lie at an odd page.
         [dma_alloc(0x1_0000_4001_1000), dma_alloc(0x1_0000_4002_1000)],
-        # 4K pages: one of them may well lie at an odd page.
-        [dma_alloc(0x1_0000_4001_1000), dma_alloc(0x1_0000_4002_2000)],
         platform=dataclasses.replace(REALM, ipa_bits=49),
+        count=4,
+    ),
+    "H7: from the messages of a full pool alone": Case(
+        "H7",
+        "guest",
+        [full(used=0), full(used=0)],
+        [full(used=1)],
+        platform=dataclasses.replace(REALM, ipa_bits=52, kernel="7.3.4"),
         count=2,
+        says="page-table form",
+    ),
+    "H8: an error taken for an address": Case(
+        "H8",
+        "guest",
+        [helper("dma_addr_canonical", FAILED, FAILED & ~S)],
+        [helper("dma_addr_canonical", POOL | S, POOL)],
+        device=None,
+    ),
+    "H9: dma-ranges over the bit": Case(
+        "H9",
+        "vmm",
+        [],
+        [],
+        platform=dataclasses.replace(REALM, dma_ranges=[(0x40000000, S - PAGE, 2 * PAGE)]),
+        good_platform=dataclasses.replace(REALM, dma_ranges=[(0x40000000, S - PAGE, PAGE)]),
+        device=None,
+    ),
+    "H10: a mask below the bit": Case(
+        "H10",
+        "guest",
+        [bounced(mask=S - 1)],
+        [bounced(mask=2 * S - 1)],
+        severity="note",
+    ),
+    "H10: a known mask of a device that is used": Case(
+        "H10",
+        "guest",
+        [dma_map(FAILED, device="narrow")],
+        [dma_map()],
+        severity="note",
+        device="narrow",
+    ),
+    "F8: two pages with bit 9": Case(
+        "F8",
+        "guest",
+        [smmu_event(0x40020200), smmu_event(0x40030200), smmu_event(0x40030204)],
+        [smmu_event(0x40020200)],
+        platform=dataclasses.replace(LOG, ipa_bits=52, kernel="7.3.4"),
+        count=3,
+        says="bit 9",
+    ),
+    "F8: a slot of the pool": Case(
+        "F8",
+        "guest",
+        [smmu_event(POOL | 0x100)],
+        [smmu_event(POOL | 0x900)],
+        platform=dataclasses.replace(LOG, ipa_bits=51, kernel="7.0.1"),
+        says="bit 8",
     ),
 }

@@ -17,7 +17,9 @@ from rule_events import (
     dma_map,
     dma_unmap,
     iommu_unmap,
+    ripas,
     set_memory,
+    trouble,
     unshared,
 )
 from topbit.events import Event
@@ -34,23 +36,91 @@ def rebound(left: int) -> list[Event]:
 
 
 CASES = {
-    "P3: pages stay shared each time": Case(
+    "P2: the kernel tells of lost pages": Case(
+        "P2",
+        "guest",
+        [trouble("share_failed")],
+        [trouble("timeout")],
+        severity="warning",
+        device=None,
+        says="its pages are lost",
+    ),
+    "P2: a page that could not be shared is used": Case(
+        "P2",
+        "guest",
+        [
+            Event("guest", "set_memory", phys=POOL, size=PAGE, status="error", attrs="shared"),
+            dma_map(),
+        ],
+        [
+            Event("guest", "set_memory", phys=POOL, size=PAGE, status="error", attrs="shared"),
+            dma_map((POOL + PAGE) | S),
+            set_memory(POOL, "shared"),
+            dma_map(),
+        ],
+    ),
+    "P3: a part of a page": Case(
+        "P3", "guest", [set_memory(POOL + 8, "shared")], [set_memory(POOL, "shared")], device=None
+    ),
+    "P3: shared twice": Case(
         "P3",
+        "guest",
+        [set_memory(POOL, "shared", 2 * PAGE), set_memory(POOL + PAGE, "shared")],
+        [
+            set_memory(POOL, "shared", 2 * PAGE),
+            set_memory(POOL + PAGE, "private"),
+            set_memory(POOL + PAGE, "shared"),
+        ],
+        severity="warning",
+        device=None,
+    ),
+    "P6: the pool could not be shared": Case(
+        "P6",
+        "guest",
+        [trouble("pool_disabled")],
+        [trouble("timeout")],
+        severity="warning",
+        device=None,
+    ),
+    "P7: shared pages at kexec": Case(
+        "P7",
+        "guest",
+        [trouble("conversion_stopped")],
+        [trouble("timeout")],
+        severity="warning",
+        device=None,
+    ),
+    "P8: a private page at its alias": Case(
+        "P8",
+        "guest",
+        [ripas(BUFFER, "RAM"), Event("rmm", "sea", address=BUFFER | S)],
+        [ripas(BUFFER, "EMPTY"), Event("rmm", "sea", address=BUFFER | S)],
+        device=None,
+    ),
+    "P8: a shared page without the bit": Case(
+        "P8",
+        "guest",
+        [ripas(BUFFER, "EMPTY"), Event("rmm", "sea", address=BUFFER)],
+        [ripas(BUFFER, "DESTROYED"), Event("rmm", "sea", address=BUFFER)],
+        device=None,
+    ),
+    "P9: pages stay shared each time": Case(
+        "P9",
         "guest",
         rebound(1),
         rebound(0),
         device=None,
         says="4 pages more stayed shared",
     ),
-    "P5: a page of RAM is destroyed": Case(
-        "P5",
+    "P10: a page of RAM is destroyed": Case(
+        "P10",
         "host",
         [Event("rmm", "ripas", phys=BUFFER, size=PAGE, status="ok", attrs="DESTROYED")],
         [Event("rmm", "ripas", phys=BUFFER, size=PAGE, status="ok", attrs="EMPTY")],
         device=None,
     ),
-    "P6: a shared page is unmapped": Case(
-        "P6",
+    "P11: a shared page is unmapped": Case(
+        "P11",
         "host",
         [asked(BUFFER, "EMPTY"), unshared(BUFFER)],
         [asked(BUFFER, "EMPTY"), asked(BUFFER, "RAM"), unshared(BUFFER)],

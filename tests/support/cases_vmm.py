@@ -7,6 +7,7 @@ import dataclasses
 from rule_events import (
     BUFFER,
     HOST,
+    LOG,
     PAGE,
     POOL,
     REALM,
@@ -17,10 +18,56 @@ from rule_events import (
     dma_map,
     iommu_map,
     iommu_unmap,
+    trouble,
 )
 from topbit.events import Event
 
 CASES = {
+    "V1: only the plain half, in no known order": Case(
+        "V1",
+        "vmm",
+        [dma_map(), iommu_map(POOL, HOST)],
+        [dma_map(), iommu_map(POOL, HOST), iommu_map(POOL | S, HOST)],
+        platform=LOG,
+        says="only the protected address",
+    ),
+    "V5: beyond the IPA space": Case(
+        "V5",
+        "vmm",
+        [iommu_map(POOL | S << 1, HOST)],
+        [iommu_map(POOL | S, HOST)],
+        severity="warning",
+        says="beyond the guest's IPA space",
+    ),
+    "V5: over the interrupts": Case(
+        "V5",
+        "vmm",
+        [iommu_map(0, HOST, size=1 << 30)],
+        [iommu_map(0x8090000, HOST)],
+        severity="warning",
+        says="message-signalled",
+    ),
+    "V5: VFIO refused it": Case(
+        "V5",
+        "vmm",
+        [trouble("vfio_map", address=POOL | S)],
+        [trouble("vmm_dma")],
+        severity="warning",
+        device=None,
+        says="could not map memory with bit 40",
+    ),
+    "V6: a part of a page": Case(
+        "V6", "vmm", [convert(POOL, "shared", size=0x800)], [convert(POOL, "shared")], device=None
+    ),
+    "V6: an entry of the RMP of another size": Case(
+        "V6",
+        "host",
+        [trouble("rmp_update", attrs="ret=2|level=1")],
+        [trouble("amd_vi")],
+        severity="warning",
+        device=None,
+        says="2 MiB",
+    ),
     "V1: dma-ranges are undone by the bus": Case(
         "V1",
         "vmm",

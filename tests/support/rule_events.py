@@ -44,8 +44,33 @@ def dma_map(address: int = POOL | S, device: str = "disk", **more: object) -> Ev
     return dataclasses.replace(Event("guest", "dma_map", device, address=address), **facts)  # type: ignore[arg-type]
 
 
-def dma_unmap(address: int = POOL | S, device: str = "disk", size: int = 64) -> Event:
-    return Event("guest", "dma_unmap", device=device, address=address, size=size)
+def bounced(phys: int = BUFFER, size: int = 64, **more: object) -> Event:
+    facts = {"device": "disk", "mask": FAILED, "status": "FORCE"} | more
+    return Event("guest", "swiotlb_bounced", phys=phys, size=size, **facts)  # type: ignore[arg-type]
+
+
+def trouble(status: str, **more: object) -> Event:
+    facts = {"device": "disk", "detail": f"a line of {status}"} | more
+    return Event("guest", "trouble", status=status, **facts)  # type: ignore[arg-type]
+
+
+def full(size: int = 64, used: int = 512, total: int = 512, device: str = "disk") -> Event:
+    return Event("guest", "swiotlb_full", device, size=size, attrs=f"total={total}|used={used}")
+
+
+def pair(phys: int, slot: int = POOL) -> list[Event]:
+    """A bounce and the map that it belongs to."""
+    return [bounced(phys), dma_map(slot | S, phys=phys)]
+
+
+def dma_unmap(
+    address: int = POOL | S, device: str = "disk", size: int = 64, direction: str = "FROM_DEVICE"
+) -> Event:
+    return Event("guest", "dma_unmap", device, address=address, size=size, direction=direction)
+
+
+def dma_sync(address: int = POOL | S, device: str = "disk", size: int = 64) -> Event:
+    return Event("guest", "dma_sync", device, address=address, size=size, detail="for_cpu")
 
 
 def dma_alloc(address: int = BUFFER | S, device: str = "disk", **more: object) -> Event:
@@ -136,6 +161,7 @@ class Case:
     bad: list[Event]
     good: list[Event]
     platform: Platform = field(default_factory=lambda: REALM)
+    good_platform: Platform | None = None
     severity: str = "violation"
     count: int = 1
     device: str | None = "disk"

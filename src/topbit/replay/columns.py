@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from weakref import WeakKeyDictionary
+
 import numpy as np
 import polars as pl
 
@@ -48,7 +50,17 @@ def usable(recording: Recording) -> Recording:
             kept[numbers.to_numpy()] = False
     if kept.all():
         return recording
-    return Recording(recording.platform, recording.frame.filter(pl.Series(kept)))
+    used = Recording(recording.platform, recording.frame.filter(pl.Series(kept)))
+    _as_read[used] = recording
+    return used
+
+
+_as_read: WeakKeyDictionary[Recording, Recording] = WeakKeyDictionary()
+
+
+def as_read(recording: Recording) -> Recording:
+    """Which recording has all events, those with it that `usable` left out?"""
+    return _as_read.get(recording, recording)
 
 
 has_attr = pl.col("attrs").fill_null("").str.split("|").list.contains
@@ -77,14 +89,38 @@ def shared_mappings(
 ) -> pl.DataFrame:
     """Which addresses did the guest give to devices that reach shared memory only?
 
-    Left out: failed mappings, MMIO (peer to peer), trusted devices (their private addresses
-    carry no shared bit) and devices behind a guest IOMMU (their addresses are IOVAs).
+    Left out: failed mappings, what is no memory (`is_of_a_device`), trusted devices (their private
+    addresses carry no shared bit) and devices behind a guest IOMMU (their addresses are IOVAs).
     `where`: only those for which this is true.
     """
-    wanted = given & ~has_attr("MMIO")
+    wanted = given
     if other := exempt_devices(recording.platform):
         wanted = wanted & ~pl.col("device").fill_null("").is_in(other)
-    return recording.of_kind(*(kinds or MAPS), where=wanted if where is None else wanted & where)
+    rows = recording.of_kind(*(kinds or MAPS), where=wanted if where is None else wanted & where)
+    # Asked last: it is true of few.
+    return rows if rows.is_empty() else rows.filter(~is_of_a_device(recording))
+
+
+def is_of_a_device(recording: Recording) -> pl.Expr:
+    """Expression: was a device's own memory mapped (MMIO, peer to peer), and no RAM?
+
+    Linux 6.18 and later say so (DMA_ATTR_MMIO). Before, dma_map_resource() and the bus addresses
+    of peer-to-peer entries look like any other: they are outside of RAM. Where that is not known,
+    what was not bounced and lies beyond all buffers that were is left out.
+    """
+    platform = recording.platform
+    says = has_attr("MMIO")
+    itself = pl.col("phys").is_not_null() & (canonical(platform) == pl.col("phys"))
+    if platform.ram:
+        outside = ~in_ranges(canonical(platform), platform.ram) & ~in_ranges(
+            pl.col("phys"), platform.ram
+        )
+        return says | (outside & itself).fill_null(False)
+    bounced = recording.scan("swiotlb_bounced").select(low=pl.min("phys"), high=pl.max("phys"))
+    low, high = bounced.collect().row(0)
+    if low is None:
+        return says
+    return says | (itself & ~pl.col("phys").is_between(low, high)).fill_null(False)
 
 
 def exempt_devices(platform: Platform) -> list[str]:

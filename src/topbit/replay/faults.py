@@ -28,14 +28,13 @@ CONFIGURATION = (
     "C_BAD_CD",
     "F_WALK_EABT",
     "F_ACCESS",
-    "F_ADDR_SIZE",
 )
 """Events of tables that are not as they must be, whatever the address was (IHI0070 7.3)."""
 
 
 @kept
 def fault_rows(recording: Recording) -> pl.DataFrame:
-    """Which refused accesses are there, each once, with how often it came (`times`)?
+    """Which refused accesses are there, each once, with how often (`times`) and where (`places`)?
 
     Events that differ only within a 4 KiB page are one: a failing burst is reported piecewise.
     Where refused accesses of a stream were recorded, its SMMU events say the same again.
@@ -60,9 +59,19 @@ def fault_rows(recording: Recording) -> pl.DataFrame:
     key = ["sid", "device", page, "status", "direction"]
     return (
         rows.group_by(key, maintain_order=True)
-        .agg(pl.all().exclude("sid", "device", "status", "direction").first(), times=pl.len())
-        .select(NUMBER, *recording.frame.columns, "times")
+        .agg(
+            pl.all().exclude("sid", "device", "status", "direction").first(),
+            times=pl.len(),
+            places=pl.struct("source", "line"),
+        )
+        .select(NUMBER, *recording.frame.columns, "times", "places")
     )
+
+
+def places_of(row: Row) -> set[tuple[str, int]]:
+    """At which (file, line) stand all the events that a row of `fault_rows` is the first of?"""
+    told = [(place["source"], place["line"]) for place in row["places"]]
+    return {(source, line) for source, line in told if source and line is not None}
 
 
 def key_of(row: Row) -> tuple[object, ...]:
@@ -141,7 +150,7 @@ class Fault:
     """What is known about one refused access?
 
     Attributes:
-        row: its event, with the column `times`.
+        row: its event, with the columns `times` and `places`.
         live: the guest's mapping of that address: at that moment if the order of events is
             known, else at any time.
         alias: the same for the address with the shared bit set.
@@ -178,10 +187,11 @@ def faults(recording: Recording) -> list[Fault]:
 def _in_order(
     recording: Recording, rows: pl.DataFrame, pages: PageSet, mapped: Mapped
 ) -> list[Fault]:
-    times = dict(rows.select(NUMBER, "times").rows())
+    columns = rows.select(NUMBER, "times", "places").rows()
+    told = {number: (times, places) for number, times, places in columns}
     found: list[Fault] = []
     for row, state in states_at(recording, rows[NUMBER], pages, *MAPPING_KINDS):
-        row["times"] = times[row[NUMBER]]
+        row["times"], row["places"] = told[row[NUMBER]]
         live = alias = None
         if row["address"] is not None:
             live = state.mapping_at(row["address"])

@@ -1,6 +1,6 @@
 """H: does the guest kernel form DMA addresses as its address helpers must?
 
-H1 to H6 look at evaluations of the helpers (`helper` events); H7 at the addresses themselves.
+They look at evaluations of the helpers (`helper` events) and at what those are made of.
 """
 
 from __future__ import annotations
@@ -11,20 +11,14 @@ import polars as pl
 
 from topbit.recording import Recording
 from topbit.recording.schema import DMA_MAPPING_ERROR
-from topbit.replay.columns import MAPS, other_bits, shared_mappings, with_shared_bit
-from topbit.replay.kept import kept
+from topbit.replay.columns import MAPS, other_bits, with_shared_bit
 from topbit.rules.finding import Evidence, Finding
 from topbit.rules.rule import a_realm, any_event, rule, the_shared_bit
-from topbit.rules.wording import address, bits_of, by_device, describe, evidence, shared_bit_name
+from topbit.rules.wording import address, describe, evidence, shared_bit_name
 
 HELPERS = "Linux include/linux/dma-direct.h, mem_encrypt.h; arch/arm64/include/asm/mem_encrypt.h"
 ORDER_MEND = "Linux 6.15, 6.14.2 or 6.13.11 canonicalise first (commit c380931712d1)"
 TO_DMA = ("phys_to_dma", "phys_to_dma_unencrypted", "phys_to_dma_encrypted")
-
-ALLOCATION = "dma_alloc"
-ENOUGH_ALLOCATIONS = {12: 1, 16: 2}
-"""Bits of an address within a page of the guest: how many allocations that carry the wrong bits,
-and none that does not, show it. With 64K pages one alone could be a 4K page by chance."""
 
 
 def _calls(recording: Recording, *names: str) -> pl.DataFrame:
@@ -192,80 +186,93 @@ def one_bit_changes(recording: Recording) -> Iterator[Finding]:
     )
 
 
-@kept
-def wide_ipa_rows(recording: Recording) -> pl.DataFrame:
-    """Which mappings carry the page-table form of the shared bit instead of the bit?
+@rule(
+    "H8",
+    "DMA_MAPPING_ERROR is found before an address is made canonical.",
+    source="Linux 7.2 include/linux/dma-mapping.h:dma_mapping_error; without its shared bit "
+    "DMA_MAPPING_ERROR is an address like any other",
+    needs=[any_event("helper")],
+)
+def errors_are_no_addresses(recording: Recording) -> Iterator[Finding]:
+    """Which helper took DMA_MAPPING_ERROR for an address?"""
+    failed = pl.lit(DMA_MAPPING_ERROR, dtype=pl.UInt64)
+    given_back = _calls(recording, "dma_to_phys", "translate_dma_to_phys").filter(
+        pl.col("address") == failed
+    )
+    cleared = _calls(recording, "dma_addr_canonical").filter(pl.col("phys") == failed)
+    yield from _findings(
+        pl.concat([given_back, cleared]),
+        "H8",
+        "was given DMA_MAPPING_ERROR as an address",
+        "dma_mapping_error() asked first",
+        "check what dma_map_*() returned before it is used",
+    )
 
-    Returns:
-        rows of the event table with the column `wrong`, the mask of the wrong bits.
-    """
-    from topbit.addressing.scheme import prot_ns_shared_pte
 
-    platform = recording.platform
-    space = platform.space
-    for page_shift, enough in ENOUGH_ALLOCATIONS.items():
-        if space is None or not platform.realm:
-            break
-        wrong = prot_ns_shared_pte(space.bits, page_shift)
-        if wrong == space.shared_bit:
-            continue
-        carries = (pl.col("address") & wrong) == wrong
-        if not space.has_shared_bit(wrong):
-            carries = carries & ~with_shared_bit(platform)
-        # Allocations are page-aligned, so there a low bit cannot be part of the address.
-        in_page = (1 << page_shift) - 1
-        marked = carries & ((pl.col("address") & in_page) == (wrong & in_page))
-        if len(shared_mappings(recording, ALLOCATION, where=marked)) < enough:
-            continue
-        if shared_mappings(recording, ALLOCATION, where=~marked).is_empty():
-            rows = shared_mappings(recording, where=carries)
-            return rows.with_columns(wrong=pl.lit(wrong, dtype=pl.UInt64))
-    return recording.frame.clear().with_columns(wrong=pl.lit(0, dtype=pl.UInt64))
+def _dma_ranges(recording: Recording) -> str:
+    return "" if recording.platform.dma_ranges else "no dma-ranges of a bus are known"
 
 
 @rule(
-    "H7",
-    "The shared bit in DMA addresses is the top bit of the IPA, not its page-table encoding.",
-    source="Linux 7.3 arch/arm64/kernel/rsi.c:arm64_rsi_init (prot_ns_shared is a PTE value); "
-    "DEN0137 1.0, RsiRealmConfig.ipa_width",
-    needs=[a_realm, the_shared_bit, any_event(*MAPS)],
+    "H9",
+    "No region of dma-ranges reaches up to the shared bit.",
+    source="Linux 7.2 include/linux/dma-direct.h:translate_phys_to_dma; the bit is set on the "
+    "translated address (c380931712d1)",
+    needs=[a_realm, the_shared_bit, _dma_ranges],
 )
-def shared_bit_is_no_pte_value(recording: Recording) -> Iterator[Finding]:
-    """Which addresses carry the page-table form of a wide IPA's top bit?"""
-    space = recording.platform.space
-    rows = wide_ipa_rows(recording)
-    if space is None or rows.is_empty():
-        return
-    bit = bits_of(space.shared_bit)
-    failed = recording.of_kind("dma_map", where=pl.col("address") == DMA_MAPPING_ERROR)
-    full = recording.of_kind("swiotlb_full")
-    for device, group in by_device(rows):
-        first = group.row(0, named=True)
-        wrong = int(first["wrong"])
-        shown = evidence(group)
-        lost = failed.filter(pl.col("device").eq_missing(pl.lit(device)))
-        if not lost.is_empty():
-            row = lost.row(0, named=True)
-            text = f"consequence: {len(lost)} streaming maps failed (DMA_MAPPING_ERROR)"
-            shown.append(Evidence(text, row["source"] or "", row["line"], "guest"))
-        empty = full.filter(
-            (pl.col("device").eq_missing(pl.lit(device))) & pl.col("attrs").str.ends_with("used=0")
-        )
-        if not empty.is_empty():
-            row = empty.row(0, named=True)
-            text = f'consequence: "swiotlb buffer is full ... used 0", {len(empty)} times'
-            shown.append(Evidence(text, row["source"] or "", row["line"], "guest"))
+def ranges_leave_the_bit_free(recording: Recording) -> Iterator[Finding]:
+    """Which regions of the bus have addresses that carry the shared bit already?"""
+    platform = recording.platform
+    for cpu, dma, size in platform.dma_ranges:
+        if platform.space is None or dma + size <= platform.space.shared_bit:
+            continue
+        region = f"{address(dma)}-{address(dma + size - 1)}"
         yield Finding(
-            "H7",
+            "H9",
             "violation",
+            "vmm",
+            f"a region of dma-ranges lies over {shared_bit_name(platform)}: private and shared "
+            "addresses cannot be told apart on that bus",
+            seen=f"CPU {address(cpu)} is {region} on the bus",
+            expected=f"regions below {address(platform.space.shared_bit)}",
+            evidence=[Evidence(f"dma-ranges: {region}")],
+            hint="choose other dma-ranges, or a wider IPA space",
+        )
+
+
+@rule(
+    "H10",
+    "A device's DMA mask carries the shared bit.",
+    source="Linux 7.2 kernel/dma/direct.c:dma_direct_get_required_mask; list, January 2026: 32-bit "
+    "devices cannot reach shared memory unless the IPA space has 31 bits",
+    needs=[a_realm, the_shared_bit],
+)
+def masks_carry_the_bit(recording: Recording) -> Iterator[Finding]:
+    """Which devices have a mask that no shared address fits?"""
+    platform = recording.platform
+    if platform.space is None:
+        return
+    narrow = pl.col("mask") < pl.lit(platform.space.shared_bit, dtype=pl.UInt64)
+    traced = recording.of_kind("swiotlb_bounced", where=narrow)
+    masks: dict[str | None, int | None] = dict(traced.select("device", "mask").unique().rows())
+    known = {
+        name: facts.dma_mask
+        for name, facts in platform.devices.items()
+        if facts.dma_mask is not None and facts.dma_mask < platform.space.shared_bit
+    }
+    if known:
+        used = recording.of_kind(*MAPS, where=pl.col("device").is_in(list(known)))
+        masks |= {name: known[name] for name in used["device"].unique(maintain_order=True)}
+    for device, mask in masks.items():
+        yield Finding(
+            "H10",
+            "note",
             "guest",
-            f"the guest kernel set {bits_of(wrong)} (0x{wrong:x}) instead of {bit}, the shared bit",
+            f"the device's mask 0x{mask:x} cannot carry {shared_bit_name(platform)}: no mapping "
+            "of shared memory can succeed",
             device=device,
-            count=len(group),
-            seen=f"dma_addr={address(first['address'])}: {bits_of(wrong)} set, "
-            + ("" if space.has_shared_bit(wrong) else f"{bit} clear"),
-            expected=f"dma_addr={address(space.unprotected(first['address'] & ~wrong))}: {bit} set",
-            evidence=shown,
-            hint="keep the Realm's IPA space at 50 bits or fewer (48 with 64K pages), or build "
-            "the guest without CONFIG_ARM64_PA_BITS_52; Linux 7.2 and 7.3.4 still do this",
+            seen=f"dma_mask=0x{mask:x}",
+            expected=f"a mask of {platform.space.bits} bits or more",
+            evidence=[Evidence(f"{device}: dma_mask=0x{mask:x}")],
+            hint="give the Realm an IPA space that the mask can carry, or do not assign the device",
         )

@@ -9,14 +9,31 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import polars as pl
+
 from topbit.recording import Platform, Recording
-from topbit.replay.columns import PAGE, at_doorbell, is_beyond_ipa_space, lies_in
-from topbit.replay.faults import TRANSLATION, faults
+from topbit.recording.schema import SHARED
+from topbit.replay.columns import (
+    MAPS,
+    PAGE,
+    at_doorbell,
+    is_beyond_ipa_space,
+    lies_in,
+    with_shared_bit,
+)
+from topbit.replay.faults import TRANSLATION, Fault
+from topbit.replay.kept import kept
 from topbit.replay.refusals import was_translated
+from topbit.rules.device_bypass import bypasses_the_dma_api
 from topbit.rules.finding import Finding
 from topbit.rules.refused import by_trusted_device, is_traced, refusal
 from topbit.rules.rule import a_realm, rule, sees_faults, the_shared_bit
+from topbit.rules.streams import guest_faults
+from topbit.rules.wide_ipa import is_page_table_form
 from topbit.rules.wording import address, gives_no_alias, release_hint, shared_bit_name
+
+SHARINGS = ("set_memory", "convert", "ripas")
+"""Kinds of events that tell that memory was shared."""
 
 ALIAS_MEND = "map each shared page at IPA | shared bit (VFIO: iova = gpa | shared bit)"
 COVER_LETTER = 'cover letter of "arm64: realm: Fix DMA address for devices"'
@@ -37,13 +54,13 @@ def _alias_mend(platform: Platform) -> str:
 def alias_faults(recording: Recording) -> Iterator[Finding]:
     """Which devices faulted at the address that the guest rightly chose?"""
     platform = recording.platform
-    for fault in faults(recording):
+    for fault in guest_faults(recording):
         row, value = fault.row, fault.row["address"]
         if row["status"] != TRANSLATION or is_beyond_ipa_space(platform, value):
             continue
         if not platform.has_shared_bit(value):
             continue
-        if by_trusted_device(recording, row) or was_translated(recording, fault):  # F7
+        if by_trusted_device(recording, row) or was_translated(recording, fault):  # F11
             continue
         ipa = platform.protected(value)
         live = fault.live
@@ -52,6 +69,19 @@ def alias_faults(recording: Recording) -> Iterator[Finding]:
                 continue  # F3
             if platform.ram and not lies_in(ipa, platform.ram):
                 continue  # F3
+        if live is None and not is_known_shared(recording, fault):
+            yield refusal(
+                recording,
+                row,
+                "F1",
+                "vmm",
+                "a device was refused at the alias of a page that nobody is known to have shared",
+                expected="either a mapping there (the guest shared the page and the VMM did not "
+                "map it), or another address (the page was never shared)",
+                hint="trace the guest's dma events from its boot on, or the VMM's mappings",
+                severity="warning",
+            )
+            continue
         if live is not None:
             expected = f"a stage-2 mapping at {address(value & -PAGE)}: the guest gave the device "
             expected += "this address"
@@ -72,6 +102,43 @@ def alias_faults(recording: Recording) -> Iterator[Finding]:
         )
 
 
+def is_known_shared(recording: Recording, fault: Fault) -> bool:
+    """Does anything tell that the page at a refused alias was shared?
+
+    It lies in a bounce pool, which is shared at boot; the guest or the VMM is recorded to have
+    shared it; nothing of the guest's memory is known at all, and the user asks about a Realm; or
+    other faults of the run, or the VMM's maps, show that it maps no alias.
+    """
+    platform = recording.platform
+    ipa = platform.protected(fault.row["address"])
+    if lies_in(ipa, platform.pools) or not (platform.ram or recording.has(*MAPS)):
+        return True
+    if recording.has(*SHARINGS):
+        covers = (pl.col("phys") <= ipa) & (ipa - pl.col("phys") < pl.col("size"))
+        shared = (pl.col("status") == SHARED) | (pl.col("attrs") == "EMPTY")
+        return not recording.of_kind(*SHARINGS, where=covers & shared).is_empty()
+    return _no_alias_is_mapped(recording)
+
+
+@kept
+def _no_alias_is_mapped(recording: Recording) -> bool:
+    """Does other evidence of the run show that the VMM maps no alias at all?"""
+    platform = recording.platform
+    maps = recording.of_kind("iommu_map")
+    if not maps.is_empty():
+        return maps.filter(with_shared_bit(platform)).is_empty()
+    return any(
+        fault.row["status"] == TRANSLATION
+        and platform.has_shared_bit(fault.row["address"])
+        and (fault.live is not None or lies_in(fault.row["address"], _pool_aliases(platform)))
+        for fault in guest_faults(recording)
+    )
+
+
+def _pool_aliases(platform: Platform) -> list[tuple[int, int]]:
+    return [(platform.unprotected(base), size) for base, size in platform.pools]
+
+
 @rule(
     "F2",
     "No translation fault at the plain (protected) address of a shared page.",
@@ -81,13 +148,15 @@ def alias_faults(recording: Recording) -> Iterator[Finding]:
 def plain_address_faults(recording: Recording) -> Iterator[Finding]:
     """Which devices faulted at a plain address, and who took the shared bit off?"""
     platform = recording.platform
-    for fault in faults(recording):
+    for fault in guest_faults(recording):
         row, value = fault.row, fault.row["address"]
         if row["status"] != TRANSLATION or is_beyond_ipa_space(platform, value):
             continue
         if platform.has_shared_bit(value):
             continue
-        if by_trusted_device(recording, row):
+        if by_trusted_device(recording, row) or is_page_table_form(recording, value):  # F8
+            continue
+        if bypasses_the_dma_api(recording, fault):  # M12
             continue
         expected = f"{address(platform.unprotected(value))} ({shared_bit_name(platform)}, set)"
         plain, alias = fault.live, fault.alias
@@ -145,11 +214,11 @@ def plain_address_faults(recording: Recording) -> Iterator[Finding]:
 def unmapped_address_faults(recording: Recording) -> Iterator[Finding]:
     """Which devices used an address after it was unmapped, or one that they never got?"""
     platform = recording.platform
-    for fault in faults(recording):
+    for fault in guest_faults(recording):
         row, value = fault.row, fault.row["address"]
         if row["status"] != TRANSLATION or is_beyond_ipa_space(platform, value):
             continue
-        if fault.live or fault.alias or at_doorbell(platform, value):  # F6
+        if fault.live or fault.alias or at_doorbell(platform, value):  # F10
             continue
         mapped = fault.mapped
         if not fault.ordered and mapped.buffer_at(value):
@@ -197,7 +266,7 @@ def unmapped_address_faults(recording: Recording) -> Iterator[Finding]:
 def beyond_ipa_space(recording: Recording) -> Iterator[Finding]:
     """Which accesses carried bits that no IPA has, and who put them there?"""
     platform = recording.platform
-    for fault in faults(recording):
+    for fault in guest_faults(recording):
         row, value = fault.row, fault.row["address"]
         if value is None or not is_beyond_ipa_space(platform, value):
             continue

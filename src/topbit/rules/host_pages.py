@@ -22,8 +22,9 @@ RIPAS_CHANGE = "RIPAS_CHANGE"
 
 
 @rule(
-    "P5",
+    "P10",
     "The host destroys no page that the Realm holds as its RAM.",
+    former="P5",
     source="DEN0137 1.0, RIPAS DESTROYED: only RMI_DATA_DESTROY of RAM, which the Realm did not "
     "ask for, leads there",
     needs=[any_event("ripas")],
@@ -40,7 +41,7 @@ def ram_is_not_destroyed(recording: Recording) -> Iterator[Finding]:
             registers.clear(row["phys"], row["size"])  # of a device that was taken back: no RAM
             continue
         yield Finding(
-            "P5",
+            "P10",
             "violation",
             "host",
             "the host destroyed a page of the Realm's RAM",
@@ -53,8 +54,9 @@ def ram_is_not_destroyed(recording: Recording) -> Iterator[Finding]:
 
 
 @rule(
-    "P6",
+    "P11",
     "A page that the Realm shares stays mapped for it.",
+    former="P6",
     source="DEN0137 1.0, RMI_RTT_UNMAP_UNPROTECTED; Linux arch/arm64/kvm: a page turns private "
     "only when the Realm asks for RIPAS RAM",
     needs=[a_realm, any_event("rmm_exit"), any_event("rtt_unmap")],
@@ -75,7 +77,7 @@ def shared_pages_stay_mapped(recording: Recording) -> Iterator[Finding]:
         if all(state == RAM for _, _, state in asked):
             continue
         yield Finding(
-            "P6",
+            "P11",
             "violation",
             "host",
             "the host unmapped a page that the Realm shares",

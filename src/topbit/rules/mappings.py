@@ -18,9 +18,10 @@ from topbit.replay.columns import (
     with_shared_bit,
 )
 from topbit.replay.page_set import HIGHEST
-from topbit.rules.dma_helpers import wide_ipa_rows
 from topbit.rules.finding import Finding
+from topbit.rules.limits import refused_addresses
 from topbit.rules.rule import a_realm, any_event, rule, told_the_truth
+from topbit.rules.wide_ipa import wide_ipa_rows
 from topbit.rules.wording import (
     address,
     bits_of,
@@ -147,10 +148,11 @@ def streaming_maps_bounce(recording: Recording) -> Iterator[Finding]:
     "M4",
     "A DMA address fits what the device and its bus can carry.",
     source="Linux include/linux/dma-direct.h:dma_capable",
-    needs=[any_event(*MAPS)],
+    needs=[any_event(*MAPS, "trouble")],
 )
 def addresses_fit_the_device(recording: Recording) -> Iterator[Finding]:
-    """Which devices were given addresses that they cannot put on the bus?"""
+    """Which devices were given addresses that they cannot put on the bus, or refused them?"""
+    yield from refused_addresses(recording)
     for device, group in by_device(_too_high(recording)):
         first = group.row(0, named=True)
         yield Finding(
@@ -178,8 +180,11 @@ def _too_high(recording: Recording) -> pl.DataFrame:
     masks, bus_limits = _facts(recording, "dma_mask"), _facts(recording, "bus_dma_limit")
     maybe = pl.UInt64
     known = pl.col("device").replace_strict(masks, default=None, return_dtype=maybe)
-    # swiotlb_bounced tells the mask of each streaming map that follows it on the same device.
-    traced = pl.col("mask").forward_fill().over("device")
+    # swiotlb_bounced tells the mask that its own map has: a driver may change it in between.
+    bounced = pl.when(
+        *(pl.col(name).shift().over("device") == pl.col(name) for name in ("phys", "size"))
+    ).then(pl.col("mask").shift().over("device"))
+    traced = pl.coalesce("mask", bounced)
     bus_limit = pl.col("device").replace_strict(bus_limits, default=None, return_dtype=maybe)
     mask = pl.when(pl.col("event") == "dma_map").then(traced).otherwise(pl.col("mask"))
     beyond_first = pl.col("size").fill_null(1).clip(1) - 1

@@ -97,8 +97,9 @@ def _a_repeated_step(recording: Recording) -> str:
 
 
 @rule(
-    "P3",
+    "P9",
     "What the guest shares for a while it takes back: each time as few pages are shared as before.",
+    former="P3",
     source="Linux 7.2 kernel/dma/direct.c:dma_direct_free takes back what dma_direct_alloc shared "
     "(dma_set_encrypted, dma_set_decrypted)",
     needs=[a_realm, one_clock, any_event("convert"), any_event("step"), _a_repeated_step],
@@ -120,7 +121,7 @@ def shared_pages_are_taken_back(recording: Recording) -> Iterator[Finding]:
         if after <= before:
             continue
         yield Finding(
-            "P3",
+            "P9",
             "violation",
             "guest",
             "the guest leaves pages shared each time that it does the same again",

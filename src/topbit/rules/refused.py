@@ -5,7 +5,7 @@ from __future__ import annotations
 from topbit.events import Agent
 from topbit.recording import Recording
 from topbit.replay.columns import devices_where
-from topbit.replay.faults import Fault
+from topbit.replay.faults import Fault, places_of
 from topbit.replay.replay import Row
 from topbit.rules.finding import Finding, Severity
 from topbit.rules.wording import device_name, evidence_of, refused_access
@@ -36,6 +36,7 @@ def refusal(
         expected=expected,
         evidence=[evidence_of(each) for each in shown],
         hint=hint,
+        judged=places_of(row),
     )
 
 

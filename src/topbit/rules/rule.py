@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import wraps
 from typing import TypeAlias
 
 from topbit.recording import Recording
@@ -31,13 +32,23 @@ Check: TypeAlias = Callable[[Recording], Iterator[Finding]]
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Which convention is checked, and where does it come from?"""
+    """Which convention is checked, and where does it come from?
+
+    Attributes:
+        id: its name.
+        statement: what must hold.
+        source: where that is said.
+        needs: what a recording must have for it.
+        check: what finds where it does not hold.
+        former: the name that it had in topbit 0.1, if another.
+    """
 
     id: str
     statement: str
     source: str
     needs: tuple[Need, ...]
     check: Check
+    former: str = ""
 
     def lacks(self, recording: Recording) -> str:
         """What does the recording lack for this rule ("" if nothing)?"""
@@ -58,13 +69,22 @@ def rule(
     *,
     source: str,
     needs: Sequence[Need] = (),
+    former: str = "",
 ) -> Callable[[Check], Check]:
     """Register the decorated function as the rule `rule_id`."""
 
     def register(check: Check) -> Check:
         if rule_id in RULES:
             raise ValueError(f"two rules are called {rule_id}")
-        RULES[rule_id] = Rule(rule_id, statement, source, tuple(needs), check)
+
+        @wraps(check)
+        def by_its_names(recording: Recording) -> Iterator[Finding]:
+            for finding in check(recording):
+                if former:
+                    finding.hint += f" ({rule_id} was {former} in topbit 0.1)"
+                yield finding
+
+        RULES[rule_id] = Rule(rule_id, statement, source, tuple(needs), by_its_names, former)
         return check
 
     return register
@@ -100,6 +120,25 @@ def a_realm(recording: Recording) -> str:
     if platform.realm is None:
         return "nothing tells whether the guest is a Realm (add its kernel log, or --ipa-bits)"
     return "" if platform.realm else "the guest is no Realm"
+
+
+def a_guest_of_shared_dma(recording: Recording) -> str:
+    """Is the guest known to be one whose devices reach shared memory only?"""
+    platform = recording.platform
+    if platform.scheme == "arm-cca":
+        return a_realm(recording)
+    if platform.scheme in SHARED_DMA:
+        return ""
+    return f"the scheme is {platform.scheme}: its devices need no shared memory"
+
+
+SHARED_DMA = (
+    "arm-cca", "amd-sev", "amd-sev-es", "amd-sev-snp", "snp-vtom", "intel-tdx", "hyperv",
+    "s390-pv", "power-svm",
+)  # fmt: skip
+"""Schemes whose guests bounce all streaming DMA (force_dma_unencrypted(): Linux 7.2
+arch/x86/mm/mem_encrypt.c, arch/s390/mm/init.c, arch/powerpc/platforms/pseries/svm.c,
+arch/arm64/include/asm/mem_encrypt.h). Of pKVM's guests only those of 7.3 and later do."""
 
 
 def the_shared_bit(recording: Recording) -> str:

@@ -6,15 +6,17 @@ from collections.abc import Iterator
 
 from topbit.recording import Recording
 from topbit.replay.columns import PAGE, at_doorbell
-from topbit.replay.faults import PERMISSION, faults
+from topbit.replay.faults import PERMISSION
 from topbit.replay.refusals import nothing_lost, refusals, was_translated
 from topbit.rules.finding import Finding
 from topbit.rules.rule import a_realm, any_event, one_clock, rule, sees_faults
+from topbit.rules.streams import guest_faults
 from topbit.rules.wording import (
     address,
     device_name,
     evidence,
     evidence_of,
+    places,
     refused_access,
 )
 
@@ -26,22 +28,23 @@ def _a_doorbell(recording: Recording) -> str:
 
 
 @rule(
-    "F6",
+    "F10",
     "A device reaches the doorbell of its message-signalled interrupts.",
+    former="F6",
     source="Linux 7.2 drivers/irqchip/irq-gic-v3-its.c:its_irq_get_msi_base (GITS_TRANSLATER, a "
     "plain address); Documentation/driver-api/vfio.rst",
     needs=[_a_doorbell, sees_faults],
 )
 def interrupts_arrive(recording: Recording) -> Iterator[Finding]:
     """Which devices' interrupts did stage 2 refuse?"""
-    for fault in faults(recording):
+    for fault in guest_faults(recording):
         row = fault.row
         if not at_doorbell(recording.platform, row["address"]):
             continue
-        if was_translated(recording, fault):  # F7
+        if was_translated(recording, fault):  # F11
             continue
         yield Finding(
-            "F6",
+            "F10",
             "violation",
             "vmm",
             "the VMM did not map the MSI doorbell for the device: its interrupts are lost",
@@ -55,8 +58,9 @@ def interrupts_arrive(recording: Recording) -> Iterator[Finding]:
 
 
 @rule(
-    "F7",
+    "F11",
     "The SMMU translates what the stream's own table holds.",
+    former="F7",
     source="IHI0070 5.2, STE.S2TTB, S2T0SZ and S2SL0; 7.3.13 F_TRANSLATION, 7.3.16 F_PERMISSION; "
     "DDI0487 D8.2, concatenated translation tables",
     needs=[a_realm, one_clock, nothing_lost, any_event("iommu_map", "rtt_map"), sees_faults],
@@ -74,7 +78,7 @@ def tables_are_walked(recording: Recording) -> Iterator[Finding]:
         does = "permits" if row["status"] == PERMISSION else "translates"
         shown = [row, entry, *([refusal.mapping] if refusal.mapping else [])]
         yield Finding(
-            "F7",
+            "F11",
             "violation",
             "smmu",
             f"the SMMU refused an access that {table} {does}",
@@ -91,8 +95,9 @@ def tables_are_walked(recording: Recording) -> Iterator[Finding]:
 
 
 @rule(
-    "F8",
+    "F12",
     "The host takes event records out of the SMMU's queue before it is full.",
+    former="F8",
     source="IHI0070 7.4, event queue overflow; Linux 7.2 drivers/iommu/arm/arm-smmu-v3/"
     "arm-smmu-v3.c:arm_smmu_evtq_thread",
     needs=[sees_faults],
@@ -103,7 +108,7 @@ def no_record_is_lost(recording: Recording) -> Iterator[Finding]:
     if rows.is_empty():
         return
     yield Finding(
-        "F8",
+        "F12",
         "warning",
         "host",
         "the host lost event records of the SMMU: faults may be missing, counts may be too low",
@@ -111,4 +116,5 @@ def no_record_is_lost(recording: Recording) -> Iterator[Finding]:
         expected="every record read before the queue was full",
         evidence=evidence(rows),
         hint="read the queue on its interrupt, or give it more entries",
+        judged=places(rows),
     )

@@ -1,4 +1,4 @@
-"""S: is the swiotlb pool big enough, and is a "full" pool really full?"""
+"""S: is the bounce pool big enough, and is a "full" pool really full?"""
 
 from __future__ import annotations
 
@@ -7,108 +7,176 @@ from collections.abc import Iterator
 import polars as pl
 
 from topbit.recording import Recording
-from topbit.rules.dma_helpers import wide_ipa_rows
 from topbit.rules.finding import Finding
+from topbit.rules.pool_advice import advice, amount
+from topbit.rules.pool_messages import LARGEST, SLOT, full_messages
 from topbit.rules.rule import rule
-from topbit.rules.wording import by_device, evidence
+from topbit.rules.troubles import of_device, of_trouble
+from topbit.rules.wide_ipa import wide_ipa_devices
+from topbit.rules.wording import by_device, evidence, places
 
-SLOT = 2048
-"""Bytes of a slot, 1 << IO_TLB_SHIFT (Linux include/linux/swiotlb.h)."""
-USUAL_POOL = 64 << 20
-"""Bytes of the pool that a Realm gets without swiotlb= (Linux include/linux/swiotlb.h:
-IO_TLB_DEFAULT_SIZE)."""
-LARGEST = 128 * SLOT
-"""Largest contiguous request, IO_TLB_SEGSIZE slots (Linux include/linux/swiotlb.h)."""
+NEARLY = 0.95
+"""Which part of a pool's slots is in use when it is nearly full?"""
+LEAKED = 3
+"""How many messages in a row of a pool that is used to the last slot may tell of a leak?"""
 
 
 @rule(
     "S1",
-    "The swiotlb pool holds what the drivers map at one time.",
+    "The bounce pool holds what the drivers map at one time.",
     source="Linux 7.2 kernel/dma/swiotlb.c:swiotlb_tbl_map_single "
     "(the message), :swiotlb_find_slots",
 )
 def pool_is_large_enough(recording: Recording) -> Iterator[Finding]:
     """On which devices was the pool full, was it really, and what would help?"""
-    rows = recording.of_kind("swiotlb_full")
-    if rows.is_empty():
-        return
-    rows = rows.with_columns(
-        total=pl.col("attrs").str.extract(r"total=(\d+)").cast(pl.Int64),
-        used=pl.col("attrs").str.extract(r"used=(\d+)").cast(pl.Int64),
-    )
-    wide = set(wide_ipa_rows(recording)["device"].to_list())
-    too_large = pl.col("size") > LARGEST
-    empty = (pl.col("used") == 0) & ~too_large
-    for device, group in by_device(rows.filter(too_large)):
-        asked, _, _ = _largest(group)
-        yield Finding(
-            "S1",
-            "warning",
-            "guest",
-            f"a driver asked for more than the {LARGEST >> 10} KiB that one bounce can ever hold",
-            device=device,
-            count=len(group),
-            seen=f"sz: {asked} bytes",
-            expected="requests up to dma_max_mapping_size()",
-            evidence=evidence(group, 2),
-            hint="the driver must keep to dma_max_mapping_size(); a larger pool does not help",
+    rows = full_messages(recording)
+    total, used, too_large = pl.col("total"), pl.col("used"), pl.col("too_large")
+    none = (total == 0).fill_null(False)
+    empty = (used == 0).fill_null(False) & ~none & ~too_large
+    yield from _no_pool(recording, rows.filter(none))
+    yield from _too_large(rows.filter(too_large & ~none))
+    yield from _empty(recording, rows.filter(empty))
+    yield from _full(recording, rows.filter(~too_large & ~empty & ~none))
+    for device, group in by_device(of_trouble(recording, "bounce_failed")):
+        yield _finding(
+            "the bounce pool was full, or too small: a buffer could not be bounced",
+            device,
+            group,
+            seen=str(group["detail"][0]),
+            hint=advice(recording, _most(group, "size"), None, None),
         )
-    for device, group in by_device(rows.filter(empty)):
+
+
+def _no_pool(recording: Recording, rows: pl.DataFrame) -> Iterator[Finding]:
+    told = of_trouble(recording, "pool_missing")
+    for device, group in by_device(rows):
+        yield _finding(
+            "there is no bounce pool at all, and a buffer needs one",
+            device,
+            group,
+            seen="total 0 (slots)",
+            hint="look for swiotlb=off or swiotlb=noforce, a failed allocation at boot, or an "
+            "IOMMU driver that freed the pool (AMD: mended by 121660bba631); swiotlb=force keeps "
+            "it",
+            more=told,
+        )
+    if rows.is_empty() and not told.is_empty():
+        yield _finding(
+            "a bounce pool could not be had, or was needed and is not there",
+            None,
+            told,
+            seen=str(told["detail"][0]),
+            hint="ask for a pool that fits into low memory (swiotlb=SLOTS of 2 KiB), or give the "
+            "machine more memory below 4 GiB",
+        )
+
+
+def _too_large(rows: pl.DataFrame) -> Iterator[Finding]:
+    for device, group in by_device(rows):
+        asked, used, slots = (_most(group, name) for name in ("size", "used", "total"))
+        full = used is not None and slots is not None and used > slots * NEARLY
+        yield _finding(
+            f"a driver asked for more than the {LARGEST >> 10} KiB that one bounce can ever hold",
+            device,
+            group,
+            seen=f"sz: {asked} bytes"
+            + (f"; the pool is nearly full as well: {used} of {slots} slots" if full else ""),
+            expected="requests up to dma_max_mapping_size()",
+            hint="the driver must keep to dma_max_mapping_size(), or use coherent memory; a larger "
+            "pool does not help",
+        )
+
+
+def _empty(recording: Recording, rows: pl.DataFrame) -> Iterator[Finding]:
+    wide = wide_ipa_devices(recording)
+    for device, group in by_device(rows):
         known = device in wide
-        yield Finding(
-            "S1",
-            "note" if known else "warning",
-            "guest",
+        finding = _finding(
             'the pool is reported "full" while it is empty: no slot has a usable address'
             + (", a consequence of the wrong bit in DMA addresses (H7)" if known else ""),
-            device=device,
-            count=len(group),
+            device,
+            group,
             seen="used 0 (slots)",
             expected="a free slot",
-            evidence=evidence(group, 2),
             hint="see H7"
             if known
-            else "look at the device's mask, segment boundary and alignment; more pool does not "
-            "help",
+            else "look at the device's mask, segment boundary and alignment, and in a Realm of 51 "
+            "IPA bits or more (--ipa-bits) at H7; more pool does not help",
         )
-    for device, group in by_device(rows.filter(~too_large & ~empty)):
-        asked, used, slots = _largest(group)
-        total = slots * SLOT
-        yield Finding(
-            "S1",
-            "warning",
-            "guest",
-            f"the swiotlb pool of {_amount(total)} is too small for the load; "
-            "the addresses are not at fault",
-            device=device,
-            count=len(group),
-            seen=f"used {used} of {slots} slots of 2 KiB when {asked} bytes were asked for",
-            expected="free slots for what the drivers map at one time",
-            evidence=evidence(group, 2),
-            hint=_pool_hint(recording, total),
-        )
+        finding.severity = "note" if known else "warning"
+        yield finding
 
 
-def _largest(group: pl.DataFrame) -> tuple[int, int, int]:
-    """What are the largest request, use and total among these messages?"""
-    asked, used, slots = group.select(pl.col("size", "used", "total").max().fill_null(0)).row(0)
-    return int(asked), int(used), int(slots)
+def _full(recording: Recording, rows: pl.DataFrame) -> Iterator[Finding]:
+    for device, group in by_device(rows):
+        asked, used, slots = (_most(group, name) for name in ("size", "used", "total"))
+        if slots is None:
+            yield _finding(
+                "the bounce pool was full; this kernel tells neither its size nor its use: it is "
+                "too small, or a driver does not give back what it maps",
+                device,
+                group,
+                seen=f"sz: {asked} bytes",
+                hint=advice(recording, asked, None, None),
+            )
+            continue
+        leak = _is_a_leak(group)
+        yield _finding(
+            f"the swiotlb pool of {amount(slots * SLOT)} is "
+            + ("used to the last slot, and stays so: a driver may not give back what it maps"
+               if leak else "too small for the load; the addresses are not at fault"),
+            device,
+            group,
+            seen=f"used {used} of {slots} slots of 2 KiB when {asked} bytes were asked for"
+            + _over_time(group),
+            hint=("look at M7 with a trace of the dma events, and at io_tlb_used in debugfs while "
+                  "the devices are idle; else " if leak else "")
+            + advice(recording, asked, used, slots),
+        )  # fmt: skip
 
 
-def _amount(size: int) -> str:
-    return f"{size >> 20} MiB" if size >= 1 << 20 else f"{size >> 10} KiB"
+def _is_a_leak(group: pl.DataFrame) -> bool:
+    """Was the pool used to its last slot in every one of several messages?"""
+    return len(group) >= LEAKED and bool((group["used"] == group["total"]).all())
 
 
-def _pool_hint(recording: Recording, total: int) -> str:
-    platform = recording.platform
-    ram = sum(size for _, size in platform.ram)
-    # Linux 7.3 arch/arm64/mm/init.c:arch_mm_preinit sizes the pool RAM/1024 when no RAM lies
-    # above the DMA limit, and 7.2 leaves Realms at 64 MiB.
-    shrunk = ram and total == ram >> 10 and total < USUAL_POOL
-    if shrunk:
-        return (
-            f"Linux {platform.kernel or '7.3'} shrank it to RAM/1024 because all RAM lies below "
-            "the DMA limit, and swiotlb= does not raise it there; more RAM, or a kernel before 7.3 "
-            "(64 MiB), gives a larger one"
-        )
-    return "raise it with swiotlb=SLOTS on the guest's command line"
+def _over_time(group: pl.DataFrame) -> str:
+    """Between which times did it last?"""
+    times = group["time"].drop_nulls().sort().to_list()
+    if len(times) < 2 or times[0] == times[-1]:
+        return ""
+    return f"; {len(group)} messages from {times[0]:.6f} to {times[-1]:.6f} s"
+
+
+def _most(group: pl.DataFrame, column: str) -> int | None:
+    """What is the largest of these values, if any is told?"""
+    value = group[column].max()
+    return None if value is None else int(str(value))
+
+
+def _finding(
+    message: str,
+    device: str | None,
+    group: pl.DataFrame,
+    *,
+    seen: str,
+    hint: str,
+    expected: str = "free slots for what the drivers map at one time",
+    more: pl.DataFrame | None = None,
+) -> Finding:
+    judged = places(group) | (set() if more is None else places(more.filter(of_device(device))))
+    if more is not None:
+        judged |= places(more.filter(pl.col("device").is_null()))
+    return Finding(
+        "S1",
+        "warning",
+        "host" if group["agent"][0] == "host" else "guest",
+        message,
+        device=device,
+        count=len(group),
+        seen=seen,
+        expected=expected,
+        evidence=evidence(group, 2),
+        hint=hint,
+        judged=judged,
+    )

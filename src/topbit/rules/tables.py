@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from topbit.events import Agent
 from topbit.recording import Recording
 from topbit.replay.columns import is_beyond_ipa_space
-from topbit.replay.faults import CONFIGURATION, PERMISSION, fault_rows, faults
+from topbit.replay.faults import CONFIGURATION, PERMISSION, fault_rows
 from topbit.replay.refusals import against, was_translated
 from topbit.rules.finding import Finding
 from topbit.rules.refused import is_traced, refusal
 from topbit.rules.rule import a_realm, rule, sees_faults, the_shared_bit
+from topbit.rules.streams import guest_faults
 from topbit.rules.trusted import is_interfaces
 
 
@@ -23,11 +24,11 @@ from topbit.rules.trusted import is_interfaces
 )
 def permission_faults(recording: Recording) -> Iterator[Finding]:
     """Was the direction of a refused access the device's mistake or the table's?"""
-    for fault in faults(recording):
+    for fault in guest_faults(recording):
         row, mapping = fault.row, fault.live
         if row["status"] != PERMISSION:
             continue
-        if was_translated(recording, fault):  # F7
+        if was_translated(recording, fault):  # F11
             continue
         direction = None if mapping is None else mapping["direction"]
         agent: Agent

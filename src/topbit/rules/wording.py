@@ -91,12 +91,20 @@ def refused_access(recording: Recording, row: dict[str, Any]) -> str:
     stream = "" if device.startswith("StreamID") else stream
     if row["address"] is None:  # a configuration fault has none
         return f"{device}{stream}: {row['status']}"
-    state = "set" if platform.has_shared_bit(row["address"]) else "clear"
     stage = ", stage 2" if "s2" in (row["attrs"] or "") else ""
-    return (
-        f"{device}{stream} {verb} {address(row['address'])} "
-        f"({shared_bit_name(platform)}, {state}): {row['status']}{stage}"
-    )
+    bit = bit_of_scheme(platform, row["address"])
+    return f"{device}{stream} {verb} {address(row['address'])}{bit}: {row['status']}{stage}"
+
+
+def bit_of_scheme(platform: Platform, value: int) -> str:
+    """What does the bit that the scheme has in addresses say in this one? Nothing without a bit."""
+    if platform.scheme == "arm-cca" and platform.space is not None:
+        state = "set" if platform.has_shared_bit(value) else "clear"
+        return f" ({shared_bit_name(platform)}, {state})"
+    if platform.c_bit is not None:
+        state = "set" if value >> platform.c_bit & 1 else "clear"
+        return f" (bit {platform.c_bit}, the C bit, {state})"
+    return ""
 
 
 def evidence_of(row: dict[str, Any]) -> Evidence:
@@ -109,6 +117,12 @@ def evidence(rows: pl.DataFrame | Iterable[dict[str, Any]], few: int = FEW) -> l
     if isinstance(rows, pl.DataFrame):
         rows = rows.head(few).iter_rows(named=True)
     return [evidence_of(row) for _, row in zip(range(few), rows, strict=False)]
+
+
+def places(rows: pl.DataFrame) -> set[tuple[str, int]]:
+    """At which (file, line) do these events stand?"""
+    told = rows.filter(pl.col("line").is_not_null() & (pl.col("source").fill_null("") != ""))
+    return set(told.select("source", "line").rows())
 
 
 def by_device(rows: pl.DataFrame) -> Iterator[tuple[str | None, pl.DataFrame]]:
@@ -134,22 +148,19 @@ def release_hint(platform: Platform, *, no_alias: bool = False) -> str:
     `no_alias`: as `gives_no_alias`; what the kernel does counts more than its release.
     """
     # Imported here: only findings need it.
-    from topbit.addressing.kernel_policy import ALIAS_RELEASES, policy_for
-    from topbit.errors import UsageError
+    from topbit.addressing.kernel_policy import ALIAS_RELEASES
+    from topbit.rules.releases import policy_of
 
     update = f"use Linux {ALIAS_RELEASES} or later in the guest (commit 7d953a062416)"
-    if platform.kernel is None:
+    policy = policy_of(platform)
+    if policy is None:
         return update
-    try:
-        kept = policy_for(platform.kernel).alias_for_shared
-    except UsageError:
-        return update
-    if kept and no_alias:
+    if policy.alias_for_shared and no_alias:
         return (
             f"this build does not keep the convention of its release, Linux {platform.kernel}: "
             "look at dma_addr_unencrypted() and is_realm_world() in its source"
         )
-    if kept:
+    if policy.alias_for_shared:
         return (
             f"Linux {platform.kernel} sets the bit itself: look for a driver that does not use "
             "the DMA API, or for firmware (EDK2) that set the device up"

@@ -57,10 +57,10 @@ VERDICTS: dict[str, set[tuple[str, str, str | None]]] = {
         ("device", "A2", "nvme0"),
     },
     "stale-translation": {("vmm", "A1", "edu0"), ("device", "A2", "edu0")},
-    "doorbell-unmapped": {("vmm", "F6", "rng0")},
+    "doorbell-unmapped": {("vmm", "F10", "rng0")},
     "lying-rmm": {("rmm", "R1", None)},
-    "private-page-destroyed": {("host", "P5", None)},
-    "shared-page-destroyed": {("host", "P6", None)},
+    "private-page-destroyed": {("host", "P10", None)},
+    "shared-page-destroyed": {("host", "P11", None)},
     "stream-disabled": {("host", "F9", "nvme0")},
     "events-lost": {("vmm", "V1", "nvme0"), ("vmm", "F1", "nvme0")},
     "use-after-unmap": {("device", "F3", "nvme0"), ("device", "A2", "nvme0")},
@@ -313,7 +313,7 @@ def test_a_queue_that_is_read_in_time_loses_nothing() -> None:
     scenario = builtin("events-lost")
     lost = ModelMachine(scenario).run()
     assert lost.of_kind("smmu_lost").height == lost.of_kind("smmu_event").height - 4
-    assert "F8" in {f.rule for f in check(lost).findings}
+    assert "F12" in {f.rule for f in check(lost).findings}
     read = ModelMachine(override(scenario, "host.reads_events=true")).run()
     assert not read.has("smmu_lost")
 

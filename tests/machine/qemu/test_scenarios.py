@@ -173,7 +173,7 @@ def lost_events_are_said_to_be_lost(run: Outcome) -> None:
     events = run.recording.of_kind("smmu_event", "smmu_lost")["event"].to_list()
     assert events[:4] == ["smmu_event"] * 4
     assert events.count("smmu_lost") == 1
-    assert "F8" in {finding.rule for finding in check(run.recording).findings}
+    assert "F12" in {finding.rule for finding in check(run.recording).findings}
 
 
 @looks_at("stale-translation")
