@@ -173,11 +173,11 @@ def test_the_last_boot_tells_whether_the_run_is_finished() -> None:
 
 
 def test_trouble_that_nobody_judges_is_told_boot_by_boot() -> None:
-    leaked = Event("guest", "trouble", status="leaked", detail="a line")
+    refused = Event("guest", "trouble", status="mask_refused", detail="a line")
     timeout = Event("guest", "trouble", status="timeout", detail="another")
-    first, last = (Recording.of_events(REALM, [GOOD, event]) for event in (leaked, timeout))
+    first, last = (Recording.of_events(REALM, [GOOD, event]) for event in (refused, timeout))
     made = Report.of(first, last)
-    assert [kind.kind for kind in made.unjudged] == ["leaked", "timeout"]
+    assert [kind.kind for kind in made.unjudged] == ["mask_refused", "timeout"]
     assert (made.verdict, made.ok, made.exit_status) == (Verdict.INCONCLUSIVE, False, 4)
 
 

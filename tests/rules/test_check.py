@@ -76,12 +76,12 @@ def test_the_verdict() -> None:
 
 
 def test_trouble_that_no_finding_judges_is_left() -> None:
-    leaked = Event("guest", "trouble", status="leaked", detail="a line")
-    own = Event("host", "swiotlb_full", device="a", size=64, attrs="total=512|used=512")
-    full = dataclasses.replace(own, agent="guest", device="b")
-    checked = check(Recording.of_events(REALM, [leaked, own, full]))
+    refused = Event("guest", "trouble", status="mask_refused", detail="a line")
+    own = Event("host", "trouble", status="dmar", device="a", detail="another")
+    full = Event("guest", "swiotlb_full", device="b", size=64, attrs="total=512|used=512")
+    checked = check(Recording.of_events(REALM, [refused, own, full]))
     assert [(kind.kind, kind.first.agent) for kind in checked.unjudged] == [
-        ("leaked", "guest"), ("swiotlb_full", "host"),
+        ("mask_refused", "guest"), ("dmar", "host"),
     ]  # fmt: skip
     assert checked.verdict == "inconclusive"
 

@@ -42,8 +42,8 @@ def test_p5_ram_is_not_destroyed(attrs: str, count: int) -> None:
 def test_p5_registers_of_a_device_are_no_ram(registers: list[int], count: int) -> None:
     dev = [Event("rmm", "ripas", phys=at, size=PAGE, status="ok", attrs="DEV") for at in registers]
     gone = Event("rmm", "ripas", phys=BUFFER, size=PAGE, status="ok", attrs="DESTROYED")
-    assert len(found("P5", REALM, *dev, gone)) == count
-    assert len(found("P5", REALM, *dev, gone, gone)) == 1, "it became RAM meanwhile"
+    assert len(found("P10", REALM, *dev, gone)) == count
+    assert len(found("P10", REALM, *dev, gone, gone)) == 1, "it became RAM meanwhile"
 
 
 NOTHING = asked(POOL, "EMPTY")

@@ -36,6 +36,10 @@ WAYS = (
     ("the position of the C bit", "give --c-bit N"),
     ("nothing tells where the guest's RAM lies", KERNEL_LOG),
     ("where the doorbell", KERNEL_LOG),
+    ("the low bits of its buffers", KERNEL_LOG),
+    ("the trace has gaps", "give the guest's trace unfiltered, of all CPUs"),
+    ("no dma-ranges of a bus", "only a run of topbit's own tells them"),
+    ("than are compared one by one", "give a shorter trace"),
     ("trace lost", "give the trace larger buffers"),
 )
 """Words of a reason, and what must be given to change it."""

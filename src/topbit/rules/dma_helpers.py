@@ -245,7 +245,7 @@ def ranges_leave_the_bit_free(recording: Recording) -> Iterator[Finding]:
     "A device's DMA mask carries the shared bit.",
     source="Linux 7.2 kernel/dma/direct.c:dma_direct_get_required_mask; list, January 2026: 32-bit "
     "devices cannot reach shared memory unless the IPA space has 31 bits",
-    needs=[a_realm, the_shared_bit],
+    needs=[a_realm, the_shared_bit, any_event("swiotlb_bounced", *MAPS)],
 )
 def masks_carry_the_bit(recording: Recording) -> Iterator[Finding]:
     """Which devices have a mask that no shared address fits?"""

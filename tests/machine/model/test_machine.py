@@ -38,7 +38,7 @@ VERDICTS: dict[str, set[tuple[str, str, str | None]]] = {
     "trusted-too-early": {("guest", "T1", "accel0")},
     "trusted-unlocked-mapped": set(),
     "trusted-changed": {("device", "T2", "accel0")},
-    "trusted-page-destroyed": {("host", "P5", None)},
+    "trusted-page-destroyed": {("host", "P10", None)},
     "stale-mapping": {
         ("vmm", "V3", None),
         ("vmm", "V7", None),
