@@ -12,6 +12,7 @@ import cases_mappings
 import cases_pages
 import cases_trusted
 import cases_vmm
+from paths import ROOT
 from rule_events import DOORBELL, INTERRUPTS, POOL, REALM, Case, access, dma_map, helper
 from topbit.events import Event
 from topbit.recording import DeviceFacts, Recording
@@ -81,3 +82,11 @@ def test_every_rule_is_documented() -> None:
         assert rule.statement.endswith(".")
         assert rule.source
         assert (rule.check.__doc__ or "").splitlines()[0].rstrip().endswith("?")
+
+
+def test_the_documentation_has_each_rule_and_what_it_was_called() -> None:
+    text = (ROOT / "docs" / "rules.md").read_text()
+    for rule in RULES.values():
+        assert f"| {rule.id} | {rule.statement} |" in text
+        if rule.former:
+            assert f"| {rule.former} | {rule.id} |" in text
