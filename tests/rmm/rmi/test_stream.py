@@ -69,6 +69,17 @@ def test_the_ends_of_a_stream_wait_for_each_other(host: Host) -> None:
     assert all(device.model.streams.values())
 
 
+def test_neither_end_of_a_stream_is_stopped(host: Host) -> None:
+    device = assign(host)
+    host.ok(Rmi2.VDEV_DESTROY, *device.names)
+    for end in (device.pdev, device.port):
+        assert host.status(Rmi2.PDEV_STOP, end) == ERROR_DEVICE
+    host.ok(Rmi2.PDEV_STREAM_DISCONNECT, device.pdev, device.port, device.stream)
+    device.both_ends()
+    for end in (device.pdev, device.port):
+        host.ok(Rmi2.PDEV_STOP, end)
+
+
 def test_a_stream_in_use_is_not_disconnected(host: Host) -> None:
     device = assign(host)
     names = (device.pdev, device.port, device.stream)

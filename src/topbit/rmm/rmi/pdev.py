@@ -190,7 +190,8 @@ def pdev_stop(rmm: RmmState, pdev: int) -> tuple[int, ...]:
     found = rmm.pdevs.get(pdev)
     if found is None:
         return (ERROR_INPUT,)
-    if found.talk is not None or found.vdevs or found.stream is not None:
+    joined = any(pdev in (stream.endpoint, stream.port) for stream in rmm.streams.values())
+    if found.talk is not None or found.vdevs or joined:
         return (ERROR_DEVICE,)
     if found.state == PdevState.STOPPED:
         return (ERROR_DEVICE,)
