@@ -134,19 +134,24 @@ class Assignment(RuleBasedStateMachine):
     @precondition(lambda self: self.accepted)
     def end_device(self, call: int, port: bool) -> None:
         device = self.devices[0]
-        if self.host.status(call, device.port if port else device.pdev) == 0:
+        self.end_device_by(call, device.port if port else device.pdev)
+
+    def end_device_by(self, call: int, pdev: int) -> None:
+        if self.host.status(call, pdev) == 0:
             self.ended(0, 1)
 
-    @rule(refresh=st.booleans(), carried=st.booleans())
+    @rule(refresh=st.booleans(), then=st.sampled_from(["whole", "aborted", "left"]))
     @precondition(lambda self: self.accepted)
-    def change_stream(self, refresh: bool, carried: bool) -> None:
+    def change_stream(self, refresh: bool, then: str) -> None:
         device = self.devices[0]
         call = Rmi2.PDEV_STREAM_KEY_REFRESH if refresh else Rmi2.PDEV_STREAM_DISCONNECT
         names = (device.pdev, device.port, device.stream)
-        if self.host.status(call, *names) == 0 and carried:
+        if self.host.status(call, *names) == 0 and then == "whole":
             for end in (device.port, device.pdev, device.port, device.pdev):
                 self.talk(Rmi2.PDEV_COMMUNICATE, end)
             self.host.status(Rmi2.PDEV_STREAM_COMPLETE, *names)
+        elif then == "aborted":
+            self.end_device_by(Rmi2.PDEV_ABORT, device.port)
 
     @rule(realm=which)
     @precondition(lambda self: self.accepted)
