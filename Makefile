@@ -53,6 +53,8 @@ types: $(VENV)/test.stamp
 tools: $(VENV)/test.stamp
 	@$(BIN)/topbit tool fetch qemu binutils dtc trace-cmd gdb cpio || \
 	  echo "topbit: the tests that need the missing tools will be skipped" >&2
+	@$(BIN)/topbit kernel fetch --source 6.12 7.2 7.3 >/dev/null || \
+	  echo "topbit: the tests that need kernel sources will be skipped" >&2
 
 hooks: $(VENV)/test.stamp
 	$(BIN)/pre-commit install

@@ -25,6 +25,7 @@ ROOMS = [
     "scenario",
     "recording",
     "readers",
+    "kernel_tree",
     "store",
     "machine",
     "replay",

@@ -22,6 +22,7 @@ __all__ = [
     "Finding",
     "GuestDiedError",
     "InputError",
+    "KernelCheck",
     "Matrix",
     "Meaning",
     "MissingToolError",
@@ -36,6 +37,7 @@ __all__ = [
     "UsageError",
     "Verdict",
     "check",
+    "check_kernel",
     "explain",
     "matrix",
     "read",
@@ -46,7 +48,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from topbit.addressing.explain import Meaning
-    from topbit.api import check, explain, matrix, read, run, scenarios, table
+    from topbit.api import check, check_kernel, explain, matrix, read, run, scenarios, table
     from topbit.errors import (
         GuestDiedError,
         InputError,
@@ -59,6 +61,7 @@ if TYPE_CHECKING:
     from topbit.machine.interrupted import RunInterrupted
     from topbit.recording import Platform, Recording
     from topbit.report.dma_table import DmaTable
+    from topbit.report.kernel_check import KernelCheck
     from topbit.report.matrix import Matrix
     from topbit.report.report import Report
     from topbit.rules import Finding, Verdict
@@ -70,6 +73,7 @@ else:
         "Finding": "topbit.rules",
         "GuestDiedError": "topbit.errors",
         "InputError": "topbit.errors",
+        "KernelCheck": "topbit.report.kernel_check",
         "Matrix": "topbit.report.matrix",
         "Meaning": "topbit.addressing.explain",
         "MissingToolError": "topbit.errors",
@@ -84,6 +88,7 @@ else:
         "UsageError": "topbit.errors",
         "Verdict": "topbit.rules",
         "check": "topbit.api",
+        "check_kernel": "topbit.api",
         "explain": "topbit.api",
         "matrix": "topbit.api",
         "read": "topbit.api",

@@ -21,11 +21,13 @@ from topbit.errors import UsageError, nearest
 
 if TYPE_CHECKING:
     from topbit.addressing.explain import Meaning
+    from topbit.kernel_tree.tree import SourceTree
     from topbit.machine.qemu.machine import QemuMachine
     from topbit.machine.qemu.options import QemuOptions
     from topbit.readers.options import ReadOptions
     from topbit.recording import Recording
     from topbit.report.dma_table import DmaTable
+    from topbit.report.kernel_check import KernelCheck
     from topbit.report.matrix import Matrix
     from topbit.report.report import Report
     from topbit.scenario import Scenario
@@ -261,6 +263,58 @@ def table(
     from topbit.report.dma_table import DmaTable
 
     return DmaTable.of(kernel, against, ipa_bits, schemes)
+
+
+def check_kernel(
+    subject: StrPath,
+    *,
+    tree: StrPath | None = None,
+    note: Callable[[str], None] = _nobody,
+    fetched: Callable[[str, int, int], None] = lambda what, came, size: None,
+) -> KernelCheck:
+    """Does a kernel source tree, or a patch to one, keep the convention for DMA addresses?
+
+    The tree's own address helpers are compiled and run on this machine, and compared with the
+    model. The tree is not changed.
+
+    Args:
+        subject: a source tree; a series ("7.3") of Debian's source packages, fetched if need be; or
+            a file with a patch, a mail or an mbox, "-" for standard input.
+        tree: what a patch is for: a tree or a series.
+        note, fetched: are told what is being fetched, and how far that is.
+
+    Raises:
+        UsageError: a patch without a tree.
+        InputError: no kernel source tree, helpers that do not compile, a patch that does not apply.
+        RunError: a compiler is missing, or the sources cannot be fetched.
+    """
+    import sys
+    from pathlib import Path
+
+    from topbit.kernel_tree.judge import judge
+    from topbit.kernel_tree.patch import patched
+    from topbit.kernel_tree.tree import SourceTree
+    from topbit.report.kernel_check import KernelCheck
+    from topbit.store import sources
+
+    def found(given: StrPath) -> SourceTree:
+        name = os.fspath(given)
+        if sources.is_series(name) and not Path(name).exists():
+            return SourceTree(sources.fetch(name, note, fetched))
+        return SourceTree(Path(name))
+
+    name = os.fspath(subject)
+    if name != "-" and not Path(name).is_file():
+        whole = found(name)
+        return KernelCheck(str(whole.root), judge(whole))
+    if tree is None:
+        raise UsageError(
+            "a patch is judged on a tree", where=name, hint="name it with --tree, e.g. --tree 7.3"
+        )
+    data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+    base = found(tree)
+    with patched(base, data, "standard input" if name == "-" else name) as changed:
+        return KernelCheck(f"{name} on {base.root}", judge(changed), judge(base))
 
 
 def matrix(*, settings: Settings = ()) -> Matrix:

@@ -11,7 +11,7 @@ import pytest
 
 from topbit.errors import TopbitError
 from topbit.store import busybox as busybox_store
-from topbit.store import kernels, tools
+from topbit.store import kernels, sources, tools
 
 marked = True
 """Has the test that runs now the mark `qemu`?"""
@@ -59,3 +59,9 @@ def busybox() -> Path:
 def _require_mark() -> None:
     if not marked:
         pytest.fail("what needs QEMU or fetches for it has the mark `qemu`")
+
+
+def source(series: str) -> Path:
+    """Where is a tree of Debian's linux-source-SERIES? Never fetched by a test."""
+    found = sources.held(series)
+    return found or lacking(f"the sources of Linux {series}: topbit kernel fetch --source {series}")

@@ -1,4 +1,4 @@
-"""topbit kernel: which arm64 kernels can be booted as a Realm, and where are they?"""
+"""topbit kernel: which arm64 kernels can be booted, and does a source tree keep the convention?"""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ import argparse
 from typing import TYPE_CHECKING
 
 from topbit.cli.bar import bar
+from topbit.cli.ending import add_exit_for
 from topbit.cli.output import note
 
 if TYPE_CHECKING:
     from topbit.store.kernels import Kernel, Offer
 
-HELP = "list and fetch arm64 kernels to boot"
+HELP = "list and fetch arm64 kernels to boot; check a source tree or a patch"
 FLAVOURS = ("cloud", "full", "rt", "16k")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which arguments does `topbit kernel` take?"""
-    verbs = parser.add_subparsers(dest="action", required=True, metavar="list|fetch")
+    verbs = parser.add_subparsers(dest="action", required=True, metavar="list|fetch|check")
     listing = verbs.add_parser(
         "list", help="kernels in the cache and in Debian's archive (no network: the cache only)"
     )
@@ -34,10 +35,42 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     fetching.add_argument(
         "--flavour", choices=FLAVOURS, default="cloud", help="which of Debian's builds (cloud)"
     )
+    fetching.add_argument(
+        "--source", action="store_true", help="their source packages instead, for `kernel check`"
+    )
+    checking = verbs.add_parser(
+        "check",
+        help="does a source tree, or a patch to one, keep the convention for DMA addresses?",
+    )
+    checking.add_argument(
+        "subject",
+        metavar="TREE|SERIES|PATCH",
+        help="a kernel source tree; a series (7.3) of Debian's source packages; a patch or a mail, "
+        "- for standard input. Code of the tree is compiled and run on this machine",
+    )
+    checking.add_argument(
+        "--tree", metavar="TREE|SERIES", help="what a patch is applied to (a copy of it)"
+    )
+    checking.add_argument("--format", choices=("text", "json", "b4"), default="text")
+    add_exit_for(checking)
 
 
 def run(args: argparse.Namespace) -> int:
-    """List or fetch; returns the exit status."""
+    """List, fetch or check; returns the exit status."""
+    if args.action == "check":
+        from topbit import api
+
+        with bar() as fetched:
+            check = api.check_kernel(args.subject, tree=args.tree, note=note, fetched=fetched)
+        print(check.render(args.format), end="")
+        return check.exit_status
+    if args.action == "fetch" and args.source:
+        from topbit.store import sources
+
+        with bar() as fetched:
+            for name in args.series:
+                print(sources.fetch(name, note, fetched))
+        return 0
     if args.action == "fetch":
         from topbit.store import kernels
 
