@@ -59,6 +59,15 @@ def test_a_pool_that_cannot_be_shared_is_told(release: str, lines: list[str]) ->
     assert (bench.kernel.pool.slots_used() == 512) is (release == "7.3")
 
 
+@pytest.mark.parametrize(("release", "size"), [("7.2", 2 << 20), ("7.3", 256 << 10)])
+def test_a_pool_may_be_as_large_as_the_release_makes_it(release: str, size: int) -> None:
+    """4 MiB of RAM: half of it is all that is free; or RAM/1024, a segment at least."""
+    bench = GuestBench(release, boot=False)
+    bench.kernel.config = dataclasses.replace(bench.kernel.config, swiotlb_size=0)
+    bench.kernel.boot()
+    assert (bench.kernel.pool.start, bench.kernel.pool.size) == (END - size, size)
+
+
 def test_ram_that_cannot_be_protected_is_a_panic() -> None:
     bench = GuestBench(boot=False)
     bench.cpu.answers = [(RsiStatus.ERROR_INPUT, RAM, 0)]

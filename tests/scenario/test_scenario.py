@@ -65,7 +65,9 @@ def test_width_and_ram(realm: RealmSpec, good: bool) -> None:
     assert taken(realm=realm) == good
 
 
-@pytest.mark.parametrize(("mib", "good"), [(0, False), (1, True), (2, True), (3, False)])
+@pytest.mark.parametrize(
+    ("mib", "good"), [(-1, False), (0, True), (1, True), (2, True), (3, False)]
+)
 def test_the_pool_leaves_the_kernel_some_memory(mib: int, good: bool) -> None:
     assert taken(realm=RealmSpec(ram_mib=4), guest=GuestSpec(swiotlb_mib=mib)) == good
 

@@ -25,6 +25,7 @@ from topbit.linux.pageattr import PAGE_SHIFT, PAGE_SIZE, LinearMap
 from topbit.linux.rsi import arm64_rsi_setup_memory, rsi_get_realm_config, rsi_version_matches
 from topbit.linux.rsi_da import EACCES, cca_device_accept
 from topbit.linux.swiotlb import IoTlbMem
+from topbit.linux.swiotlb_size import allocated_size, swiotlb_size
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class GuestConfig:
     Attributes:
         policy: the release's conventions.
         ram_base, ram_size: its RAM (IPA), bytes.
-        swiotlb_size: size of the swiotlb pool, bytes.
+        swiotlb_size: size of the swiotlb pool, bytes; 0: as the release makes it.
         pa_bits_52: built with CONFIG_ARM64_PA_BITS_52.
         private_dma_for_trusted: give accepted devices private memory instead of bouncing (no
             released kernel does; proposed by the Realm device assignment series).
@@ -102,14 +103,15 @@ class Kernel:
             # Stage 1 always marks the right half: a page table holds page-table encoding.
             space = IpaSpace(ipa_bits)
         self.memory = LinearMap(self.cpu, config.ram_base, config.ram_size, space, self.emit)
-        pool_base = config.ram_base + (config.ram_size - config.swiotlb_size)
-        forced = self.platform.forces(self.policy) and not self.policy.capable_by_attrs
-        self.pool = IoTlbMem(
-            self.memory, pool_base, config.swiotlb_size, self.emit, force_bounce=forced
+        pool_size = config.swiotlb_size or allocated_size(
+            swiotlb_size(self.policy, self.platform, config.ram_size), config.ram_size // 2
         )
+        pool_base = config.ram_base + (config.ram_size - pool_size)
+        forced = self.platform.forces(self.policy) and not self.policy.capable_by_attrs
+        self.pool = IoTlbMem(self.memory, pool_base, pool_size, self.emit, force_bounce=forced)
         disables = self.policy.pool_failure_disables
         if self.pool.update_mem_attributes(disables=disables):
-            pages = config.swiotlb_size >> PAGE_SHIFT
+            pages = pool_size >> PAGE_SHIFT
             leaked = f"Failed to decrypt memory, {pages} pages will be leaked"
             self.warn("share_failed", None, leaked)
             if disables:

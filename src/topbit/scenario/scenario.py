@@ -45,7 +45,7 @@ class GuestSpec:
 
     Attributes:
         kernel: release; its dated conventions are used ("6.15", "6.14.0", "7.3").
-        swiotlb_mib: size of the swiotlb pool, MiB.
+        swiotlb_mib: size of the swiotlb pool, MiB; 0: as the release makes it.
         pa_bits_52: built with CONFIG_ARM64_PA_BITS_52 (matters from 51 IPA bits on).
         alias_for_shared, canonical_before_lookup: override one convention of the release (None:
             as released).
@@ -279,11 +279,11 @@ class Scenario:
                 where="realm.ipa_bits",
                 hint="give more bits or less RAM",
             )
-        if not 1 <= guest.swiotlb_mib <= realm.ram_mib - 2:
+        if not 0 <= guest.swiotlb_mib <= realm.ram_mib - 2:
             raise ScenarioError(
                 f"a pool of {guest.swiotlb_mib} MiB in {realm.ram_mib} MiB of RAM",
                 where="guest.swiotlb_mib",
-                hint=f"give 1 to {realm.ram_mib - 2}",
+                hint=f"give 1 to {realm.ram_mib - 2}, or 0 for what the kernel makes of it",
             )
         if not 512 <= work.size <= 1 * MIB or work.size % 512:
             raise ScenarioError(

@@ -130,7 +130,7 @@ class GuestSystem:
         """Which command line does the kernel get?"""
         words = []
         scenario = self.scenario
-        if scenario.guest.swiotlb_mib != GuestSpec().swiotlb_mib:
+        if scenario.guest.swiotlb_mib not in (0, GuestSpec().swiotlb_mib):
             words.append(f"swiotlb={scenario.guest.swiotlb_mib * MIB // SLOT}")
         if scenario.host.destroy_page == "shared":
             words.append("oops=panic")  # else an oops under a spinlock leaves the vCPU spinning
