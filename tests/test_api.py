@@ -228,6 +228,14 @@ def test_an_address_is_explained() -> None:
         topbit.explain(0x433CE000, ipa_bits=53)
 
 
+def test_the_matrix_takes_vmms_by_name() -> None:
+    matrix = topbit.matrix(conventions=["kvmtool", "plain"])
+    assert [row.head for row in matrix.rows][2:4] == [
+        ("6.15", "kvmtool", "yes"),
+        ("6.15", "plain", "no"),
+    ]
+
+
 def test_the_matrix_takes_settings() -> None:
     matrix = topbit.matrix(settings={"guest.kernel": "6.15", "vmm.smmu_map": "alias"})
     assert len(matrix.rows) == 10

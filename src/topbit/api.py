@@ -14,7 +14,7 @@ import importlib
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Literal, TypeAlias, Unpack, overload
 
 from topbit.errors import UsageError, nearest
@@ -317,16 +317,19 @@ def check_kernel(
         return KernelCheck(f"{name} on {base.root}", judge(changed), judge(base))
 
 
-def matrix(*, settings: Settings = ()) -> Matrix:
+def matrix(*, settings: Settings = (), conventions: Sequence[str] = ()) -> Matrix:
     """What does each kind of device reach, with guests before and after the series and each VMM?
 
     Runs all of them on the model machine, in some seconds. `print(topbit.matrix())` shows them.
 
     Args:
         settings: what to change in each run, as for `run`.
+        conventions: names of VMMs ("kvmtool", "qemu-nvidia", see `topbit.vmm.conventions`) instead
+            of what VMMs can do; then EDK2 is a guest as well.
 
     Raises:
         ScenarioError: see `run`.
+        UsageError: no such convention.
 
     >>> import topbit
     >>> row = topbit.matrix().rows[6]
@@ -342,7 +345,7 @@ def matrix(*, settings: Settings = ()) -> Matrix:
         recording = run(scenario)
         return Row.of(scenario, recording, check_rules(recording))
 
-    changed = [change(scenario, settings) for scenario in scenarios()]
+    changed = [change(scenario, settings) for scenario in scenarios(conventions)]
     return Matrix(tuple(map(row, changed)))
 
 

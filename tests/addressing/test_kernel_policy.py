@@ -128,3 +128,9 @@ def test_only_wide_realms_with_52_bit_pas_get_the_wrong_bit() -> None:
 def test_what_is_no_release(text: str) -> None:
     with pytest.raises(UsageError, match="no kernel release"):
         parse_release(text)
+
+
+def test_the_firmware_before_linux_gives_plain_addresses() -> None:
+    policy = policy_for("edk2")
+    assert (str(policy), policy.realm_guest, policy.alias_for_shared) == ("edk2", True, False)
+    assert policy.canonical_before_lookup

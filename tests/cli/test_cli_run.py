@@ -261,3 +261,25 @@ def test_no_run_is_made_that_cannot_be_stored(qemu: Callable[..., list[dict[str,
 def test_options_of_qemu_without_qemu_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "--cpus", "2"]) == 2
     assert capsys.readouterr().err.startswith("topbit: --cpus: the model machine has no such")
+
+
+def test_the_matrix_of_vmms_by_name(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "--conventions", "kvmtool,qemu-nvidia"]) == 1
+    out = capsys.readouterr().out
+    assert "edk2    qemu-nvidia  yes    shared memory" in out
+    assert "6 runs" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["seed", "--conventions", "kvmtool"], "--set vmm.convention"),
+        (["--machine", "qemu", "--conventions", "kvmtool"], "--set vmm.convention"),
+        (["--conventions", "kvmtool,nobody"], "no VMM's convention is called 'nobody'"),
+    ],
+)
+def test_where_no_vmms_are_named(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", *words]) == 2
+    assert said in capsys.readouterr().err

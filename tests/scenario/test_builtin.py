@@ -9,6 +9,7 @@ import pytest
 from topbit.errors import ScenarioError
 from topbit.scenario import DeviceSpec, GuestSpec, HostSpec, RealmSpec, Scenario, VmmPolicy
 from topbit.scenario.builtin import builtin, builtin_names, matrix
+from topbit.vmm.conventions import policy_of
 from topbit.vmm.policy import Backing, MapFault, Masking, SmmuMap
 
 NVME = DeviceSpec("nvme0")
@@ -36,6 +37,9 @@ def differs(name: str) -> dict[str, object]:
         ("vmm-maps-both", {"vmm": VmmPolicy(SmmuMap.BOTH)}),
         ("vmm-maps-nothing", {"vmm": VmmPolicy(SmmuMap.NONE)}),
         ("vmm-does-not-mask", {"vmm": VmmPolicy(masking=Masking.KEEP)}),
+        ("firmware-plain", {"guest": GuestSpec(kernel="edk2"), "vmm": policy_of("kvmtool")}),
+        ("firmware-plain-mapped",
+         {"guest": GuestSpec(kernel="edk2"), "vmm": policy_of("qemu-nvidia")}),
         ("trusted-aliased", {}),
         ("trusted-masked", {"guest": GuestSpec(kernel="6.14.0")}),
         ("trusted-private", {"guest": GuestSpec(private_dma_for_trusted=True)}),
@@ -109,3 +113,12 @@ def test_the_matrix_crosses_two_guests_with_five_vmms() -> None:
     assert heads == [(kernel, *policy) for kernel in ("6.14.0", "6.15") for policy in policies]
     assert all(scenario.device == (NVME, TRUSTED, EMULATED) for scenario in made)
     assert made[0].name == "matrix 6.14.0 alias mask"
+
+
+def test_the_matrix_may_be_of_vmms_by_name() -> None:
+    made = matrix(["kvmtool", "plain"])
+    assert [(s.guest.kernel, s.vmm.convention) for s in made] == [
+        (kernel, name) for kernel in ("6.14.0", "6.15", "edk2") for name in ("kvmtool", "plain")
+    ]
+    assert made[0].name == "matrix 6.14.0 kvmtool"
+    assert made[1].vmm == policy_of("plain")

@@ -10,6 +10,7 @@ from topbit.errors import InputError, ScenarioError
 from topbit.scenario import builtin, builtin_names, change, find, loads, override
 from topbit.scenario.settings import settings, unusual
 from topbit.scenario.toml import Settings, dumps, load
+from topbit.vmm.conventions import policy_of
 from topbit.vmm.policy import Masking, VmmPolicy
 
 
@@ -213,3 +214,26 @@ def test_a_scenario_file_has_a_size(tmp_path: Path) -> None:
         load(path)
     with pytest.raises(InputError, match="no file of 256 KiB"):
         load(Path("/dev/null"))
+
+
+def test_a_vmm_is_chosen_by_its_name_and_changed() -> None:
+    text = 'name = "x"\n[vmm]\nfail_closed = true\nconvention = "qemu-rfc"\n'
+    said = loads(text, "x").vmm
+    assert said == dataclasses.replace(policy_of("qemu-rfc"), fail_closed=True)
+    assert loads(dumps(loads(text, "x")), "x").vmm == said
+
+
+@pytest.mark.parametrize("settings", [["vmm.convention=plain"], {"vmm.convention": "plain"}])
+def test_a_setting_chooses_a_vmm(settings: Settings) -> None:
+    scenario = change(builtin("vmm-maps-nothing"), settings)
+    assert scenario.vmm == policy_of("plain")
+    changed = override(scenario, "vmm.smmu_map=both").vmm
+    assert (changed.convention, changed.smmu_map, changed.masking) == ("plain", "both", "keep")
+    assert override(scenario, "vmm.convention=").vmm.smmu_map == "protected"
+
+
+def test_a_vmm_that_nobody_has() -> None:
+    with pytest.raises(ScenarioError, match="did you mean 'kvmtool'"):
+        loads('name = "x"\n[vmm]\nconvention = "kvmtol"\n', "x")
+    with pytest.raises(ScenarioError, match=r"--set vmm.convention=kvmtol: no VMM's convention"):
+        override(builtin("seed"), "vmm.convention=kvmtol")

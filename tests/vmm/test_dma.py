@@ -21,7 +21,7 @@ PRIVATE, DELEGATED = RAM + 2 * PAGE, RAM + 3 * PAGE
 
 
 class Bench:
-    def __init__(self, masking: Masking = Masking.MASK) -> None:
+    def __init__(self, masking: Masking = Masking.MASK, *, only_shared: bool = True) -> None:
         self.memory = PhysicalMemory(PA, 16 * PAGE)
         self.granules = Granules(self.memory)
         self.slots = [
@@ -39,7 +39,7 @@ class Bench:
             self.memory,
             self.slots,
             SPACE,
-            VmmPolicy(masking=masking),
+            VmmPolicy(masking=masking, only_shared=only_shared),
             self.granules.check,
             self.events.append,
         )
@@ -130,6 +130,22 @@ def test_what_a_vmm_does_with_the_shared_bit(
     else:
         with pytest.raises(DmaError, match=reason):
             bench.dma.read(address, 4)
+
+
+@pytest.mark.parametrize(
+    ("ipa", "size", "reached"),
+    [(PRIVATE, 8, "private"), (PRIVATE - 8, 16, "private"), (RAM, 8, "shared")],
+)
+def test_a_vmm_that_does_not_ask_reaches_what_stands_for_private_pages(
+    ipa: int, size: int, reached: str
+) -> None:
+    bench = Bench(only_shared=False)
+    bench.memory.write(PA + ipa - RAM, b"x" * size)
+    assert bench.dma.read(ipa | S, size) == b"x" * size
+    (event,) = bench.events
+    assert (event.status, event.attrs) == ("ok", reached)
+    with pytest.raises(DmaError, match="GPF"):
+        bench.dma.read(DELEGATED, 1)
 
 
 def test_what_was_recorded_is_not_recorded_again() -> None:

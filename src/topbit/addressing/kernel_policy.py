@@ -23,6 +23,9 @@ Version = tuple[int, int, int]
 ALIAS_RELEASES = "6.15, 6.14.2 or 6.13.11"  # 7d953a062416 and its stable backports
 NEWEST: Version = (7, 4, 0)
 PROPOSED = "proposed:"
+EDK2 = "edk2"
+"""The firmware before Linux, as a guest of its own: ArmCcaIoMmuDxe gives devices the plain address
+of shared memory (edk2 pull requests 12224 and 12895)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +204,8 @@ class KernelPolicy:
 
     Attributes:
         release: the release asked for, as (major, minor, patch); the one that a proposal changes.
-        proposal: name of the one change that no release has; empty for a release.
+        proposal: name of the one change that no release has, or of what is no Linux; empty for a
+            release.
 
     All others are named differences, see `DIFFERENCES`.
     """
@@ -272,11 +276,13 @@ def policy_for(release: str | Version) -> KernelPolicy:
     """Which conventions does this release keep?
 
     Args:
-        release: "6.15", "6.18.15+deb13-cloud-arm64", (6, 15, 0), or one of `PROPOSALS`.
+        release: "6.15", "6.18.15+deb13-cloud-arm64", (6, 15, 0), one of `PROPOSALS`, or `EDK2`.
 
     Raises:
         UsageError: `release` is no kernel release and no proposal.
     """
+    if release == EDK2:
+        return KernelPolicy(NEWEST, EDK2, realm_guest=True, canonical_before_lookup=True)
     if isinstance(release, str) and release.startswith(PROPOSED):
         if release not in PROPOSALS:
             raise UsageError(

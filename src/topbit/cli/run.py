@@ -40,6 +40,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="change one setting, e.g. vmm.smmu_map=protected; may be repeated",
     )
     parser.add_argument(
+        "--conventions",
+        metavar="NAME,...",
+        help="the matrix of VMMs by name: kvmtool, kvmtool-before, qemu-rfc, qemu-nvidia, plain",
+    )
+    parser.add_argument(
         "-o", "--output", metavar="FILE", type=Path, help="store the recording (Parquet)"
     )
     add_format(parser)
@@ -50,6 +55,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run; the report's exit status."""
     options = run_qemu.options_of(args)
+    if args.conventions and (args.scenario or args.machine != "model" or options):
+        from topbit.errors import UsageError
+
+        raise UsageError(
+            "conventions are the rows of the model's matrix",
+            where="--conventions",
+            hint="a scenario takes one: --set vmm.convention=qemu-nvidia",
+        )
     if args.scenario is None and args.machine == "model" and not options:
         return _matrix(args)
     from topbit import api
@@ -101,6 +114,7 @@ def _matrix(args: argparse.Namespace) -> int:
             where="-o, --format",
             hint="name a scenario, e.g. `topbit run seed -o seed.parquet`",
         )
-    matrix = api.matrix(settings=args.settings)
+    names = args.conventions.split(",") if args.conventions else ()
+    matrix = api.matrix(settings=args.settings, conventions=names)
     print(matrix)
     return int(matrix.violations > 0)

@@ -153,7 +153,9 @@ def judge(tree: SourceTree, seed: int = 1) -> Judgement:
         asked += sum(len(case.addresses) for case in cases)
         for case, answer in zip(cases, answers, strict=True):
             if build.amd:
-                _judge_order(faults, build, case, answer, amd_sme(case.ipa_bits - 1))
+                _judge_order(
+                    faults, build, case, answer, amd_sme(IpaSpace(case.ipa_bits).bit_number)
+                )
             elif tree.rsi is not None:
                 aliased |= _judge_realm(faults, build, case, answer)
     convention: Convention = "none" if tree.rsi is None else "alias" if aliased else "plain"
@@ -165,12 +167,13 @@ def judge(tree: SourceTree, seed: int = 1) -> Judgement:
 def _cases(chosen: random.Random) -> Iterable[Case]:
     """Every width on every bus; addresses are below the shared bit, as a guest's are."""
     for bits in range(IPA_BITS_MIN, IPA_BITS_MAX + 1):
-        top = IpaSpace(bits).shared_bit
+        space = IpaSpace(bits)
         for ranges in BUSES:
-            picked = [chosen.randrange(top) for _ in range(RANDOM_ADDRESSES // 2)]
+            picked = [chosen.randrange(space.shared_bit) for _ in range(RANDOM_ADDRESSES // 2)]
             picked += [chosen.randrange(0x4000_0000, 0x8000_0000) for _ in picked]
-            inside = [address for address in (*BOUNDARIES, top - 1, *picked) if address < top]
-            yield Case(bits, ranges, np.array([*inside, top << 1 | 0x4000_1000], np.uint64))
+            last = space.protected(space.size - 1)
+            inside = [one for one in (*BOUNDARIES, last, *picked) if space.in_par(one)]
+            yield Case(bits, ranges, np.array([*inside, space.size + 0x4000_1000], np.uint64))
 
 
 def _judge_realm(faults: _Faults, build: Build, case: Case, answer: Answer) -> bool:

@@ -47,7 +47,8 @@ class Row:
         masks = "yes" if scenario.vmm.masking is Masking.MASK else "no"
         cells = {_kind(d): _cell(d, recording, checked) for d in scenario.device}
         violations = [f for f in checked.findings if f.severity == "violation"]
-        head = (scenario.guest.kernel, scenario.vmm.smmu_map.value, masks)
+        vmm = scenario.vmm.convention or scenario.vmm.smmu_map.value
+        head = (scenario.guest.kernel, vmm, masks)
         rules = {rule for cell in cells.values() for ids in cell.blame.values() for rule in ids}
         return cls(head, cells, len(violations), rules)
 

@@ -7,11 +7,13 @@ matrix crosses the guest before and after the series with what VMMs do.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from topbit.addressing.kernel_policy import EDK2
 from topbit.errors import ScenarioError, nearest
 from topbit.scenario.scenario import DeviceSpec, GuestSpec, HostSpec, RealmSpec, Scenario
+from topbit.vmm.conventions import policy_of
 from topbit.vmm.policy import Backing, MapFault, Masking, SmmuMap, VmmPolicy
 
 NVME = DeviceSpec("nvme0")
@@ -60,6 +62,18 @@ _builtin(
     "vmm-does-not-mask",
     "an emulated device looks addresses up without masking the shared bit",
     vmm=VmmPolicy(masking=Masking.KEEP),
+)
+_builtin(
+    "firmware-plain",
+    "EDK2, before Linux, gives devices plain addresses; the VMM is kvmtool, which maps the alias",
+    guest=GuestSpec(kernel=EDK2),
+    vmm=policy_of("kvmtool"),
+)
+_builtin(
+    "firmware-plain-mapped",
+    "EDK2, before Linux, gives devices plain addresses; the VMM is NVIDIA's QEMU, which maps both",
+    guest=GuestSpec(kernel=EDK2),
+    vmm=policy_of("qemu-nvidia"),
 )
 _builtin(
     "trusted-aliased",
@@ -229,22 +243,33 @@ def builtin(name: str) -> Scenario:
     return BUILTIN[name]()
 
 
-def matrix() -> list[Scenario]:
+def matrix(conventions: Sequence[str] = ()) -> list[Scenario]:
     """Which scenarios cross the guest before and after the series with what VMMs do?
 
     Each has the three kinds of devices: assigned and untrusted, assigned and trusted, emulated.
+
+    Args:
+        conventions: names of VMMs' conventions (`topbit.vmm.conventions`) to cross instead; then
+            EDK2, which comes before Linux, is a guest as well.
+
+    Raises:
+        UsageError: no convention has such a name.
     """
     policies = [
         *(VmmPolicy(smmu_map=where) for where in SmmuMap),
         VmmPolicy(masking=Masking.KEEP),
     ]
+    kernels = [BEFORE_THE_SERIES, AFTER_THE_SERIES]
+    if conventions:
+        policies = [policy_of(name) for name in conventions]
+        kernels.append(EDK2)
     return [
         Scenario(
-            name=f"matrix {kernel} {vmm.smmu_map} {vmm.masking}",
+            name=f"matrix {kernel} {vmm.convention or f'{vmm.smmu_map} {vmm.masking}'}",
             guest=GuestSpec(kernel=kernel),
             vmm=vmm,
             device=THREE,
         )
-        for kernel in (BEFORE_THE_SERIES, AFTER_THE_SERIES)
+        for kernel in kernels
         for vmm in policies
     ]

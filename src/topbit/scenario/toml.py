@@ -35,6 +35,7 @@ from topbit.scenario.scenario import (
     fields_of,
     values,
 )
+from topbit.vmm.conventions import policy_of
 from topbit.vmm.policy import VmmPolicy
 
 Wanted: TypeAlias = Scenario | str | os.PathLike[str]
@@ -109,7 +110,18 @@ def _table(kind: type[Any], data: object, where: str) -> Any:
     if kind is DeviceSpec and "name" not in data:
         raise ScenarioError("a device needs a name", where=where, hint='name = "nvme0"')
     types = _types(kind)
-    return kind(**{fields[k].name: _typed(v, types[k], f"{where}.{k}") for k, v in data.items()})
+    said = {fields[k].name: _typed(v, types[k], f"{where}.{k}") for k, v in data.items()}
+    if kind is VmmPolicy and said.get("convention"):
+        return dataclasses.replace(_convention(said["convention"], where), **said)
+    return kind(**said)
+
+
+def _convention(name: str, where: str) -> VmmPolicy:
+    """Which policy has a VMM's convention? A scenario changes it by what it says besides."""
+    try:
+        return policy_of(name)
+    except UsageError as error:
+        raise ScenarioError(error.what, where=where, hint=error.hint) from None
 
 
 def _types(kind: type[Any]) -> dict[str, type[Any]]:
@@ -245,6 +257,8 @@ def _with(
             _changed(d, key, value) if table in ("device", d.name) else d for d in scenario.device
         )
         changed: dict[str, Any] = {"device": devices}
+    elif (table, key) == ("vmm", "convention") and value:
+        changed = {"vmm": _convention(value, where)}
     else:
         name = fields_of(kind)[key].name
         changed = {table: dataclasses.replace(getattr(scenario, table), **{name: value})}

@@ -65,6 +65,7 @@ class EmulatedDma:
         self.space = space
         self._kept = Ipa(-1) if policy.masking is Masking.KEEP else space.protected(-1)
         self._required = policy.masking is Masking.REQUIRE
+        self._only_shared = policy.only_shared
         self.check = check
         self.emit = emit
 
@@ -120,12 +121,19 @@ class EmulatedDma:
                 size=size,
                 direction=direction,
                 status=status,
-                attrs="shared" if status == "ok" else None,
+                attrs=self._kind(ipa, size) if status == "ok" else None,
             )
         )
         if status != "ok" or pa is None:
             raise DmaError(status, address)
         return self.memory.view(pa, size)
+
+    def _kind(self, ipa: Ipa, size: int) -> str:
+        """Which pages were reached, "shared" or "private" ones?"""
+        if self._only_shared:
+            return "shared"
+        slot = next(slot for slot in self.slots if slot.contains(ipa, size))
+        return "shared" if slot.is_shared(ipa, size) else "private"
 
     def _reach(self, address: DmaAddr, ipa: Ipa, size: int) -> tuple[str, Pa | None]:
         """How does the lookup end, and at which physical address?"""
@@ -137,7 +145,7 @@ class EmulatedDma:
         else:
             return "unmapped", None
         pa = slot.to_shared_pa(ipa)
-        if not slot.is_shared(ipa, size):
+        if self._only_shared and not slot.is_shared(ipa, size):
             return "private", pa
         if self.check("vmm", pa, size, _NS) is not None:
             return "GPF", pa

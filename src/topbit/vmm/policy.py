@@ -57,6 +57,9 @@ class VmmPolicy:
         invalidate: SMMU TLB entries are invalidated after an unmap.
         backing: which memory private and shared pages have.
         msi_doorbell: the ITS's doorbell is mapped for assigned devices.
+        only_shared: emulated devices are refused private pages (else they reach what stands for
+            the page in the host's memory).
+        convention: name of the VMM whose policy it is (`conventions.py`), perhaps changed since.
     """
 
     smmu_map: SmmuMap = SmmuMap.ALIAS
@@ -66,6 +69,8 @@ class VmmPolicy:
     invalidate: bool = True
     backing: Backing = Backing.SEPARATE
     msi_doorbell: bool = True
+    only_shared: bool = True
+    convention: str = ""
 
     def __post_init__(self) -> None:
         for name, kind in ENUMERATIONS.items():

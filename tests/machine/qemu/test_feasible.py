@@ -16,6 +16,7 @@ from topbit.scenario import builtin, builtin_names, override
         ("seed", "realm.ipa_bits=40", "PCIe window"),
         ("seed", "realm.ipa_bits=45", "SMMU takes 44 bits"),
         ("seed", "guest.alias_for_shared=false", "cannot be told its conventions"),
+        ("firmware-plain", "realm.ram_mib=64", "no released kernel"),
         ("seed", "guest.kernel=proposed:zero-based-iova", "no released kernel"),
         ("seed", "nvme0.dma_mask_bits=32", "64 address bits"),
         ("seed", "nvme0.model=e1000e", "one network device"),

@@ -24,6 +24,8 @@ KERNEL = "6.18"
 PATIENCE = 600  # seconds; a boot takes three, on a machine that has nothing else to do
 IMPOSSIBLE = {
     "guest-before-fix",
+    "firmware-plain",
+    "firmware-plain-mapped",
     "trusted-masked",
     "trusted-private",
     "trusted-too-early",
