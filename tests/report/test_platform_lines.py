@@ -85,3 +85,12 @@ def test_what_is_known_of_the_platform(facts: dict[str, object], line: str) -> N
 )
 def test_what_is_not_worth_a_line(facts: dict[str, object], start: str) -> None:
     assert not [line for line in lines(**facts) if line.startswith(start)]
+
+
+@pytest.mark.parametrize(
+    ("kernel", "told"),
+    [("7.3.4", "Linux 7.3.4"), ("edk2", "edk2"), ("proposed:zero-based-iova", "proposed:zero-")],
+)
+def test_what_is_no_linux_is_not_called_so(kernel: str, told: str) -> None:
+    (line, *_) = platform_lines(Platform(kernel=kernel))
+    assert line.startswith(f"guest    {told}")

@@ -12,12 +12,16 @@ from topbit.rules.wording import address, shared_bit_name
 
 def platform_lines(platform: Platform) -> Iterator[str]:
     """Which lines tell the facts, each with where it comes from?"""
-    kernel = f"Linux {platform.kernel}{_from(platform, 'kernel')}" if platform.kernel else ""
+    kernel = platform.kernel or "unknown kernel"
+    if kernel[0].isdigit():  # else firmware, or a kernel that is only proposed
+        kernel = f"Linux {kernel}"
+    if platform.kernel:
+        kernel += _from(platform, "kernel")
     guest = {True: "a Realm", False: "no Realm", None: "not known whether a Realm"}[platform.realm]
     guest += _from(platform, "realm")
     if platform.scheme != "arm-cca":
         guest = f"scheme {platform.scheme}{_from(platform, 'scheme')}"
-    yield f"guest    {kernel or 'unknown kernel'}, {guest}"
+    yield f"guest    {kernel}, {guest}"
     if platform.space is not None:
         origin = _from(platform, "ipa_bits")
         yield f"IPA      {platform.ipa_bits} bits{origin}: {shared_bit_name(platform)}"
