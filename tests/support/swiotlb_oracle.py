@@ -28,21 +28,44 @@ DIRECTIONS = {"BIDIRECTIONAL": 0, "TO_DEVICE": 1, "FROM_DEVICE": 2}
 SKIP_CPU_SYNC = 1 << 5
 
 
-def build(tree: Path, folder: Path) -> Path:
-    """Compile the tree's kernel/dma/swiotlb.c with the driver around it."""
-    source = (tree / "kernel/dma/swiotlb.c").read_text()
-    header = (tree / "include/linux/swiotlb.h").read_text()
-    (folder / "linux").mkdir(parents=True)
-    (folder / "linux/swiotlb.h").write_text(header)
-    (folder / "swiotlb_of_the_tree.c").write_text(source)
-    for name in set(re.findall(r"#\s*include\s*<(.+?)>", source + header)) - {"linux/swiotlb.h"}:
+STAGED = {
+    "linux/swiotlb.h": "include/linux/swiotlb.h",
+    "swiotlb_of_the_tree.c": "kernel/dma/swiotlb.c",
+}
+STAGED_DIRECT = STAGED | {
+    "linux/dma-direct.h": "include/linux/dma-direct.h",
+    "direct.h": "kernel/dma/direct.h",
+    "direct_of_the_tree.c": "kernel/dma/direct.c",
+}
+
+
+def build(tree: Path, folder: Path, driver: str = "drive.c") -> Path:
+    """Compile the tree's kernel/dma/swiotlb.c, and direct.c, with the driver around them."""
+    staged = STAGED if driver == "drive.c" else STAGED_DIRECT
+    texts = {name: (tree / path).read_text() for name, path in staged.items()}
+    whole = "".join(texts.values())
+    texts |= dict.fromkeys(
+        set(re.findall(r"#\s*include\s*<(.+?)>", whole)) - texts.keys(),
+        '#include "kernel_stubs.h"\n',
+    )
+    for name, text in texts.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text('#include "kernel_stubs.h"\n')
-    attrs = "(&(x))" if re.search(r"unsigned long \*attrs", header) else "(x)"
-    program = folder / "swiotlb"
-    command = [needs.program("gcc"), "-std=gnu11", "-O2", "-w", f"-DATTRS(x)={attrs}"]
-    paths = [f"-I{folder}", f"-I{OWN}", "-o", str(program), str(OWN / "drive.c")]
-    done = subprocess.run([*command, *paths], capture_output=True, text=True)
+        (folder / name).write_text(text)
+    program = folder / "program"
+    pointer = re.search(r"unsigned long \*attrs", texts["linux/swiotlb.h"])
+    knows = "bool cc_shared;" in texts["linux/swiotlb.h"]
+    defined = {
+        "ATTRS(x)": "(&(x))" if pointer else "(x)",
+        "SHARED_POOL(x)": "(io_tlb_default_mem.cc_shared = (x))" if knows else "((void)(x))",
+    }
+    command = [needs.program("gcc"), "-std=gnu11", "-O2", "-w", f"-I{folder}", f"-I{OWN}"]
+    command += [f"-D{name}={value}" for name, value in defined.items()]
+    if driver != "drive.c":
+        # What is never called here need not be there.
+        command += ["-static", "-no-pie", "-Wl,--unresolved-symbols=ignore-all"]
+    done = subprocess.run(
+        [*command, "-o", str(program), str(OWN / driver)], capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr[:3000]
     return program
 

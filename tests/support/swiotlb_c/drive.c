@@ -9,7 +9,7 @@
 
 char printed[1 << 20];
 unsigned char *ram;
-unsigned long ram_size, pool_bytes, nr_cpus, this_cpu, bus_bits;
+unsigned long ram_size, pool_bytes, nr_cpus, this_cpu, bus_bits, cc_attributes;
 static size_t length;
 
 void print(const char *format, ...)

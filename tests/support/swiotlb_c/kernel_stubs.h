@@ -1,7 +1,7 @@
 /*
- * What kernel/dma/swiotlb.c expects of the rest of a kernel, as far as a pool
- * of flat RAM and one thread need it. Every header that it includes, but its
- * own, leads here.
+ * What kernel/dma/swiotlb.c (and direct.c, with DIRECT) expect of the rest of a
+ * kernel, as far as a pool of flat RAM and one thread need it. Every header that
+ * they include, but their own, leads here.
  */
 #ifndef KERNEL_STUBS_H
 #define KERNEL_STUBS_H
@@ -33,7 +33,10 @@ struct dentry;
 struct page;
 struct reserved_mem;
 struct scatterlist;
+struct bus_dma_region;
 struct device {
+	const struct bus_dma_region *dma_range_map;
+	u64 coherent_dma_mask;
 	u64 *dma_mask;
 	u64 bus_dma_limit;
 	unsigned int min_align_mask;
@@ -53,7 +56,19 @@ struct device {
 #define EXPORT_SYMBOL_GPL(x)
 #define early_param(name, function)
 #define late_initcall(function)
-#define IS_ENABLED(x) 0
+#define IS_ENABLED(option) ON_##option
+enum {
+	ON_CONFIG_ARCH_DMA_ADDR_T_64BIT = 1,
+	ON_CONFIG_ARCH_HAS_DMA_ALLOC = 0,
+	ON_CONFIG_ARCH_HAS_DMA_CLEAR_UNCACHED = 0,
+	ON_CONFIG_ARCH_HAS_DMA_SET_UNCACHED = 0,
+	ON_CONFIG_DMA_COHERENT_POOL = 0,
+	ON_CONFIG_DMA_DIRECT_REMAP = 0,
+	ON_CONFIG_DMA_GLOBAL_POOL = 0,
+	ON_CONFIG_DMA_NONCOHERENT_MMAP = 0,
+	ON_CONFIG_ZONE_DMA = 0,
+	ON_CONFIG_ZONE_DMA32 = 0,
+};
 
 #define PAGE_SHIFT 12
 #define PAGE_SIZE (1UL << PAGE_SHIFT)
@@ -157,7 +172,8 @@ static inline void *memblock_alloc_low(size_t size, size_t align)
 #define CC_ATTR_MEM_ENCRYPT 1
 #define CC_ATTR_GUEST_MEM_ENCRYPT 2
 #define CC_ATTR_HOST_MEM_ENCRYPT 3
-#define cc_platform_has(attribute) false
+extern unsigned long cc_attributes; /* a bit for each */
+#define cc_platform_has(attribute) (cc_attributes >> (attribute) & 1)
 #define num_possible_cpus() nr_cpus
 #define raw_smp_processor_id() this_cpu
 
@@ -166,11 +182,15 @@ static inline void *memblock_alloc_low(size_t size, size_t align)
 
 static inline unsigned int dma_get_min_align_mask(struct device *dev) { return dev->min_align_mask; }
 static inline unsigned long dma_get_seg_boundary(struct device *dev) { return dev->seg_boundary_mask; }
+#ifdef DIRECT
+#include "direct_stubs.h"
+#else
 static inline dma_addr_t phys_to_dma(struct device *dev, phys_addr_t phys) { return phys | bus_bits; }
 #define phys_to_dma_unencrypted phys_to_dma
 #define phys_to_dma_encrypted phys_to_dma
 #define dma_capable(...) true
 #define force_dma_unencrypted(dev) false
+#endif
 #define dev_is_dma_coherent(dev) true
 #define dma_reset_need_sync(dev) (void)(dev)
 #define arch_sync_dma_for_device(...) do { } while (0)
