@@ -53,8 +53,8 @@ def test_a_scenario_is_right_as_it_comes() -> None:
         (RealmSpec(told_ipa_bits=53), False),
         (RealmSpec(ram_mib=5), False),  # no room for the pool
         (RealmSpec(ram_mib=6), True),
-        (RealmSpec(ram_mib=4096), True),
-        (RealmSpec(ram_mib=4097), False),
+        (RealmSpec(ram_mib=65536), True),
+        (RealmSpec(ram_mib=65537), False),
         (RealmSpec(ipa_bits=32, ram_mib=1024), True),
         (RealmSpec(ipa_bits=32, ram_mib=1025), False),
         (RealmSpec(ipa_bits=33, ram_mib=3072), True),
@@ -73,7 +73,7 @@ def test_the_pool_leaves_the_kernel_some_memory(mib: int, good: bool) -> None:
 
 
 def test_ram_has_a_least_size() -> None:
-    assert "4 to 4096" in refused(
+    assert "4 to 65536" in refused(
         "realm.ram_mib", realm=RealmSpec(ram_mib=3), guest=GuestSpec(swiotlb_mib=1)
     )
 
@@ -218,5 +218,5 @@ def test_a_host_acts_in_the_middle_of_the_work_or_not(host: HostSpec, injects: b
 
 def test_a_contradiction_is_a_scenario_error_with_a_mend() -> None:
     with pytest.raises(ScenarioError) as error:
-        Scenario("test", realm=RealmSpec(ram_mib=5000))
-    assert error.value.hint == "give 4 to 4096"
+        Scenario("test", realm=RealmSpec(ram_mib=70000))
+    assert error.value.hint == "give 4 to 65536"

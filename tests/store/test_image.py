@@ -43,6 +43,21 @@ def test_every_form_gives_the_plain_image(form: str, tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("banner", "real_time"),
+    [
+        (b" (x@y) (gcc) #1 SMP PREEMPT_RT Debian 7.3.4-1 (2026-09-01)\n", True),
+        (b" (x@y) (gcc) #1 SMP PREEMPT_DYNAMIC Debian\n\0 PREEMPT_RT ", False),
+        (b" (x@y) (gcc) #1 SMP Debian\n in the text: PREEMPT_RT ", False),
+    ],
+)
+def test_a_real_time_kernel_says_so_in_its_banner(
+    banner: bytes, real_time: bool, tmp_path: Path
+) -> None:
+    path = written(tmp_path, image(b"Linux version 7.3.4" + banner + b"\0" + RSI))
+    assert read_image(path).real_time == real_time
+
+
 @pytest.mark.parametrize(("flags", "size"), [(0b0010, 4096), (0b0100, 16384), (0b0110, 65536)])
 def test_page_size_is_read(flags: int, size: int, tmp_path: Path) -> None:
     assert read_image(written(tmp_path, image(flags=flags))).page_size == size

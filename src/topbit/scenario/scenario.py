@@ -268,9 +268,9 @@ class Scenario:
 
     def _check_sizes(self) -> None:
         realm, guest, work = self.realm, self.guest, self.workload
-        if not 4 <= realm.ram_mib <= 4096:
+        if not 4 <= realm.ram_mib <= 65536:
             raise ScenarioError(
-                f"{realm.ram_mib} MiB of RAM", where="realm.ram_mib", hint="give 4 to 4096"
+                f"{realm.ram_mib} MiB of RAM", where="realm.ram_mib", hint="give 4 to 65536"
             )
         if not IpaSpace(realm.ipa_bits).in_par(RAM_BASE, realm.ram_mib * MIB):
             raise ScenarioError(

@@ -33,6 +33,7 @@ class Image:
         page_size: 4096, 16384 or 65536; 0 if the Image does not say.
         release: ``uname -r``; empty if there is no banner.
         realm: has it the code to ask for RSI, so that it can be a Realm?
+        real_time: is it built with PREEMPT_RT?
     """
 
     data: bytes
@@ -41,6 +42,7 @@ class Image:
     page_size: int
     release: str
     realm: bool
+    real_time: bool = False
 
     def check_realm(self, where: str) -> None:
         """Refuse a kernel that cannot be a Realm, after looking at it.
@@ -77,7 +79,8 @@ def read_image(path: Path) -> Image:
     text_offset, image_size, flags = struct.unpack_from("<QQQ", data, 8)
     if flags & 1:
         raise InputError("is a big-endian kernel", where=str(path))
-    banner = re.search(rb"Linux version (\S{1,64}) \(", data)
+    # init/version-timestamp.c:linux_banner; its end is UTS_VERSION: #1 SMP PREEMPT_RT Debian ...
+    banner = re.search(rb"Linux version (\S{1,64}) \([^\n\0]{0,512}", data)
     return Image(
         data=data,
         text_offset=text_offset,
@@ -85,6 +88,7 @@ def read_image(path: Path) -> Image:
         page_size=PAGE_SIZES.get(flags >> 1 & 3, 0),
         release=banner[1].decode("ascii", "replace") if banner else "",
         realm=RSI_BANNER in data,
+        real_time=banner is not None and b" PREEMPT_RT " in banner[0],
     )
 
 

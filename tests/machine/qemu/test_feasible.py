@@ -6,7 +6,13 @@ import dataclasses
 import pytest
 
 from topbit.errors import UsageError
-from topbit.machine.qemu.feasible import kernel_of, other_conventions, refuse_impossible
+from topbit.machine.qemu.feasible import (
+    guest_ram_mib,
+    kernel_of,
+    more_ram,
+    other_conventions,
+    refuse_impossible,
+)
 from topbit.scenario import builtin, builtin_names, override
 
 
@@ -74,3 +80,34 @@ def test_a_kernel_of_another_release_is_a_note(name: str, release: str, words: s
     note = other_conventions(builtin(name), release)
     assert words in note
     assert bool(note) == bool(words)
+
+
+@pytest.mark.parametrize(
+    ("transfers", "ram", "possible"),
+    [(256, 100, True), (257, 100, False), (257, 1028, True), (1024, 4096, True)],
+)
+def test_what_a_guest_reads_from_a_disk_fits_its_memory(
+    transfers: int, ram: int, possible: bool
+) -> None:
+    scenario = override(builtin("seed"), "workload.size=1048576")
+    scenario = override(scenario, f"workload.transfers={transfers}")
+    scenario = override(scenario, f"realm.ram_mib={ram}")
+    refused = pytest.raises(UsageError, match="do not fit the guest's memory")
+    with contextlib.nullcontext() if possible else refused:
+        refuse_impossible(scenario)
+
+
+@pytest.mark.parametrize(
+    ("setting", "ram", "note"),
+    [
+        ("realm.ram_mib=32", 1024, ""),  # the model's, as usual
+        ("realm.ram_mib=100", 1024, "realm.ram_mib=100 is too little here: the guest has 1024"),
+        ("realm.ram_mib=1024", 1024, ""),
+        ("realm.ram_mib=16384", 16384, ""),
+    ],
+)
+def test_a_guest_with_more_ram_than_asked_for_is_a_note(setting: str, ram: int, note: str) -> None:
+    scenario = override(builtin("seed"), setting)
+    assert guest_ram_mib(scenario) == ram
+    assert more_ram(scenario).startswith(note)
+    assert bool(more_ram(scenario)) == bool(note)

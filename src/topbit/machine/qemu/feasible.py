@@ -9,10 +9,33 @@ from topbit.addressing.kernel_policy import policy_for
 from topbit.errors import UsageError
 from topbit.machine.qemu.host.shape import SMMU_BITS
 from topbit.machine.qemu.process import pci
-from topbit.scenario.scenario import TRUSTED_BEHAVIOURS, DeviceSpec, GuestSpec, Scenario
+from topbit.scenario.scenario import (
+    MIB,
+    TRUSTED_BEHAVIOURS,
+    DeviceSpec,
+    GuestSpec,
+    RealmSpec,
+    Scenario,
+)
 
 MODEL = "run it with --machine model"
+LEAST_RAM_MIB = 1024
+MOST_OF_RAM = 4
+"""Which part of the guest's RAM may what it read from a disk take? One in so many."""
 LOWEST_BITS = 41  # QEMU's PCIe window lies at 2^39..2^40
+
+
+def guest_ram_mib(scenario: Scenario) -> int:
+    """How much RAM has the guest? What is too little for Linux becomes `LEAST_RAM_MIB`."""
+    return max(scenario.realm.ram_mib, LEAST_RAM_MIB)
+
+
+def more_ram(scenario: Scenario) -> str:
+    """What must be known if the guest has more RAM than the scenario says? Empty if it has not."""
+    wanted = scenario.realm.ram_mib
+    if wanted in (RealmSpec().ram_mib, guest_ram_mib(scenario)):
+        return ""
+    return f"realm.ram_mib={wanted} is too little here: the guest has {LEAST_RAM_MIB} MiB"
 
 
 def refuse_impossible(scenario: Scenario) -> None:
@@ -64,6 +87,14 @@ def refuse_impossible(scenario: Scenario) -> None:
             "on QEMU private and shared pages are always different memory",
             where="vmm.backing",
             hint=MODEL,
+        )
+    work, ram = scenario.workload, guest_ram_mib(scenario)
+    if work.transfers * work.size > ram * MIB // MOST_OF_RAM:
+        raise UsageError(
+            f"{work.transfers} transfers of {work.size} bytes do not fit the guest's memory, where "
+            f"it keeps what it read from a disk: {ram} MiB",
+            where="workload.transfers",
+            hint=f"give less, or realm.ram_mib {MOST_OF_RAM} times as large",
         )
     for device in scenario.device:
         _refuse_device(device, bits)

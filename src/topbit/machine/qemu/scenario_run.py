@@ -22,7 +22,12 @@ from topbit.events import Event
 from topbit.machine.injection import not_injected
 from topbit.machine.qemu.el2 import cpu_model
 from topbit.machine.qemu.ending import unfinished
-from topbit.machine.qemu.feasible import other_conventions, refuse_impossible
+from topbit.machine.qemu.feasible import (
+    guest_ram_mib,
+    more_ram,
+    other_conventions,
+    refuse_impossible,
+)
 from topbit.machine.qemu.guest import clock, token
 from topbit.machine.qemu.guest.device import GuestDevice
 from topbit.machine.qemu.guest.devices import device_of
@@ -51,7 +56,6 @@ from topbit.scenario.settings import settings, unusual
 from topbit.store import busybox, tools
 from topbit.store.kernels import Kernel
 
-LEAST_RAM_MIB = 1024
 MAX_OUTPUT = 1 << 20  # bytes of the command's output that the recording keeps
 DEATH = re.compile(
     r"Kernel panic - not syncing.*|Internal error: .*|Unable to handle kernel .*|"
@@ -133,9 +137,11 @@ class ScenarioRun:
             disk = self.own.disk(len(self.devices) + 1, scenario.realm.ipa_bits)
             if disk:
                 self.devices.append(disk)
-            self.system = GuestSystem(scenario, kernel, self.own, self.devices, disk, append)
-            if note := other_conventions(scenario, kernel.release):
-                self.system.notes.append(note)
+            self.system = GuestSystem(
+                scenario, kernel, self.own, self.devices, disk, append, late_trace=image.real_time
+            )
+            notes = (other_conventions(scenario, kernel.release), more_ram(scenario))
+            self.system.notes += [note for note in notes if note]
             steps = self.system.steps(interactive)
             self._times = {step.name: step.times for step in steps}
             archive = self.system.initramfs(program, steps)
@@ -145,7 +151,7 @@ class ScenarioRun:
             raise
         self.shape = RealmShape(
             ipa_bits=scenario.realm.ipa_bits,
-            ram=max(scenario.realm.ram_mib, LEAST_RAM_MIB) * MIB,
+            ram=guest_ram_mib(scenario) * MIB,
             cpus=cpus,
             cpu=cpu,
             policy=scenario.vmm,

@@ -62,6 +62,18 @@ def test_a_driver_that_cannot_be_reloaded_is_told(tmp_path: Path) -> None:
     assert system.notes == ["workload.reloads leaves nvme out: it is part of this kernel"]
 
 
+@pytest.mark.parametrize("late", [False, True])
+def test_the_trace_is_turned_on_by_the_command_line_or_late(late: bool, tmp_path: Path) -> None:
+    kernel = Kernel("7.3", tmp_path / "Image", None)
+    busybox = tmp_path / "busybox"
+    busybox.write_bytes(b"\x7fELF\x02\x01" + bytes(12) + b"\xb7\0")
+    system = GuestSystem(loads("", "test"), kernel, OwnSystem(), [], None, "", late_trace=late)
+    words = system.command_line().split()
+    assert ("trace_event=dma:*,swiotlb:*" in words) != late
+    assert "trace_buf_size=8M" in words
+    assert (b"topbit/events\0" in system.initramfs(busybox, [])) == late
+
+
 def test_a_stale_device_finds_its_victims_rings_in_a_trace_of_their_own(tmp_path: Path) -> None:
     kernel = Kernel("7.3", tmp_path / "Image", None)
     for behaviour, kept in (("good", False), ("stale", True)):

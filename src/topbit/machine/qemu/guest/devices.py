@@ -9,7 +9,7 @@ from topbit.errors import UsageError
 from topbit.machine.qemu.feasible import victim_of
 from topbit.machine.qemu.guest import edu
 from topbit.machine.qemu.guest.device import GuestDevice
-from topbit.machine.qemu.guest.disk import DISK_BYTES, DiskDevice, Medium
+from topbit.machine.qemu.guest.disk import DiskDevice, Medium, disk_bytes
 from topbit.machine.qemu.guest.integrity import Disk
 from topbit.machine.qemu.guest.nic import Nic
 from topbit.machine.qemu.guest.steps import Step, read_random, reload_module
@@ -63,7 +63,7 @@ def device_of(spec: DeviceSpec, number: int, scenario: Scenario, payload: bytes)
     if spec.model in pci.WIRES:
         return Nic(spec, number, work, payload, bus)
     if spec.model in pci.DISKS and spec.behaviour == "good":
-        return DiskDevice(spec, number, Medium(Disk(number, DISK_BYTES)), work, bus)
+        return DiskDevice(spec, number, Medium(Disk(number, disk_bytes(work))), work, bus)
     if spec.behaviour == "wild":
         device = PciDevice("edu", number, trusted=spec.trusted)
         return WildDevice(spec, device, space)

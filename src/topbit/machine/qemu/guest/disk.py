@@ -18,11 +18,19 @@ from topbit.machine.qemu.process.pci import PciDevice
 from topbit.scenario.scenario import DeviceSpec, WorkloadSpec
 from topbit.vmm.virtio.blk import VirtioBlk
 
-DISK_BYTES = 8 * MIB
-HALF = DISK_BYTES // 2
-LAST = DISK_BYTES - MIB  # where the second copy is written
+LEAST_HALF = 4 * MIB  # of a disk: what is read, and what is written
 SMALL_READS = 64 * 4096  # bytes that `copy_blocks` reads 4 KiB at a time
-COPY_LIMIT = 20  # seconds; a copy takes one
+COPY_LIMIT = 20  # seconds, and one more for each MiB; 20 MiB take one
+
+
+def copied_bytes(work: WorkloadSpec) -> int:
+    """How much is copied from a disk's first half to its second? Whole MiB."""
+    return -(-work.transfers * work.size // MIB) * MIB
+
+
+def disk_bytes(work: WorkloadSpec) -> int:
+    """How large is a disk? Behind the copy, the second half has room for another MiB."""
+    return 2 * max(LEAST_HALF, copied_bytes(work) + MIB)
 
 
 class Medium:
@@ -62,23 +70,25 @@ class DiskDevice(GuestDevice):
         self.medium = medium
         self.readers = work.readers
         self.block = work.size
-        self.copied = min(-(-work.transfers * work.size // MIB) * MIB, LAST - HALF)
+        self.copied = copied_bytes(work)
+        self.half = disk_bytes(work) // 2
+        self.last = disk_bytes(work) - MIB  # where the second copy is written
         below = f"/sys/bus/{'pci' if self.pci else 'platform'}/devices/{self.name}"
         if self.copied:
-            self.steps.append(self._copy("copy", HALF, self.copied, below))
+            self.steps.append(self._copy("copy", self.half, self.copied, below))
         if self.readers:
             self.steps.append(
                 steps.read_in_parallel(
                     spec.name,
                     readers=self.readers,
                     size=MIB,
-                    span=HALF,
+                    span=self.half,
                     below=below,
                     limit=COPY_LIMIT + self.readers,
                 )
             )
         self.steps += self.stress(work)
-        self.again = [self._copy("again", LAST, MIB, below)]
+        self.again = [self._copy("again", self.last, MIB, below)]
 
     def _copy(self, step: str, to: int, size: int, below: str) -> Step:
         return steps.copy_blocks(
@@ -89,20 +99,22 @@ class DiskDevice(GuestDevice):
             block=self.block,
             below=below,
             step=step,
-            limit=COPY_LIMIT,
+            limit=COPY_LIMIT + size // MIB,
         )
 
     def payload(self, report: GuestReport) -> Iterator[Event]:
         """Did the guest read what is on the medium, and is what it wrote there now?"""
         if self.copied:
-            yield from self._copied(report.steps.get(f"copy-{self.spec.name}"), HALF, self.copied)
+            yield from self._copied(
+                report.steps.get(f"copy-{self.spec.name}"), self.half, self.copied
+            )
         if self.readers:
             step = report.steps.get(f"parallel-{self.spec.name}")
-            parts = {str(i): (i * MIB % HALF, MIB) for i in range(self.readers)}
+            parts = {str(i): (i * MIB % self.half, MIB) for i in range(self.readers)}
             wrong = self.medium.disk.check_hashes(step, parts) if step else ""
             yield self.event(step, "w", self.readers * MIB, wrong, "read")
         if step := report.steps.get(f"again-{self.spec.name}"):
-            yield from self._copied(step, LAST, MIB)
+            yield from self._copied(step, self.last, MIB)
 
     def _copied(self, step: StepReport | None, to: int, size: int) -> Iterator[Event]:
         parts = {"4k": (0, min(SMALL_READS, size)), "all": (0, size)}

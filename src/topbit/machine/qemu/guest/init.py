@@ -21,6 +21,8 @@ from topbit.machine.qemu.guest.outbox_program import IN_GUEST, STREAMS
 MARK = "@@"
 BUNDLE_BEGIN = f"{MARK} bundle begin"
 ALL_DONE = f"{MARK} done"  # nothing comes after it but the power-off, which may hang
+EVENTS = "topbit/events"
+"""Which groups of trace events does init turn on, where the command line does not? A file."""
 MODULE_LIMIT = 8  # seconds for one module: a block driver reads the disk's partition table
 
 PARAMETERS = r"""
@@ -71,6 +73,9 @@ grep -hv ^print $tracing/events/dma/*/format $tracing/events/swiotlb/*/format >f
 # hand_out FILE...: now, if the outbox can be reached
 hand_out() {{ [ ! "$out_report" ] || tar -c -f - "$@" | /{IN_GUEST} copy "$out_report"; }}
 hand_out formats
+if [ -f /{EVENTS} ]; then
+    for group in $(cat /{EVENTS}); do echo 1 >$tracing/events/$group/enable; done
+fi
 follower= pipes= n=0
 while [ -e $tracing/per_cpu/cpu$n ]; do
     pipes="$pipes $tracing/per_cpu/cpu$n/trace_pipe_raw" n=$((n + 1))

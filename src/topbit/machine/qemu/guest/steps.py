@@ -18,7 +18,7 @@ from topbit.machine.qemu.guest.outbox_program import IN_GUEST, STREAMS
 GUEST_ADDRESS = "10.0.2.15"
 GATEWAY = "10.0.2.2"  # QEMU user networking's own address; answers pings even when restricted
 ECHO_ADDRESS, ECHO_PORT = "10.0.2.100", 7  # a second peer is on the next port
-TRACE_EVENTS = ("dma:*", "swiotlb:*")
+TRACE_GROUPS = ("dma", "swiotlb")
 PAYLOAD = "/bin/busybox"  # what the network step sends: a file that both sides have
 # Its first bytes, again and again: no buffer's size divides it, so stale data is never right.
 PERIOD = 1_000_003
@@ -298,12 +298,12 @@ def shell() -> Step:
 
 
 def command_line(
-    *, trace: Sequence[str] = TRACE_EVENTS, trace_size: str = "8M", extra: Sequence[str] = ()
+    *, trace: Sequence[str] = TRACE_GROUPS, trace_size: str = "8M", extra: Sequence[str] = ()
 ) -> str:
     """Which kernel command line lets the workload run and end, whatever its devices do?
 
     Args:
-        trace: events recorded from the start of the kernel on; none if empty.
+        trace: groups of events recorded from the start of the kernel on; none if empty.
         trace_size: trace buffer of each CPU, as the kernel's trace_buf_size takes it.
         extra: further words, behind the others.
     """
@@ -314,6 +314,7 @@ def command_line(
         "nvme_core.admin_timeout=5",
         "nvme_core.io_timeout=10",
     ]
+    words.append(f"trace_buf_size={trace_size}")
     if trace:
-        words += [f"trace_event={','.join(trace)}", f"trace_buf_size={trace_size}"]
+        words.append("trace_event=" + ",".join(f"{group}:*" for group in trace))
     return " ".join([*words, *extra])

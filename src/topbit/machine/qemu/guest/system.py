@@ -11,10 +11,11 @@ from topbit.errors import InputError, UsageError
 from topbit.machine.qemu.guest import edu, initramfs, outbox_program, token
 from topbit.machine.qemu.guest.device import GuestDevice
 from topbit.machine.qemu.guest.devices import agenda
-from topbit.machine.qemu.guest.init import INIT, plan_files
+from topbit.machine.qemu.guest.init import EVENTS, INIT, plan_files
 from topbit.machine.qemu.guest.own_system import OwnSystem, file_systems
 from topbit.machine.qemu.guest.steps import (
     ATTEST_DRIVERS,
+    TRACE_GROUPS,
     Step,
     attest,
     command_line,
@@ -44,6 +45,8 @@ class GuestSystem:
         own: what the user brings along.
         devices: the devices; `disk` is the one with the user's root file system, if any.
         append: further words of the kernel's command line.
+        late_trace: the guest's init turns its trace on, and not the command line: a kernel with
+            PREEMPT_RT hangs with that (docs/found-faults.md).
     """
 
     def __init__(
@@ -54,6 +57,8 @@ class GuestSystem:
         devices: list[GuestDevice],
         disk: GuestDevice | None,
         append: str,
+        *,
+        late_trace: bool = False,
     ) -> None:
         self.scenario = scenario
         self.kernel = kernel
@@ -63,6 +68,7 @@ class GuestSystem:
         self.append = append
         self.challenge = os.urandom(64)
         self.notes: list[str] = []
+        self._late_trace = late_trace
         self._tree = kernel.tree()
 
     def steps(self, interactive: bool) -> list[Step]:
@@ -123,6 +129,8 @@ class GuestSystem:
         if disk:
             drivers += file_systems(tree)
         files = plan_files(steps) | outbox_program.files(IpaSpace(self.scenario.realm.ipa_bits))
+        if self._late_trace:
+            files[EVENTS] = " ".join(TRACE_GROUPS).encode()
         added = {path: file for one in own.added for path, file in one.files().items()}
         return initramfs.build(busybox, tree.closure(drivers), INIT, files, added)
 
@@ -145,6 +153,6 @@ class GuestSystem:
                 "driver leaves bounced reads unmapped; --append nvme.sgl_threshold=32768 shows it"
             )
         words += self.append.split()
-        if self.own.boots:
+        if self.own.boots or self._late_trace:
             return command_line(trace=(), extra=words)
         return command_line(extra=words)
