@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+import tarfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -31,9 +32,12 @@ def ignore(text: str) -> None:
         (b"[    0.000000] Booting Linux on physical CPU 0x0\r\n", "booting"),
         (b"x\n@@ 1.52 step copy-nvme0 start\r\n", "step copy-nvme0"),
         (b"x\n@@ 1.52 step copy-nvme0 start\r\n@@ 2.01 ready\r\n[ 2.1] y z", "ready"),
+        (b"x\n@@ 1.52 step copy-nvme0 start\r\n@@ 2.01 step an", "step copy-nvme0"),  # cut off
+        (b"x\n@@ 1.52 step copy-nvme0 exit 0\r\n\n@@ done\n", "ending"),
+        (b"x\n@@ 1.52 ready\r\n@@ 1.6 \x1b[2J bad\r\n@@ 1.7 step \x1b[2J start\r\n", "ready"),
         (b"x\n@@ 1.52 boot 6.18.15\r\n[    1.600000] nvme nvme0: pci function\r\n", "boot 6.18.15"),
         (b"x\n@@ ", "booting"),
-        (b"x\n@@ 1.52 step \xff\xfe", "step \ufffd\ufffd"),
+        (b"x\n@@ 1.52 step \xff\xfe start\n", "booting"),
     ],
 )
 def test_what_the_guest_is_doing(console: bytes, told: str) -> None:
@@ -45,6 +49,13 @@ def test_what_the_guest_is_doing(console: bytes, told: str) -> None:
     [
         ({"cpus": 0}, UsageError, "--cpus: 0 vCPUs"),
         ({"cpus": 1000}, UsageError, "--cpus: 1000 vCPUs"),
+        ({"timeout": -5.0}, UsageError, "--timeout: -5 seconds"),
+        ({"timeout": 0}, UsageError, "--timeout: 0 seconds"),
+        ({"timeout": float("nan")}, UsageError, "--timeout: nan seconds"),
+        ({"gdb": "/nonexistent/vmlinux"}, InputError, "--gdb /nonexistent/vmlinux: cannot be read"),
+        ({"gdb": "/etc/hostname"}, InputError, "--gdb /etc/hostname: is no ELF file"),
+        ({"gdb": "seed"}, InputError, "topbit run seed --machine qemu --gdb"),
+        ({"gdb": "mine.toml"}, InputError, "topbit run mine.toml --machine qemu --gdb"),
         ({"rootfs_write": True}, UsageError, "--rootfs-write"),
         ({"initrd": "/nonexistent"}, InputError, "--initrd /nonexistent: cannot be read"),
         ({"log": "/nonexistent/log"}, InputError, "--log /nonexistent/log: cannot write"),
@@ -88,11 +99,14 @@ class Prepared:
         started(SimpleNamespace(console=console))
         if given["timeout"] == 1:
             time.sleep(2 * module.LOOK)
-        return OUTCOME
+        return SimpleNamespace(files=HANDED_OUT)
 
 
 PREPARED: list[Prepared] = []
-OUTCOME = SimpleNamespace(files=b"")
+TAPE = io.BytesIO()
+with tarfile.open(fileobj=TAPE, mode="w") as tar:
+    tar.addfile(tarfile.TarInfo("log"))
+HANDED_OUT = TAPE.getvalue()
 
 
 @pytest.fixture
@@ -116,25 +130,25 @@ def prepared(monkeypatch: pytest.MonkeyPatch) -> list[Prepared]:
         ({"console": True}, {"timeout": 300, "terminal": 2, "keyboard": False}),
         ({"append": "quiet"}, {"append": "quiet"}),
         ({"append": "quiet", "gdb": True}, {"append": "quiet nokaslr", "timeout": None}),
-        ({"gdb": "vmlinux", "timeout": 9}, {"append": " nokaslr", "timeout": 9}),
+        ({"gdb": sys.executable, "timeout": 9}, {"append": " nokaslr", "timeout": 9}),
     ],
 )
 def test_options_reach_the_run(
     options: QemuOptions, expected: dict[str, object], prepared: list[Prepared]
 ) -> None:
-    assert run(builtin("seed"), options, note=ignore, progress=ignore) is OUTCOME
+    assert run(builtin("seed"), options, note=ignore, progress=ignore).files == HANDED_OUT
     (made,) = prepared
     assert {key: made.given[key] for key in expected} == expected
     assert made.closed
 
 
-@pytest.mark.parametrize("gdb", [True, "vmlinux"])
+@pytest.mark.parametrize("gdb", [True, sys.executable])
 def test_how_a_debugger_attaches_is_said(gdb: bool | str, prepared: list[Prepared]) -> None:
     said: list[str] = []
     run(builtin("seed"), {"gdb": gdb}, note=said.append, progress=ignore)
     (line,) = said
     assert "waits for a debugger: /usr/bin/the-gdb " in line
-    assert ("vmlinux" in line) == (gdb == "vmlinux")
+    assert (sys.executable in line) == (gdb == sys.executable)
     assert prepared[0].given["options"][0] == "-gdb"
 
 
@@ -144,6 +158,24 @@ def test_the_command_and_the_log_reach_the_run(prepared: list[Prepared], tmp_pat
     assert prepared[0].own.command == "ls"
     assert prepared[0].given["log"] == log
     assert log.exists()
+
+
+def test_files_of_the_user_go_in_and_come_out(prepared: list[Prepared], tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    options: QemuOptions = {"add": [__file__], "get": [f"/tmp/log:{target}"]}
+    run(builtin("seed"), options, note=ignore, progress=ignore)
+    assert [one.path for one in prepared[0].own.added] == ["/test_run.py"]
+    assert target.exists()
+
+
+def test_who_sits_at_the_console_is_told_how_to_leave(
+    prepared: list[Prepared], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for at_it in (False, True):
+        said: list[str] = []
+        monkeypatch.setattr(sys.stdin, "isatty", lambda at_it=at_it: at_it, raising=False)
+        run(builtin("seed"), {"console": True}, note=said.append, progress=ignore)
+        assert any("Ctrl-] ends the run" in line for line in said) == at_it
 
 
 def test_a_system_of_ones_own_shows_its_console(prepared: list[Prepared], tmp_path: Path) -> None:

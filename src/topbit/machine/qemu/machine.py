@@ -31,6 +31,7 @@ from topbit.machine.qemu.host.host import QemuHost
 from topbit.machine.qemu.host.outbox import Outbox, Stream
 from topbit.machine.qemu.host.shape import GuestImage, RealmShape, layout_of
 from topbit.machine.qemu.process.console import Console
+from topbit.machine.qemu.process.gdb import STOPPED_AT_START
 from topbit.machine.qemu.process.process import DOORBELL_UART, RAM_BASE, Platform, QemuProcess
 from topbit.machine.qemu.process.ram import AnonymousRam
 from topbit.memory import PhysicalMemory
@@ -40,6 +41,7 @@ MAX_EVENTS = 2_000_000  # a guest can cause any number of them
 _START = 1.0  # seconds in which QEMU usually starts a vCPU
 _TICK = 0.25  # seconds between looks at console and clock
 _NO_EL2 = "no vCPU came to the EL2 program: --cpu needs a 64-bit model"
+_NO_DEBUGGER = "no debugger let the guest run"
 _GRACE = 2.0  # seconds for the power-off after the guest has said that it is done
 _UPTIME = re.compile(rb"^(?:@@ |\[ *)(\d+\.\d+)[ \]]", re.MULTILINE)
 
@@ -111,6 +113,7 @@ class QemuMachine:
         self.shape = shape
         self.events: list[Event] = []
         self._listen = listen
+        self._waits = STOPPED_AT_START in options
         program = program or tools.find("qemu")
         layout = layout_of(shape)
         self._ram = AnonymousRam(layout.ram)
@@ -255,7 +258,9 @@ class QemuMachine:
                 self.host.collect()
                 looked = now
             if end is not None and now > end:
-                return "timeout" if self.traps.traps else f"died: {_NO_EL2}"
+                if self.traps.traps:
+                    return "timeout"
+                return f"died: {_NO_DEBUGGER if self._waits else _NO_EL2}"
             if done_at is None and len(self.console) > seen:
                 start, seen = max(0, seen - len(ALL_DONE)), len(self.console)
                 if self.console.saw(f"\n{ALL_DONE}".encode(), start):

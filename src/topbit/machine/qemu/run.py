@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 import threading
@@ -15,14 +16,16 @@ from topbit.errors import InputError, MissingToolError, UsageError
 from topbit.machine.qemu.el2.mailbox import MAX_VCPUS
 from topbit.machine.qemu.feasible import kernel_of, refuse_impossible
 from topbit.machine.qemu.guest import token
-from topbit.machine.qemu.guest.init import MARK
+from topbit.machine.qemu.guest.init import ALL_DONE
 from topbit.machine.qemu.guest.own_system import OwnSystem
+from topbit.machine.qemu.guest.report import MARKER
 from topbit.machine.qemu.guest.transfer import Added, Wanted, unpack
 from topbit.machine.qemu.machine import QemuMachine
 from topbit.machine.qemu.options import KERNEL, TIMEOUT, QemuOptions, StrPath
 from topbit.machine.qemu.process import gdb
 from topbit.machine.qemu.process.process import dying_with_this_process
 from topbit.machine.qemu.scenario_run import Outcome, ScenarioRun
+from topbit.scenario import builtin_names
 from topbit.scenario.scenario import Scenario
 from topbit.store import kernels, tools
 from topbit.store.download import Fetched, unseen
@@ -34,6 +37,7 @@ Started: TypeAlias = Callable[[QemuMachine], None]
 
 LOOK = 0.25
 """Seconds between two looks at what the guest is doing."""
+WORD = re.compile(r"[\w.+-]{1,80}", re.ASCII)
 TAIL = 4000
 """Bytes at the console's end in which its last marker line is looked for."""
 
@@ -67,6 +71,9 @@ def run(
     cpus = options.get("cpus", 1)
     if not 1 <= cpus <= MAX_VCPUS:
         raise UsageError(f"{cpus} vCPUs", where="--cpus", hint=f"give 1 to {MAX_VCPUS}")
+    if (limit := options.get("timeout")) is not None and not limit > 0:
+        raise UsageError(f"{limit:g} seconds", where="--timeout", hint="give more than 0")
+    symbols = _symbols(options.get("gdb", False))
     refuse_impossible(scenario)
     own = OwnSystem(
         _path(options.get("initrd")),
@@ -97,6 +104,8 @@ def run(
         ) as prepared,
         _told(kernel, progress) as watched,
     ):
+        if keyboard:
+            note("the guest's console: Ctrl-] ends the run, Ctrl-C goes to the guest")
 
         def begun(machine: QemuMachine) -> None:
             watched(machine)
@@ -107,7 +116,7 @@ def run(
             log=log,
             terminal=2 if options.get("console") or own.boots else None,
             keyboard=keyboard,
-            options=_await_debugger(debugger, note) if debugger else (),
+            options=_await_debugger(symbols, note) if debugger else (),
             output=output,
             started=begun,
         )
@@ -142,11 +151,33 @@ def _require_log(path: Path) -> None:
         raise InputError(f"cannot write: {error.strerror}", where=f"--log {path}") from error
 
 
-def _await_debugger(symbols: bool | StrPath, note: Say) -> tuple[str, ...]:
+def _symbols(given: bool | StrPath) -> Path | None:
+    """Which file has the kernel's symbols? None: none was given.
+
+    Raises:
+        InputError: it cannot be read, or is no ELF file.
+    """
+    if isinstance(given, bool):
+        return None
+    path = Path(given)
+    hint = "give the vmlinux of the kernel's build"
+    if path.suffix == ".toml" or path.name in builtin_names():
+        hint = f"a scenario stands before the option: topbit run {path} --machine qemu --gdb"
+    try:
+        with path.open("rb") as file:
+            start = file.read(4)
+    except OSError as error:
+        what = f"cannot be read: {error.strerror}"
+        raise InputError(what, where=f"--gdb {path}", hint=hint) from error
+    if start != b"\x7fELF":
+        raise InputError("is no ELF file", where=f"--gdb {path}", hint=hint)
+    return path
+
+
+def _await_debugger(symbols: Path | None, note: Say) -> tuple[str, ...]:
     """Which options of QEMU let it wait for gdb? Says how gdb attaches."""
     port = gdb.free_port()
-    vmlinux = None if isinstance(symbols, bool) else Path(symbols)
-    note(f"the guest waits for a debugger: {gdb.command(port, vmlinux, _debugger(note))}")
+    note(f"the guest waits for a debugger: {gdb.command(port, symbols, _debugger(note))}")
     return tuple(gdb.options(port))
 
 
@@ -184,7 +215,15 @@ def _told(kernel: Kernel, progress: Say) -> Iterator[Started]:
 
 
 def doing(console: bytes) -> str:
-    """What is the guest doing, by the last marker line of its console?"""
-    _, marker, line = console.rpartition(f"\n{MARK} ".encode())
-    words = line.partition(b"\n")[0].decode("ascii", "replace").split()[1:3] if marker else []
-    return " ".join(words) or "booting"
+    """What is the guest doing, by the last whole marker line of its console?
+
+    The console is the guest's: of what is no marker line nothing is shown.
+    """
+    if f"\n{ALL_DONE}".encode() in console:
+        return "ending"
+    told = MARKER.findall(console.decode("ascii", "replace").rpartition("\n")[0] + "\n")
+    for _, word, rest in reversed(told):
+        words = [word, *rest.split()[:1]]
+        if word in ("boot", "ready", "module", "step") and all(map(WORD.fullmatch, words)):
+            return " ".join(words)
+    return "booting"
