@@ -58,6 +58,25 @@ def test_a_real_time_kernel_says_so_in_its_banner(
     assert read_image(path).real_time == real_time
 
 
+CONFIG = b"CONFIG_A=y\n# CONFIG_B is not set\nCONFIG_C=m\nCONFIG_D_1=y\n"
+
+
+@pytest.mark.parametrize(
+    ("held", "options"),
+    [
+        (b"IKCFG_ST" + gzip.compress(CONFIG) + b"IKCFG_ED", {"A", "D_1"}),
+        (b"IKCFG_ST" + gzip.compress(CONFIG), set()),
+        (b"IKCFG_ED IKCFG_ST" + gzip.compress(CONFIG), set()),
+        (b"IKCFG_ST" + b"\x1f\x8b damaged" + b"IKCFG_ED", set()),
+        (b"", set()),
+    ],
+    ids=["whole", "no end", "end first", "damaged", "none"],
+)
+def test_the_configuration_is_in_the_image(held: bytes, options: set[str], tmp_path: Path) -> None:
+    path = written(tmp_path, image(b"Linux version 7.3.4 (x)\0" + held))
+    assert read_image(path).configuration == options
+
+
 @pytest.mark.parametrize(("flags", "size"), [(0b0010, 4096), (0b0100, 16384), (0b0110, 65536)])
 def test_page_size_is_read(flags: int, size: int, tmp_path: Path) -> None:
     assert read_image(written(tmp_path, image(flags=flags))).page_size == size

@@ -1,3 +1,4 @@
+import gzip
 from pathlib import Path
 
 import pytest
@@ -140,6 +141,30 @@ def test_own_modules_are_found_in_what_modules_install_made(tmp_path: Path) -> N
         assert kernels.own_kernel(path, given).modules == folder
     with pytest.raises(InputError, match="not a folder of modules"):
         kernels.own_kernel(path, tmp_path / "absent")
+
+
+def test_an_image_in_its_build_has_the_builds_drivers(tmp_path: Path) -> None:
+    boot = tmp_path / "linux/arch/arm64/boot"
+    boot.mkdir(parents=True)
+    path = written(boot, image())
+    assert kernels.own_kernel(path).modules is None
+    (tmp_path / "linux/modules.builtin").write_text("kernel/drivers/nvme/host/nvme.ko\n")
+    (tmp_path / "linux/drivers").mkdir()
+    (tmp_path / "linux/drivers/virtio_blk.ko").touch()
+    for kernel in (kernels.own_kernel(path), kernels.own_kernel(path, tmp_path / "linux")):
+        assert kernel.modules == tmp_path / "linux"
+        assert [kernel.tree().has(n) for n in ("nvme", "virtio_blk", "e1000e")] == [
+            True,
+            True,
+            False,
+        ]
+
+
+def test_an_image_alone_tells_by_its_configuration(tmp_path: Path) -> None:
+    config = gzip.compress(b"CONFIG_BLK_DEV_NVME=y\nCONFIG_E1000E=m\n")
+    path = written(tmp_path, image(b"Linux version 7.3.4 (x)\0IKCFG_ST" + config + b"IKCFG_ED"))
+    tree = kernels.own_kernel(path).tree()
+    assert [tree.has(name) for name in ("nvme", "e1000e")] == [True, False]
 
 
 def test_too_old_kernel_is_refused_on_reading(tmp_path: Path) -> None:

@@ -93,3 +93,17 @@ def test_modinfo_agrees_with_the_build_of_a_real_kernel() -> None:
     assert set(tree.files) == {Path(line).stem.replace("-", "_") for line in order}
     (blk,) = tree.closure(["virtio_blk"])
     assert modinfo(blk.data, "virtio_blk")["vermagic"].split()[0] == kernel.release
+
+
+@pytest.mark.parametrize(
+    ("driver", "has"), [("nvme", True), ("virtio-rng", True), ("virtio_blk", False), ("usb", False)]
+)
+def test_the_configuration_tells_what_is_built_in_where_no_list_does(
+    driver: str, has: bool, tmp_path: Path
+) -> None:
+    options = frozenset({"BLK_DEV_NVME", "HW_RANDOM_VIRTIO", "VIRTIO_NET_NOT"})
+    tree = ModuleTree(tmp_path, options)
+    assert tree.has(driver) == has
+    assert not has or tree.closure([driver]) == []
+    (tmp_path / "modules.builtin").write_text("kernel/drivers/virtio/virtio_ring.ko\n")
+    assert not ModuleTree(tmp_path, options).has(driver)

@@ -16,6 +16,8 @@ from topbit.errors import InputError
 from topbit.readers import unpack as packed_data
 
 ARM64_MAGIC = b"ARM\x64"
+CONFIG_START, CONFIG_END = b"IKCFG_ST", b"IKCFG_ED"
+MAX_CONFIG = 4 << 20  # bytes of a configuration
 MAX_IMAGE = 1 << 30  # bytes; what claims to unpack to more is not a kernel
 PAGE_SIZES = {1: 4096, 2: 16384, 3: 65536}
 # arch/arm64/kernel/rsi.c:arm64_rsi_init logs it; the file is always built since Linux 6.13.
@@ -43,6 +45,20 @@ class Image:
     release: str
     realm: bool
     real_time: bool = False
+
+    @property
+    def configuration(self) -> frozenset[str]:
+        """Which options of its configuration are y? Empty if it does not hold it.
+
+        CONFIG_IKCONFIG: kernel/configs.c puts it, gzipped, between two markers.
+        """
+        start, end = self.data.find(CONFIG_START), self.data.find(CONFIG_END)
+        if not 0 <= start < end:
+            return frozenset()
+        packed = packed_data.unpack(self.data[start + len(CONFIG_START) : end], MAX_CONFIG)
+        return frozenset(
+            found.decode() for found in re.findall(rb"^CONFIG_(\w+)=y$", packed.data, re.M)
+        )
 
     def check_realm(self, where: str) -> None:
         """Refuse a kernel that cannot be a Realm, after looking at it.

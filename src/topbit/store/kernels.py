@@ -21,7 +21,7 @@ from topbit.store.cache import cache_dir, install_folder, locked
 from topbit.store.debian import Source, debian_mirror
 from topbit.store.download import Download, Fetched, Note, fetch_all, quiet, unseen
 from topbit.store.image import Image, read_image
-from topbit.store.modules import ModuleTree
+from topbit.store.modules import MODULES_BUILTIN, ModuleTree
 
 SUITES = ("trixie", "trixie-backports")
 FLAVOURS = {"cloud": "cloud-arm64", "full": "arm64", "rt": "rt-arm64", "16k": "arm64-16k"}
@@ -49,8 +49,15 @@ class Kernel:
         return image
 
     def tree(self) -> ModuleTree:
-        """Which modules has it? An empty tree if it has none."""
-        return ModuleTree(self.modules or self.image.parent / "modules")
+        """Which modules has it, and which drivers are part of it?
+
+        An empty tree if it has none; without ``modules.builtin`` the Image's own configuration
+        tells what is part of it, if it has one (CONFIG_IKCONFIG).
+        """
+        tree = ModuleTree(self.modules or self.image.parent / "modules")
+        if tree.lists_builtin:
+            return tree
+        return ModuleTree(tree.folder, read_image(self.image).configuration)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +151,12 @@ def held(name: str, flavour: str = "cloud") -> Kernel | None:
 
 
 def own_kernel(image: Path, modules: Path | None = None) -> Kernel:
-    """Which kernel is the user's own build? `modules`: its lib/modules/RELEASE or that one's top.
+    """Which kernel is the user's own build?
+
+    Args:
+        image: a kernel's file.
+        modules: its lib/modules/RELEASE or that one's top, or the folder of its build; None: the
+            build in which `image` lies, if it lies in one.
 
     Raises:
         InputError: `image` is not a kernel, or `modules` no folder.
@@ -154,12 +166,21 @@ def own_kernel(image: Path, modules: Path | None = None) -> Kernel:
     except InputError as error:
         hint = error.hint or "give a series such as 7.3, or the path of an Image"
         raise InputError(error.what, where=f"--kernel {image}", hint=hint) from error
-    if modules is not None:
+    if modules is None:
+        modules = _build_beside(image)
+    else:
         below = [modules / "lib/modules" / release, modules / release, modules]
         modules = next((folder for folder in below if folder.is_dir()), None)
         if modules is None:
             raise InputError("is not a folder of modules", where=f"--modules {below[-1]}")
     return Kernel(release, image, modules)
+
+
+def _build_beside(image: Path) -> Path | None:
+    """In which folder was it built, going by its place there (arch/arm64/boot/Image)?"""
+    parents = image.resolve().parents
+    inside = len(parents) > 3 and (parents[2].name, parents[1].name) == ("arch", "arm64")
+    return parents[3] if inside and (parents[3] / MODULES_BUILTIN).is_file() else None
 
 
 def fetch(

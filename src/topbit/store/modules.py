@@ -15,6 +15,21 @@ from pathlib import Path
 from topbit.errors import InputError, nearest
 from topbit.store.image import unpack
 
+MODULES_BUILTIN = "modules.builtin"
+OPTIONS = {
+    "arm_cca_guest": "ARM_CCA_GUEST",
+    "e1000e": "E1000E",
+    "ext4": "EXT4_FS",
+    "nvme": "BLK_DEV_NVME",
+    "squashfs": "SQUASHFS",
+    "tsm_report": "TSM_REPORTS",
+    "virtio_blk": "VIRTIO_BLK",
+    "virtio_mmio": "VIRTIO_MMIO",
+    "virtio_net": "VIRTIO_NET",
+    "virtio_pci": "VIRTIO_PCI",
+    "virtio_rng": "HW_RANDOM_VIRTIO",
+}
+"""Which option of the kernel's configuration makes each driver that the guest may need?"""
 SUFFIXES = (".ko", ".ko.xz", ".ko.zst", ".ko.gz")
 
 
@@ -27,14 +42,20 @@ class Module:
 
 
 class ModuleTree:
-    """What modules has a kernel? Made with its ``lib/modules/RELEASE`` folder.
+    """What modules has a kernel? Made with its ``lib/modules/RELEASE`` folder, or its build's.
 
     - Files are found once; each is unpacked only when it is asked for.
     - `closure()` answers what must be loaded for a driver, dependencies first.
+
+    Args:
+        folder: the folder.
+        configuration: options of the kernel's configuration that are y, where `folder` does not
+            tell what is built in.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, configuration: frozenset[str] = frozenset()) -> None:
         self.folder = folder
+        self._configuration = configuration
 
     @cached_property
     def files(self) -> dict[str, Path]:
@@ -42,13 +63,21 @@ class ModuleTree:
         found = (p for p in sorted(self.folder.rglob("*.ko*")) if p.name.endswith(SUFFIXES))
         return {kernel_name(path.name.split(".ko")[0]): path for path in found}
 
+    @property
+    def lists_builtin(self) -> bool:
+        """Does the folder tell which modules are part of the kernel?"""
+        return (self.folder / MODULES_BUILTIN).is_file()
+
     @cached_property
     def builtin(self) -> frozenset[str]:
-        """Which modules are part of the kernel itself? (modules.builtin)"""
+        """Which modules are part of the kernel itself? (modules.builtin, or the configuration)"""
+        if not self.lists_builtin:
+            return frozenset(n for n, option in OPTIONS.items() if option in self._configuration)
         try:
-            lines = (self.folder / "modules.builtin").read_text().split()
-        except OSError:
-            return frozenset()
+            lines = (self.folder / MODULES_BUILTIN).read_text().split()
+        except OSError as error:
+            where = str(self.folder / MODULES_BUILTIN)
+            raise InputError(f"cannot be read: {error.strerror}", where=where) from error
         return frozenset(kernel_name(Path(line).stem) for line in lines)
 
     def closure(self, names: Iterable[str]) -> list[Module]:

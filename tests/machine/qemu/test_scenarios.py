@@ -3,6 +3,7 @@
 A scenario is booted once, for all that looks at its run.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -41,8 +42,6 @@ IMPOSSIBLE = {
     "dma-ranges-old-order",
 }
 SCENARIOS = [name for name in builtin_names() if name not in IMPOSSIBLE]
-# A refused sharing of the swiotlb pool leaves Linux 6.18 asking for ever.
-HANGS = {"map-failure"}
 # What goes wrong in another way than in these is for the long series.
 SHOWN = {
     "seed",
@@ -78,7 +77,7 @@ def boot(name: str) -> Outcome:
         scenario = override(scenario, "workload.size=1024")
     kernel = needs.kernel(kernel_of(scenario, KERNEL))
     with ScenarioRun(scenario, kernel) as run:
-        return run.run(timeout=30 if name in HANGS else PATIENCE)
+        return run.run(timeout=PATIENCE)
 
 
 def at_fault(recording: Recording) -> set[tuple[str, str]]:
@@ -176,6 +175,12 @@ def lost_events_are_said_to_be_lost(run: Outcome) -> None:
     assert events[:4] == ["smmu_event"] * 4
     assert events.count("smmu_lost") == 1
     assert "F12" in {finding.rule for finding in check(run.recording).findings}
+
+
+@looks_at("map-failure")
+def a_guest_that_asks_for_ever_is_ended_at_once(run: Outcome) -> None:
+    assert re.match(r"hung: the host refused \d{3,4} times in a row to make IPA 0x", run.ending)
+    assert run.recording.platform.unfinished.endswith("; --log FILE keeps its console")
 
 
 @looks_at("stale-translation")

@@ -26,7 +26,8 @@ from topbit.machine.qemu.el2 import cpu_model
 from topbit.machine.qemu.el2.mailbox import PROGRAM, Mailbox
 from topbit.machine.qemu.el2.traps import TrapLoop
 from topbit.machine.qemu.ending import INTERRUPTED
-from topbit.machine.qemu.guest.init import ALL_DONE, BUNDLE_BEGIN
+from topbit.machine.qemu.guest.init import ALL_DONE, BUNDLE_BEGIN, MARK
+from topbit.machine.qemu.hang import HangWatch
 from topbit.machine.qemu.host.host import QemuHost
 from topbit.machine.qemu.host.outbox import Outbox, Stream
 from topbit.machine.qemu.host.shape import GuestImage, RealmShape, layout_of
@@ -52,7 +53,8 @@ class Run:
 
     Attributes:
         ending: "power off", "reset", "done" (the guest said so and did not power off),
-            "timeout", "interrupted" or "died: ..." with what QEMU said.
+            "timeout", "interrupted", "hung: ..." with the reason, or "died: ..." with what QEMU
+            said.
         events: what RMM, VMM, SMMU and devices did, times on the guest's clock.
         console: what the guest wrote.
         outbox: what it handed out, by stream.
@@ -113,6 +115,7 @@ class QemuMachine:
         self.shape = shape
         self.events: list[Event] = []
         self._listen = listen
+        self._hang = HangWatch()
         self._waits = STOPPED_AT_START in options
         program = program or tools.find("qemu")
         layout = layout_of(shape)
@@ -152,10 +155,17 @@ class QemuMachine:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def run(self, timeout: float | None = None, stop: threading.Event | None = None) -> Run:
+    def run(
+        self,
+        timeout: float | None = None,
+        stop: threading.Event | None = None,
+        begun: bytes = f"\n{MARK} ".encode(),
+    ) -> Run:
         """Serve the guest to its end.
 
-        Which is also the end of QEMU, `timeout` seconds from the start of QEMU, Ctrl-C, or `stop`.
+        Which is also the end of QEMU, `timeout` seconds from the start of QEMU, Ctrl-C, `stop`, or
+        a hang beyond doubt (`HangWatch`). `begun` on the console tells that something else than
+        the kernel's drivers is at work.
 
         Raises:
             MissingToolError: QEMU is too old.
@@ -166,7 +176,7 @@ class QemuMachine:
         self.process.require_version()
         if not ending:
             stop = stop or threading.Event()
-            ending, trouble = self._guarded(lambda: self._serve(timeout, stop))
+            ending, trouble = self._guarded(lambda: self._serve(timeout, stop, begun))
         self.host.collect()
         self.process.stop()
         self.console.finish()
@@ -229,10 +239,11 @@ class QemuMachine:
         event.time = time.monotonic()
         if len(self.events) < MAX_EVENTS:
             self.events.append(event)
+        self._hang.see(event)
         if self._listen is not None:
             self._listen(event)
 
-    def _serve(self, timeout: float | None, stop: threading.Event) -> str:
+    def _serve(self, timeout: float | None, stop: threading.Event, begun: bytes) -> str:
         end = None if timeout is None else self._started + timeout
         poll = select.poll()
         poll.register(self.traps, select.POLLIN)
@@ -242,7 +253,7 @@ class QemuMachine:
             poll.register(descriptor, select.POLLIN)
         self.host.line.send = self._send
         done_at: float | None = None
-        seen, looked = 0, 0.0
+        seen, looked, limited = 0, 0.0, False
         while self.host.cpus.ended is None:
             for descriptor, _ in poll.poll(_TICK * 1000):
                 if descriptor == self.process.pidfd:
@@ -257,6 +268,10 @@ class QemuMachine:
             if now > looked + _TICK:
                 self.host.collect()
                 looked = now
+                life = (len(self.console), len(self.outbox), self.traps.traps)
+                limited = limited or self.console.saw(begun)
+                if hung := self._hang.hung(now, life, limited=limited or self._waits):
+                    return hung
             if end is not None and now > end:
                 if self.traps.traps:
                     return "timeout"

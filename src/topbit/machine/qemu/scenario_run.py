@@ -222,7 +222,7 @@ class ScenarioRun:
             plugged = [device for device in self.shape.pci if device.bus]
             with Plugger(machine, plugged), contextlib.ExitStack() as stack:
                 typing = stack.enter_context(Terminal(machine.console)) if keyboard else None
-                run = machine.run(timeout, typing.left if typing else None)
+                run = machine.run(timeout, typing.left if typing else None, self.own.begun)
             self.rmm, self.rd = machine.host.rmm, machine.host.realm.rd
         outcome = self._outcome(run)
         step = outcome.guest.steps.get("run")

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from kernel_images import image, written
 from topbit.machine.qemu.guest.device import GuestDevice
 from topbit.machine.qemu.guest.own_system import OwnSystem
 from topbit.machine.qemu.guest.steps import Step
@@ -16,7 +17,7 @@ from topbit.store.kernels import Kernel
 def words(tmp_path: Path, release: str, append: str = "") -> list[str]:
     scenario = loads('[[device]]\nname = "nvme0"\n', "test")
     nvme = GuestDevice(DeviceSpec("nvme0"), PciDevice("nvme", 1, image=tmp_path / "disk.img"))
-    kernel = Kernel(release, tmp_path / "Image", None)
+    kernel = Kernel(release, written(tmp_path, image()), None)
     system = GuestSystem(scenario, kernel, OwnSystem(), [nvme], None, append)
     found = [word for word in system.command_line().split() if word.startswith("nvme.")]
     assert bool(system.notes) == (bool(found) and not append)
@@ -47,7 +48,7 @@ def test_the_user_may_want_them_all_the_same(tmp_path: Path) -> None:
 def test_a_driver_that_cannot_be_reloaded_is_told(tmp_path: Path) -> None:
     (tmp_path / "modules").mkdir()
     (tmp_path / "modules/virtio_net.ko").write_bytes(b"")
-    kernel = Kernel("6.18", tmp_path / "Image", None)
+    kernel = Kernel("6.18", written(tmp_path, image()), None)
     scenario = loads("[workload]\nreloads = 2\n", "test")
     models = {"nvme": tmp_path / "disk.img", "virtio-net": None, "edu": None}
     devices = [
@@ -64,7 +65,7 @@ def test_a_driver_that_cannot_be_reloaded_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("late", [False, True])
 def test_the_trace_is_turned_on_by_the_command_line_or_late(late: bool, tmp_path: Path) -> None:
-    kernel = Kernel("7.3", tmp_path / "Image", None)
+    kernel = Kernel("7.3", written(tmp_path, image()), None)
     busybox = tmp_path / "busybox"
     busybox.write_bytes(b"\x7fELF\x02\x01" + bytes(12) + b"\xb7\0")
     system = GuestSystem(loads("", "test"), kernel, OwnSystem(), [], None, "", late_trace=late)
@@ -75,7 +76,7 @@ def test_the_trace_is_turned_on_by_the_command_line_or_late(late: bool, tmp_path
 
 
 def test_a_stale_device_finds_its_victims_rings_in_a_trace_of_their_own(tmp_path: Path) -> None:
-    kernel = Kernel("7.3", tmp_path / "Image", None)
+    kernel = Kernel("7.3", written(tmp_path, image()), None)
     for behaviour, kept in (("good", False), ("stale", True)):
         edu = GuestDevice(DeviceSpec("edu", behaviour=behaviour), PciDevice("edu", 1))
         system = GuestSystem(loads("", "test"), kernel, OwnSystem(), [edu], None, "")

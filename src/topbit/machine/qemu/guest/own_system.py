@@ -13,7 +13,7 @@ from pathlib import Path
 from topbit.errors import InputError, UsageError
 from topbit.machine.qemu.guest import initramfs, steps
 from topbit.machine.qemu.guest.device import GuestDevice
-from topbit.machine.qemu.guest.init import PARAMETERS
+from topbit.machine.qemu.guest.init import MARK, PARAMETERS
 from topbit.machine.qemu.guest.steps import Step
 from topbit.machine.qemu.guest.transfer import Added, Wanted, get_step
 from topbit.machine.qemu.host.shape import SMMU_BITS
@@ -62,6 +62,8 @@ while read -r module; do
     insmod "/topbit/modules/$module.ko" $parameters
 done </topbit/modules/order
 mount_root
+read -r now rest </proc/uptime
+echo "{mark} $now root"
 program=/sbin/init
 for word in $words; do
     case $word in init=*) program=${{word#init=}} ;; esac
@@ -131,6 +133,12 @@ class OwnSystem:
         """Does the user's own init run, and not topbit's with its workload?"""
         return bool(self.initrd or (self.rootfs and not self.command))
 
+    @property
+    def begun(self) -> bytes:
+        """What on the console tells that something else than the kernel's drivers is at work?"""
+        # Linux init/main.c:run_init_process
+        return b"] Run /init as init process" if self.initrd else f"\n{MARK} ".encode()
+
     def disk(self, slot: int, ipa_bits: int) -> GuestDevice | None:
         """Which device holds the root file system, at this slot of the root bus?
 
@@ -157,7 +165,7 @@ class OwnSystem:
             return self.initrd.read_bytes()
         helpers = steps.SHELL_HELPERS + PARAMETERS + MOUNT_ROOT.format(pci=pci)
         modules = tree.closure([*drivers, *file_systems(tree)])
-        return initramfs.build(busybox, modules, INIT.format(helpers=helpers))
+        return initramfs.build(busybox, modules, INIT.format(helpers=helpers, mark=MARK))
 
     def command_step(self, pci: str, *, console: bool) -> Step:
         """How is the command run in the root file system? `console`: as for `run_command`."""
