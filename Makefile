@@ -55,6 +55,7 @@ tools: $(VENV)/test.stamp
 	  echo "topbit: the tests that need the missing tools will be skipped" >&2
 	@$(BIN)/topbit kernel fetch --source 6.12 7.2 7.3 >/dev/null || \
 	  echo "topbit: the tests that need kernel sources will be skipped" >&2
+	@tools/oracles.sh
 
 hooks: $(VENV)/test.stamp
 	$(BIN)/pre-commit install
@@ -92,6 +93,9 @@ lock: $(VENV)/python.stamp
 	$(BIN)/pip-compile --quiet --strip-extras --generate-hashes --allow-unsafe --no-emit-index-url --no-emit-find-links \
 	  --no-header --upgrade --extra test --extra fast --extra attest \
 	  -o requirements/test.txt pyproject.toml requirements/build.in
+	$(BIN)/pip-compile --quiet --strip-extras --generate-hashes --allow-unsafe --no-emit-index-url --no-emit-find-links \
+	  --no-header --upgrade --extra docs -c requirements/test.txt \
+	  -o requirements/docs.txt pyproject.toml requirements/build.in
 
 docs: $(VENV)/run.stamp
 	$(BIN)/python tools/tour.py

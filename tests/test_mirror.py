@@ -12,7 +12,7 @@ TESTS = ROOT / "tests"
 HELD_BY = {
     "cli/test_cli_check.py": "cli/check",
     "cli/test_cli_kernel.py": "cli/kernel",
-    "cli/test_cli_report.py": "cli/report cli/output",
+    "cli/test_cli_report.py": "cli/report",
     "cli/test_cli_run.py": "cli/run cli/run_qemu cli/scenario",
     "cli/test_cli_table.py": "cli/table",
     "store/test_tools.py": "cli/tool",

@@ -51,7 +51,10 @@ def test_a_file_gets_the_form_that_is_named(
 
 @pytest.mark.parametrize(
     ("output", "words"),
-    [("r.doc", ".txt or .json"), ("none/r.txt", "cannot write: No such file")],
+    [
+        ("r.doc", "end the name in .txt or .json or .xml"),
+        ("none/r.txt", "cannot write: No such file"),
+    ],
 )
 def test_a_file_that_cannot_be_written_is_one_line(
     recording: Path, output: str, words: str, capsys: pytest.CaptureFixture[str]

@@ -12,6 +12,7 @@ import pytest
 from topbit.errors import TopbitError
 from topbit.store import busybox as busybox_store
 from topbit.store import kernels, sources, tools
+from topbit.store.cache import cache_dir
 
 marked = True
 """Has the test that runs now the mark `qemu`?"""
@@ -36,6 +37,12 @@ def tool(name: str) -> str:
 def program(name: str) -> str:
     """Where is this program on PATH?"""
     return shutil.which(name) or lacking(f"{name} is not installed")
+
+
+def oracle(name: str) -> Path:
+    """Where is this file of `tools/oracles.sh`, such as "kunit/kunit_parser.py"?"""
+    found = sorted((cache_dir() / "oracles").glob(name))
+    return found[-1] if found else lacking(f"{name} is missing (tools/oracles.sh fetches it)")
 
 
 def kernel(name: str, flavour: str = "cloud") -> kernels.Kernel:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from topbit.recording import Platform, Reading
+from topbit.events import Event
+from topbit.recording import Platform, Reading, Recording
 from topbit.report.boot import BootReport
 from topbit.report.summary import Summary
 from topbit.rules.finding import Checked, Finding, NotChecked, Severity, Unjudged
@@ -28,10 +29,11 @@ def boot(
     undecided: Sequence[Reading] = (),
     damaged: Sequence[str] = (),
     judged: bool = True,
+    recorded: Sequence[Event] = (),
     **numbers: object,
 ) -> BootReport:
     summary = dataclasses.replace(NOTHING, **numbers)  # type: ignore[arg-type]
     checked = Checked(
         list(findings), list(not_checked), list(unjudged), list(undecided), list(damaged), judged
     )
-    return BootReport(platform, summary, checked)
+    return BootReport(platform, summary, checked, Recording.of_events(platform, recorded))

@@ -103,9 +103,9 @@ def _end(error: TopbitError, form: str, status: int | None = None) -> int:
     """Say what went wrong; returns the exit status, which is the error's own if none is given."""
     _say(str(error))
     error.exit_status = error.exit_status if status is None else status
-    if form in FORMS:
+    if form in FORMS and not (FORMS[form].binary and sys.stdout.isatty()):
         try:
-            sys.stdout.write(FORMS[form].render_error(error))
+            sys.stdout.buffer.write(FORMS[form].render_error(error))
             sys.stdout.flush()
         except OSError:  # a full disk, a reader that went away: stderr has told it
             _drop_output()

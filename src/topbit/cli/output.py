@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from topbit.errors import InputError, printable
+from topbit.errors import InputError, UsageError, printable
 from topbit.report.forms import FORMS
 
 if TYPE_CHECKING:
@@ -32,13 +32,19 @@ def add_verbose(parser: argparse.ArgumentParser) -> None:
 
 
 def show(report: Report, form: str, *, verbose: bool = False) -> None:
-    """Print a report to stdout, in colour on a terminal; that a run broke off goes to stderr."""
+    """Print a report to stdout, in colour on a terminal; that a run broke off goes to stderr.
+
+    Raises:
+        UsageError: the form is binary, and stdout a terminal.
+    """
     if form == "text":
         from topbit.report.text_form import render
 
         _print(render(report.boots, verbose))
     else:
-        sys.stdout.write(report.render(form))
+        if FORMS[form].binary and sys.stdout.isatty():
+            raise UsageError(f"the form {form} is no text", hint="redirect it into a file")
+        sys.stdout.buffer.write(report.document(form))
     sys.stdout.flush()
     if report.unfinished:
         note(f"{report.unfinished} (the report shows what happened until then)")

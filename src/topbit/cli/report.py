@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
         show(report, form, verbose=args.verbose)
         return 0
     try:
-        args.output.write_text(report.render(form), encoding="utf-8")
+        args.output.write_bytes(report.document(form))
     except OSError as error:
         raise InputError(f"cannot write: {error.strerror}", where=str(args.output)) from error
     return 0

@@ -108,13 +108,18 @@ def _matrix(args: argparse.Namespace) -> int:
     from topbit import api
     from topbit.errors import UsageError
 
-    if args.output or args.format != "text":
+    if args.output or args.format not in ("text", "html"):
         raise UsageError(
-            "the matrix is many runs and prints one table",
+            "the matrix is many runs and is a table or a page",
             where="-o, --format",
             hint="name a scenario, e.g. `topbit run seed -o seed.parquet`",
         )
     names = args.conventions.split(",") if args.conventions else ()
     matrix = api.matrix(settings=args.settings, conventions=names)
-    print(matrix)
+    if args.format == "html":
+        from topbit.report.html_form import render_matrix
+
+        print(render_matrix(matrix), end="")
+    else:
+        print(matrix)
     return int(matrix.violations > 0)

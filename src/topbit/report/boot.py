@@ -19,16 +19,19 @@ class BootReport:
         platform: the facts, and where they come from.
         summary: what was recorded, in numbers.
         checked: findings, and rules that could not be checked.
+        recording: what it is about, for the forms that draw it.
         private_dma: of the mappings of trusted devices, which are confidential, and why not.
     """
 
     platform: Platform
     summary: Summary
     checked: Checked
+    recording: Recording
     private_dma: tuple[Answered, ...] = ()
 
     @classmethod
     def of(cls, recording: Recording) -> BootReport:
         """What is there to say about this recording? Runs all rules."""
         private = answered(private_dma(recording))
-        return cls(recording.platform, summarise(recording), check(recording), private)
+        checked = check(recording)
+        return cls(recording.platform, summarise(recording), checked, recording, private)

@@ -17,7 +17,8 @@ from topbit.errors import TopbitError, UsageError, nearest
 if TYPE_CHECKING:
     from topbit.report.boot import BootReport
 
-Render: TypeAlias = "Callable[[Sequence[BootReport]], str]"
+Render: TypeAlias = "Callable[[Sequence[BootReport]], str | bytes]"
+RenderError: TypeAlias = "Callable[[TopbitError], str | bytes]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,26 +28,44 @@ class Form:
     Attributes:
         name: what `--format` calls it.
         suffixes: endings of file names that mean it, with their dot.
-        module: where its `render(boots) -> str` stands, and of a form for programs
-            `render_error(error) -> str`; the text ends with a line end.
+        module: where its `render(boots)` stands: the whole document, as text that ends with a
+            line end or, of a binary form, as bytes. One for programs has `render_error(error)` too.
+        binary: it is no text.
     """
 
     name: str
     suffixes: tuple[str, ...]
     module: str
+    binary: bool = False
+
+    def document(self, boots: Sequence[BootReport]) -> bytes:
+        """What is the whole report in this form, as it stands in a file?"""
+        render: Render = importlib.import_module(self.module).render
+        return _encoded(render(boots))
 
     def render(self, boots: Sequence[BootReport]) -> str:
-        """What is the whole report in this form?"""
-        render: Render = importlib.import_module(self.module).render
-        return render(boots)
+        """What is the whole report in this form, as text?
 
-    def render_error(self, error: TopbitError) -> str:
+        Raises:
+            UsageError: the form is binary.
+        """
+        if self.binary:
+            raise UsageError(f"the form {self.name} is no text", hint="write it to a file")
+        return self.document(boots).decode()
+
+    def render_error(self, error: TopbitError) -> bytes:
         """What is printed instead of a report when there is none; nothing in the form for people.
 
         What went wrong is told on stderr besides.
         """
-        told = getattr(importlib.import_module(self.module), "render_error", None)
-        return "" if told is None else str(told(error))
+        told: RenderError | None = getattr(
+            importlib.import_module(self.module), "render_error", None
+        )
+        return b"" if told is None else _encoded(told(error))
+
+
+def _encoded(document: str | bytes) -> bytes:
+    return document.encode() if isinstance(document, str) else document
 
 
 FORMS = {
@@ -54,6 +73,14 @@ FORMS = {
     for form in (
         Form("text", (".txt",), "topbit.report.text_form"),
         Form("json", (".json",), "topbit.report.json_form"),
+        Form("html", (".html", ".htm"), "topbit.report.html_form"),
+        Form("junit", (".xml",), "topbit.report.junit_form"),
+        Form("ktap", (".ktap", ".tap"), "topbit.report.ktap_form"),
+        Form("sarif", (".sarif",), "topbit.report.sarif_form"),
+        Form("markdown", (".md",), "topbit.report.markdown_form"),
+        Form("kcidb", (), "topbit.report.kcidb_form"),
+        Form("lava", (), "topbit.report.lava_form"),
+        Form("perfetto", (".pftrace",), "topbit.report.perfetto_form", binary=True),
     )
 }
 """Every form, by name; the first is the one for people."""

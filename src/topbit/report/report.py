@@ -89,9 +89,17 @@ class Report:
             form: "text" for people, "json" for programs; `topbit.report.forms.FORMS` has all.
 
         Raises:
-            UsageError: there is no such form.
+            UsageError: there is no such form, or it is binary.
         """
         return form_named(form).render(self.boots)
+
+    def document(self, form: str) -> bytes:
+        """What is the whole report in this form, as it stands in a file?
+
+        Raises:
+            UsageError: there is no such form.
+        """
+        return form_named(form).document(self.boots)
 
     def __str__(self) -> str:
         return self.render().rstrip("\n")
