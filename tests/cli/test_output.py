@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+
 import pytest
 
 from paths import DATA
@@ -51,3 +61,57 @@ def test_no_binary_form_is_written_to_a_terminal(
     out, err = capfd.readouterr()
     assert out == ""
     assert err == "topbit: the form perfetto is no text (redirect it into a file)\n"
+
+
+@pytest.mark.parametrize(
+    ("columns", "no_colour", "has_map", "has_colour"),
+    [(120, "", True, True), (80, "1", True, False), (79, "", False, True)],
+)
+def test_a_terminal_gets_a_map_if_it_is_wide_enough_and_colours_if_it_may(
+    columns: int, no_colour: str, has_map: bool, has_colour: bool
+) -> None:
+    shown = on_a_terminal(["check", LOGS], columns, {"NO_COLOR": no_colour} if no_colour else {})
+    assert ("address map" in shown) is has_map
+    assert ("\x1b[1;31m" in shown) is has_colour
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", shown)
+    assert "VIOLATION F1  the VMM did not map" in plain
+    # What does not fit is broken between words: only a path is longer.
+    long = [line for line in plain.splitlines() if len(line) > columns]
+    assert all(" " not in line.strip() for line in long)
+
+
+def test_a_pipe_gets_neither_map_nor_colour() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "topbit", "check", LOGS], capture_output=True, text=True
+    )
+    assert "address map" not in done.stdout
+    assert "\x1b" not in done.stdout
+
+
+@pytest.mark.parametrize("matrix", [["run"]])
+def test_the_matrix_fits_eighty_columns(matrix: list[str]) -> None:
+    done = subprocess.run([sys.executable, "-m", "topbit", *matrix], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert max(map(len, done.stdout.splitlines())) <= 80
+
+
+def on_a_terminal(words: list[str], columns: int, environment: dict[str, str]) -> str:
+    """What does topbit write to a terminal of so many columns?"""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+    base = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "NO_COLOR")}
+    done = subprocess.Popen(
+        [sys.executable, "-m", "topbit", *words],
+        stdin=subprocess.DEVNULL,
+        stdout=theirs,
+        stderr=subprocess.DEVNULL,
+        env={**base, "TERM": "xterm-256color", "PYTHONIOENCODING": "utf-8", **environment},
+    )
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):  # EIO: nobody has the terminal open any more
+        while part := os.read(ours, 65536):
+            shown += part
+    os.close(ours)
+    assert done.wait() == 1
+    return shown.decode().replace("\r\n", "\n")

@@ -95,22 +95,32 @@ def test_a_cell_has_two_lines(blame: dict[str, list[str]], second: str) -> None:
 
 
 def test_the_matrix_is_a_table_with_its_rules_and_its_count() -> None:
-    good = Row(("6.15", "alias", "yes"), {"one": Cell("shared memory")}, 0, set())
-    bad = Row(
-        ("6.14.0", "none", "no"), {"one": Cell("GPF", {"vmm": ["V1", "M1"]})}, 2, {"V1", "M1"}
-    )
+    good = Row(("6.15", "alias", "yes"), {"one, two": Cell("shared memory")}, 0, set())
+    blame = {"vmm": ["V1", "M1"]}
+    bad = Row(("6.14.0", "none", "no"), {"one, two": Cell("GPF", blame)}, 2, {"V1", "M1"})
     assert str(Matrix((good, bad))).splitlines() == [
         "What a device reached for a shared buffer, and who broke which rule",
         "",
-        "guest   VMM maps  masks  one",
+        "guest   VMM maps  masks  one,",
+        "                         two",
         "------  --------  -----  -------------",
         "6.15    alias     yes    shared memory",
         "                         -",
         "6.14.0  none      no     GPF",
         "                         vmm V1 M1",
         "",
-        "  M1  In a Realm every DMA address of an untrusted device has the shared bit set.",
-        "  V1  Every DMA address of a live guest mapping is mapped in the device's stage 2.",
+        "  M1  In a Realm every DMA address of an untrusted device has the shared bit",
+        "      set.",
+        "  V1  Every DMA address of a live guest mapping is mapped in the device's stage",
+        "      2.",
         "",
         "2 runs, 1 of 2 cells without a broken rule",
+    ]
+
+
+def test_a_head_without_a_comma_has_one_line() -> None:
+    row = Row(("6.15", "alias", "yes"), {"emulated": Cell("shared memory")}, 0, set())
+    assert str(Matrix((row,))).splitlines()[2:4] == [
+        "guest  VMM maps  masks  emulated",
+        "-----  --------  -----  -------------",
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,6 +42,7 @@ def show(report: Report, form: str, *, verbose: bool = False) -> None:
         from topbit.report.text_form import render
 
         _print(render(report.boots, verbose))
+        _print_map(report)
     else:
         if FORMS[form].binary and sys.stdout.isatty():
             raise UsageError(f"the form {form} is no text", hint="redirect it into a file")
@@ -73,6 +75,36 @@ def _print(text: str) -> None:
     for line in text.splitlines():
         for part in wrapped(line, console.width):
             console.print(part, style=_style(line), markup=False)
+
+
+def _print_map(report: Report) -> None:
+    """Draw the address map of the last boot, on a terminal that is wide enough."""
+    if not sys.stdout.isatty():
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    from topbit.errors import printable
+    from topbit.report.map_lines import ASCII, BLOCKS, NARROWEST, map_lines
+
+    console = Console(highlight=False)
+    if console.width < NARROWEST:
+        return
+    glyphs = BLOCKS if console.encoding == "utf-8" else ASCII
+    styles = {
+        f"{re.escape(glyphs.refused)}+": "bold red",
+        f"{re.escape(glyphs.shared)}+": "cyan",
+        f"{re.escape(glyphs.private)}+": "magenta",
+        f"{re.escape(glyphs.reached)}+": "green",
+    }
+    for number, line in enumerate(map_lines(report.boots[-1], console.width, glyphs)):
+        drawn = Text(("\n" if not number else "") + printable(line))
+        if line.startswith("   ") or number == 1:
+            for pattern, style in styles.items():
+                drawn.highlight_regex(pattern, style)
+        else:
+            drawn.stylize("bold" if line else "")
+        console.print(drawn, soft_wrap=True)
 
 
 def note(text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -11,6 +12,7 @@ from topbit.rules.rule import RULES
 from topbit.scenario.scenario import DeviceSpec, Scenario
 from topbit.vmm.policy import Masking
 
+WIDTH = 80
 HEAD = ("guest", "VMM maps", "masks")
 
 
@@ -104,7 +106,14 @@ class Matrix:
 
     def __str__(self) -> str:
         kinds = list(self.rows[0].cells)
-        table = [[*HEAD, *kinds]]
+        # "assigned, untrusted" in two lines: the table fits 80 columns.
+        parts = [kind.partition(", ") for kind in kinds]
+        head = [
+            [*HEAD, *(first + comma.strip() for first, comma, _ in parts)],
+            ["", "", "", *(second for _, _, second in parts)],
+        ]
+        head = [line for line in head if any(line)]
+        table = list(head)
         for row in self.rows:
             pairs = [row.cells[kind].lines() for kind in kinds]
             table.append([*row.head, *(first for first, _ in pairs)])
@@ -113,14 +122,17 @@ class Matrix:
         lines = [
             "What a device reached for a shared buffer, and who broke which rule",
             "",
-            _line(table[0], widths),
+            *(_line(cells, widths) for cells in head),
             "  ".join("-" * width for width in widths),
         ]
-        lines += [_line(cells, widths) for cells in table[1:]]
+        lines += [_line(cells, widths) for cells in table[len(head) :]]
         used = sorted({rule for row in self.rows for rule in row.rules})
         right = sum(not cell.blame for row in self.rows for cell in row.cells.values())
         total = sum(len(row.cells) for row in self.rows)
-        lines += ["", *(f"  {rule:<3} {RULES[rule].statement}" for rule in used)]
+        lines.append("")
+        for rule in used:
+            statement = f"  {rule:<3} {RULES[rule].statement}"
+            lines += textwrap.wrap(statement, WIDTH, subsequent_indent=" " * 6)
         lines += ["", f"{len(self.rows)} runs, {right} of {total} cells without a broken rule"]
         return "\n".join(lines)
 
