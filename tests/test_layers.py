@@ -32,6 +32,7 @@ ROOMS = [
     "rules",
     "report",
     "api",
+    "pytest",
     "cli",
 ]
 DOORS = {"topbit", "topbit.__main__"}  # in front of all rooms

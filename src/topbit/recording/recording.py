@@ -7,6 +7,7 @@ the file's metadata. Any tool that reads Parquet reads the table.
 from __future__ import annotations
 
 import contextlib
+import html
 import io
 import json
 import os
@@ -99,6 +100,10 @@ class Recording:
 
     def __repr__(self) -> str:
         return f"<Recording: {self.platform.machine}, {len(self.frame)} events>"
+
+    def _repr_html_(self) -> str:
+        """What does a notebook show: the first and last events as a table?"""
+        return f"<p>{html.escape(repr(self))}</p>{self.frame._repr_html_()}"
 
     @classmethod
     def of_events(cls, platform: Platform, events: Iterable[Event]) -> Recording:

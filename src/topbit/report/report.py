@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -11,6 +12,8 @@ from topbit.report.forms import form_named
 from topbit.rules.finding import Finding, Unjudged, Verdict, verdict_of
 from topbit.rules.privacy import Answered
 
+FRAME = "width:100%;height:40em;border:1px solid #8886;border-radius:6px"
+"""How does a notebook show the page?"""
 UNFINISHED = 3
 """Exit status of a run that broke no rule and did not come to the end of its work."""
 
@@ -100,6 +103,11 @@ class Report:
             UsageError: there is no such form.
         """
         return form_named(form).document(self.boots)
+
+    def _repr_html_(self) -> str:
+        """What does a notebook show: the page, in a frame of its own?"""
+        page = html.escape(self.render("html"))
+        return f'<iframe title="topbit report" srcdoc="{page}" style="{FRAME}"></iframe>'
 
     def __str__(self) -> str:
         return self.render().rstrip("\n")
