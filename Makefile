@@ -7,7 +7,8 @@
 #                    ROOM=vmm (or several, or a file of one), COUNT=n a room (0: all), SEED=n
 # make hooks         run ruff and mypy before every commit (pre-commit)
 # make lock          renew the locked dependencies (requirements/*.txt) from pyproject.toml
-# make docs          renew the real output shown in README.md and docs/
+# make docs          renew the real output shown in README.md and docs/, and docs/reference/
+# make site          build the documents as a web site into build/site/, warnings being errors
 # make dist          build wheel and sdist into dist/
 #
 # PYTHON=python3.13 names another Python: .venv is made anew with it if it is another one's.
@@ -25,7 +26,7 @@ PYTEST := $(BIN)/python -m pytest -n $(WORKERS)
 quietly = @echo "topbit: $(1)" >&2; \
   { $(2); } >$(VENV)/pip.log 2>&1 || { cat $(VENV)/pip.log >&2; exit 1; }
 
-.PHONY: run test test-all test-fast test-debian13 lint types tools mutants hooks lock docs dist clean named
+.PHONY: run test test-all test-fast test-debian13 lint types tools mutants hooks lock docs site dist clean named
 
 # The matrix shows broken conventions on purpose: exit status 1 is its result, not a failure.
 run: $(VENV)/run.stamp
@@ -97,11 +98,21 @@ lock: $(VENV)/python.stamp
 	  --no-header --upgrade --extra docs -c requirements/test.txt \
 	  -o requirements/docs.txt pyproject.toml requirements/build.in
 
-docs: $(VENV)/run.stamp
+docs: $(VENV)/test.stamp
 	$(BIN)/python tools/tour.py
+	$(BIN)/python tools/reference.py
+
+site: $(VENV)-docs/stamp
+	$(VENV)-docs/bin/sphinx-build --quiet -W --keep-going -b html docs build/site
+
+$(VENV)-docs/stamp: requirements/docs.txt pyproject.toml
+	$(PYTHON) -m venv --clear $(VENV)-docs
+	$(VENV)-docs/bin/python -m pip --quiet --disable-pip-version-check install --require-hashes -r requirements/docs.txt
+	$(VENV)-docs/bin/python -m pip --quiet --disable-pip-version-check install --no-deps --no-build-isolation -e .
+	@touch $@
 
 dist: $(VENV)/test.stamp
 	$(BIN)/python -m build
 
 clean:
-	rm -rf $(VENV) build dist
+	rm -rf $(VENV) $(VENV)-docs build dist

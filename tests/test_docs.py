@@ -3,12 +3,15 @@
 import subprocess
 import sys
 
+import pytest
+
 from paths import ROOT
 
 
-def test_documented_output_is_current() -> None:
+@pytest.mark.parametrize("tool", ["tour.py", "reference.py"])
+def test_what_the_documents_show_is_current(tool: str) -> None:
     done = subprocess.run(
-        [sys.executable, str(ROOT / "tools/tour.py"), "--check"],
+        [sys.executable, str(ROOT / "tools" / tool), "--check"],
         capture_output=True,
         text=True,
         check=False,
