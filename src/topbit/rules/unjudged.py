@@ -98,11 +98,8 @@ def _shown(rows: pl.DataFrame, findings: list[Finding]) -> pl.Series:
     )
     numbers = set(rows.join(named, on=["source", "line"], how="semi")[NUMBER])
     # A machine's own events stand in no file.
-    numbers |= {
-        row[NUMBER]
-        for row in rows.filter(pl.col("source").is_null()).iter_rows(named=True)
-        if describe(row) in texts
-    }
+    own = rows.filter(pl.col("source").is_null() & pl.lit(bool(texts)))
+    numbers |= {row[NUMBER] for row in own.iter_rows(named=True) if describe(row) in texts}
     return rows[NUMBER].is_in(numbers)
 
 
