@@ -98,7 +98,9 @@ class _Judge:
         self._doubt = doubt
         self._state = Replay(recording.platform)
         self._host = HostTables()
+        self._trusted = frozenset(devices_where(recording.platform, trusted=True))
         self._open: dict[int, set[int]] = {}
+        self._memory: dict[int, set[int]] = {}
         self._in_use: set[int] = set()
 
     def take(self, row: Row, *, wanted: bool) -> None:
@@ -107,7 +109,7 @@ class _Judge:
         if kind in TABLE_KINDS:
             self._host.apply(row)
             if kind == "iommu_map":
-                self._spoil_all(row)
+                self._led_to(row)
         elif kind == "vdev":
             self._device_changed(row)
         elif kind in UNMAPS:
@@ -138,8 +140,16 @@ class _Judge:
         number = len(self.mappings)
         self.mappings.append(mapping)
         self._in_use.add(number)
-        for page in _pages(mapping.ipa, size):
-            self._open.setdefault(page, set()).add(number)
+        for place, page in self._places(mapping):
+            place.setdefault(page, set()).add(number)
+
+    def _places(self, mapping: Mapping) -> Iterator[tuple[dict[int, set[int]], int]]:
+        """Where is a mapping found while it lives: by its guest pages, and by its memory?"""
+        for page in _pages(mapping.ipa, mapping.size):
+            yield self._open, page
+        for pa, size in mapping.pages:
+            for page in _pages(pa, size):
+                yield self._memory, page
 
     def _end(self, row: Row) -> None:
         """Mappings of the same device at the same address, or of the same buffer, are over."""
@@ -156,8 +166,8 @@ class _Judge:
     def _close(self, number: int) -> None:
         mapping = self.mappings[number]
         self._in_use.discard(number)
-        for page in _pages(mapping.ipa, mapping.size):
-            self._open[page].discard(number)
+        for place, page in self._places(mapping):
+            place[page].discard(number)
 
     # What speaks against a mapping when it is made.
 
@@ -209,10 +219,10 @@ class _Judge:
 
     # What speaks against it while it lives.
 
-    def _spoil_all(self, row: Row) -> None:
-        for number in self._in_use:
-            mapping = self.mappings[number]
-            if mapping.holds(row["pa"], row["size"] or 1):
+    def _led_to(self, row: Row) -> None:
+        pa, size = row["pa"], row["size"] or 1
+        for mapping in self._near(self._memory, pa, size):
+            if mapping.holds(pa, size):
                 mapping.spoil(Reason(Privacy.NOT, "a table of the host leads to its memory", row))
 
     def _device_changed(self, row: Row) -> None:
@@ -227,12 +237,11 @@ class _Judge:
     def _accessed(self, row: Row) -> None:
         if row["status"] != OK:
             return
-        trusted = devices_where(self._platform, trusted=True)
         for mapping in self._touching(canonical_of(self._platform, row["address"]), row["size"]):
             own = row["device"] == mapping.row["device"]
             if own and row["attrs"] == SHARED:
                 mapping.spoil(Reason(Privacy.NOT, "its device reached shared memory there", row))
-            if not own and row["attrs"] == PRIVATE and row["device"] not in trusted:
+            if not own and row["attrs"] == PRIVATE and row["device"] not in self._trusted:
                 mapping.spoil(Reason(Privacy.NOT, "a device that is not trusted reached it", row))
 
     def _page_changed(self, row: Row) -> None:
@@ -251,15 +260,18 @@ class _Judge:
             for mapping in self._touching(row["phys"], row["size"]):
                 mapping.spoil(Reason(Privacy.NOT, why, row))
 
-    def _touching(self, ipa: int, size: int | None) -> Iterable[Mapping]:
-        if (size or 1) >> PAGE_SHIFT > len(self._in_use):
-            near: Iterable[int] = list(self._in_use)
-        else:
-            near = {n for page in _pages(ipa, size or 1) for n in self._open.get(page, ())}
-        for number in near:
-            mapping = self.mappings[number]
+    def _touching(self, ipa: int, size: int | None) -> Iterator[Mapping]:
+        for mapping in self._near(self._open, ipa, size or 1):
             if mapping.ipa < ipa + (size or 1) and ipa < mapping.ipa + mapping.size:
                 yield mapping
+
+    def _near(self, place: dict[int, set[int]], start: int, size: int) -> Iterable[Mapping]:
+        """Which live mappings have a page of this range? All, where that is less work."""
+        pages = _pages(start, size)
+        if len(pages) > len(self._in_use):
+            return [self.mappings[number] for number in self._in_use]
+        found = {number for page in pages for number in place.get(page, ())}
+        return [self.mappings[number] for number in found]
 
 
 def _pages(start: int, size: int) -> range:
