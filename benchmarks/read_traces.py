@@ -2,7 +2,8 @@
 """How fast is a long trace read, to the verdict, and in how much memory?
 
     python benchmarks/read_traces.py [--lines 5000000] [--runs 3] [--faults 1] [--src OTHER/src]
-    python benchmarks/read_traces.py --parquet     # the recording of it is checked again
+    python benchmarks/read_traces.py --parquet       # the recording of it is checked again
+    python benchmarks/read_traces.py --trace-dat     # a trace.dat of as many events
 
 Writes a file of `tests/support/mixed_traces.py`, and runs in turns: `topbit check` on it, as a
 process of its own; a C parser of the same fields on one thread (`trace_fields.c`, compiled here);
@@ -21,12 +22,14 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from random import Random
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests" / "support")]
 
-from mixed_traces import Guest  # noqa: E402
+from mixed_traces import PAGE, PAGES, POOL, RAM, SHARED, SLOT, SLOTS, Guest  # noqa: E402
+from trace_dat_files import Buffer, TraceDat, a_map, event, page  # noqa: E402
 
 CHECK = (
     "import sys; sys.path.insert(0, sys.argv.pop(1)); from topbit.cli import main; sys.exit(main())"
@@ -39,6 +42,8 @@ print(sum(1 for line in open(sys.argv[1], "rb") if found.search(line)))
 PATTERN = ": (dma_|swiotlb_bounced)"
 BLOCK = 100_000
 """Lines that are written at a time."""
+DIFFERENT_PAGES = 400
+"""Pages of a trace.dat that hold other events than each other; from there on they repeat."""
 
 Command = list[str | Path]
 
@@ -56,6 +61,35 @@ def write_trace(path: Path, lines: int, faults: int) -> int:
                 block = []
         file.write("".join(line + "\n" for line in block))
     return count + len(block)
+
+
+def write_trace_dat(path: Path, events: int) -> int:
+    """Write a trace.dat of two CPUs; how many events has it?"""
+    random = Random(1)
+    device, size, way = "0000:00:01.0", 512, 2
+    bodies: list[list[bytes]] = []
+    for _ in range(DIFFERENT_PAGES):
+        body: list[bytes] = []
+        while sum(map(len, body)) < 3800:
+            given = SHARED | POOL + random.randrange(SLOTS) * SLOT
+            phys = RAM + random.randrange(PAGES) * PAGE
+            body += [
+                event("swiotlb_bounced", device, (1 << 64) - 1, phys, size, 1),
+                a_map(given, phys),
+                event("dma_sync_single_for_cpu", device, given, size, way),
+                event("dma_unmap_phys", device, given, size, way, 0),
+            ]
+        bodies.append(body)
+    pages = events // len(bodies[0]) // 2
+    cpus = {
+        cpu: b"".join(
+            page(*bodies[number % DIFFERENT_PAGES], time=number * 1_000_000 + cpu * 500_000)
+            for number in range(pages)
+        )
+        for cpu in range(2)
+    }
+    path.write_bytes(TraceDat([Buffer(cpus)]).version_6())
+    return pages * len(bodies[0]) * 2
 
 
 def run(command: Command) -> tuple[float, int, str]:
@@ -110,13 +144,19 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--src", type=Path)
     parser.add_argument("--parquet", action="store_true")
+    parser.add_argument("--trace-dat", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        trace = folder / "trace.txt"
-        lines = write_trace(trace, options.lines, options.faults)
-        print(f"{lines:,} lines, {trace.stat().st_size >> 20} MiB", flush=True)
-        todo = commands(trace, folder, options.src)
+        trace = folder / "trace"
+        if options.trace_dat:
+            lines = write_trace_dat(trace, options.lines)
+            check = [sys.executable, "-c", CHECK, ROOT / "src", "check", trace]
+            todo: dict[str, Command] = {"topbit check, trace.dat": check}
+        else:
+            lines = write_trace(trace, options.lines, options.faults)
+            todo = commands(trace, folder, options.src)
+        print(f"{lines:,} lines or events, {trace.stat().st_size >> 20} MiB", flush=True)
         if options.parquet:
             todo = recorded(trace, folder)
         seconds: dict[str, list[float]] = {what: [] for what in todo}
@@ -129,7 +169,7 @@ def main() -> int:
         for what, times in seconds.items():
             median = statistics.median(times)
             print(
-                f"{what:40} {median:8.2f} s {lines / median / 1e6:8.2f} M lines/s "
+                f"{what:40} {median:8.2f} s {lines / median / 1e6:8.2f} M/s "
                 f"{memory[what] >> 20:6} MiB   ({', '.join(f'{one:.2f}' for one in times)})"
             )
     return 0

@@ -220,11 +220,14 @@ def _as_words(numbers: Array, words: list[str]) -> polars.Series:
     """Which words have these numbers? In their alphabet's order, so that they sort as text does."""
     import polars
 
-    there = np.zeros(len(words), np.bool_)
-    there[numbers] = True
-    used = np.flatnonzero(there[1:]) + 1
-    ordered = sorted((words[number], number) for number in used.tolist())
+    ordered = sorted((word, number) for number, word in enumerate(words) if number)
     ranks = np.zeros(len(words), np.min_scalar_type(len(ordered)))
     ranks[[number for _, number in ordered]] = np.arange(len(ordered))
-    series = _with_gaps(ranks[numbers], numbers > 0)
+    if numbers.dtype == ranks.dtype == np.uint8:
+        # An array as an index would be made to one of 64-bit numbers first.
+        table = ranks.tobytes().ljust(256, b"\0")
+        ranked = np.frombuffer(numbers.tobytes().translate(table), np.uint8)
+    else:
+        ranked = ranks[numbers]
+    series = _with_gaps(ranked, numbers > 0)
     return series.cat.to(polars.Enum([word for word, _ in ordered]))
