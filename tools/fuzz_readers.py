@@ -34,6 +34,7 @@ sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests" / "support")]
 import zstandard  # noqa: E402
 
 from log_wrappings import GUEST, HOST, WRAPPINGS  # noqa: E402
+from mixed_traces import Guest as Traced  # noqa: E402
 from topbit.cli import main as topbit  # noqa: E402
 from trace_wrappings import DIALECTS, ENTRIES, PERF_TRACE  # noqa: E402
 
@@ -70,6 +71,7 @@ def seeds() -> list[bytes]:
             found.append(lzma.decompress(path.read_bytes()))
     with tarfile.open(DATA / "hostile" / "parquet.tar.xz") as tar:
         found += [file.read() for name in tar.getnames() if (file := tar.extractfile(name))]
+    found.append("\n".join(Traced().lines(400, faults=1)).encode())
     messages = (DATA / "logs" / "messages.txt").read_bytes()
     return [data[:LARGEST] for data in [*found, messages]]
 

@@ -15,6 +15,7 @@ from paths import DATA
 from topbit.arch.ipa import IpaSpace
 from topbit.errors import InputError
 from topbit.events import Event
+from topbit.readers import read
 from topbit.recording import (
     DeviceFacts,
     FileFacts,
@@ -24,7 +25,8 @@ from topbit.recording import (
     Unparsed,
 )
 from topbit.recording.recording import require_place
-from topbit.recording.schema import COLUMNS, KINDS
+from topbit.recording.schema import COLUMNS, KINDS, polars_schema
+from topbit.rules import check
 
 PLATFORM = Platform(
     realm=True,
@@ -229,3 +231,20 @@ def test_events_by_number() -> None:
     assert recording.rows([]).is_empty()
     assert recording.row(3) == recording.rows([3]).row(0, named=True)
     assert (recording.row(3)["number"], recording.row(3)["address"]) == (3, 3)
+
+
+@pytest.mark.parametrize("name", ["vmm-maps-protected-half", "swiotlb-too-small-7.3"])
+def test_words_that_are_numbers_to_the_machine_tell_the_same(name: str, tmp_path: Path) -> None:
+    (terse,) = read([DATA / "recordings" / name])
+    assert polars.Enum in {dtype.base_type() for dtype in terse.frame.schema.values()}
+    schema = polars.Schema(polars_schema())
+    plain = Recording(terse.platform, terse.frame.cast(schema))
+    kinds = plain.frame["event"].unique().to_list()
+    assert terse.of_kind(*kinds).equals(plain.frame)
+    assert terse.of_kind(*kinds).schema == terse.of_kind().schema == schema
+    assert terse.rows([3, 1]).equals(plain.rows([3, 1]))
+    assert check(terse) == check(plain)
+    terse.write(tmp_path / "r.parquet")
+    again = Recording.read(tmp_path / "r.parquet")
+    assert again.frame.schema == terse.frame.schema
+    assert again.of_kind(*kinds).equals(plain.frame)
