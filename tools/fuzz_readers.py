@@ -148,7 +148,8 @@ class Fuzz:
 
     def _check(self, path: Path) -> str:
         """What is wrong with how this file was checked? Empty: nothing."""
-        out, err = io.StringIO(), io.StringIO()
+        # A machine form is written as bytes.
+        out, err = io.TextIOWrapper(io.BytesIO(), encoding="utf-8"), io.StringIO()
         begun, before = time.process_time(), _memory()
         try:
             with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
@@ -164,7 +165,9 @@ class Fuzz:
             return f"{seconds:.1f} s"
         if _memory() - before > BYTES:
             return f"{(_memory() - before) >> 20} MiB"
-        text = out.getvalue()
+        out.flush()
+        out.seek(0)
+        text = out.read()
         if text or status in (0, 1, 4):
             try:
                 json.loads(text, parse_constant=_no_number)
