@@ -63,15 +63,17 @@ def test_a_boot_that_is_alone_has_no_number() -> None:
     assert boot_name(KINDS["two boots"], 2) == "boot-2"
 
 
+LEFT_OPEN = (
+    "A device did not answer. (3 times); realm yes: who is it; t.dat could not be read whole; "
+    "x: a or b"
+)
+
+
 @pytest.mark.parametrize(
     ("kind", "outcome", "reason"),
     [
         ("ok", Outcome.PASSED, ""),
-        (
-            "inconclusive",
-            Outcome.OPEN,
-            "A device did not answer. (3 times); realm yes: who is it; x: a or b",
-        ),
+        ("inconclusive", Outcome.OPEN, LEFT_OPEN),
         ("nothing judged", Outcome.OPEN, "nothing could be judged"),
     ],
 )

@@ -75,6 +75,7 @@ EVIL_EVENT = Event("guest", "dma_map", device=HOSTILE, address=S | 0x76B0_1000, 
 OPEN = boot(LOGS, [finding("warning", message="x", readings=["a", "b"])])
 OPEN.checked.unjudged.append(Unjudged("timeout", "A device did not answer.", 3, GUEST))
 OPEN.checked.undecided.append(Reading("realm", "yes", "who is it", "its kernel log"))
+OPEN.checked.damaged.append("t.dat")
 BLIND = boot(LOGS)
 BLIND.checked.judged = False
 

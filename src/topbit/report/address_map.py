@@ -176,7 +176,7 @@ def _used(recording: Recording) -> pl.DataFrame:
         `shared` (it has the shared bit), `beyond` (it has bits above the IPA space).
     """
     platform = recording.platform
-    kind, status = pl.col("event"), pl.col("status")
+    kind, status = pl.col("event").cast(pl.String), pl.col("status").cast(pl.String)
     uses = {
         "mapped": (kind == "iommu_map") & status.ne_missing(ERROR),
         "given": kind.is_in(MAPS) & given,
@@ -198,7 +198,7 @@ def _used(recording: Recording) -> pl.DataFrame:
             "use",
             "sid",
             "size",
-            device=pl.coalesce(pl.col("device").replace("", None), of_stream),
+            device=pl.coalesce(pl.col("device").cast(pl.String).replace("", None), of_stream),
             start=start,
             shared=with_shared_bit(platform),
             beyond=beyond_ipa_space(platform),

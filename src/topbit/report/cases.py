@@ -100,6 +100,7 @@ def _judged(boot: BootReport, anything: bool) -> Case:
     told = [
         *(f"{kind.tells} ({kind.count} times)" for kind in checked.unjudged),
         *(f"{fact.fact} {fact.value}: {fact.why}" for fact in checked.undecided),
+        *(f"{name} could not be read whole" for name in checked.damaged),
         *(f"{f.message}: {' or '.join(f.readings)}" for f in checked.findings if f.readings),
         *(["nothing could be judged"] if not anything else []),
     ]

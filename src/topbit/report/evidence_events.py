@@ -48,9 +48,13 @@ def _candidates(recording: Recording, wanted: set[Key]) -> pl.DataFrame:
     places = {(source, line) for source, line, _ in wanted if source}
     sources = pl.Series(sorted({source for source, _ in places}), dtype=pl.String)
     lines = sorted({line for _, line in places if line is not None})
-    at_place = pl.col("source").is_in(sources.implode()) & pl.col("line").is_in(lines)
+    at_place = pl.col("source").cast(pl.String).is_in(sources.implode()) & pl.col("line").is_in(
+        lines
+    )
     texts = [text for source, _, text in wanted if not source]
     kinds = sorted({text.partition(" ")[0] for text in texts} | {"helper"})
-    of_kind = pl.col("event").is_in(kinds) | pl.col("detail").is_in(sorted(set(texts)))
+    of_kind = pl.col("event").cast(pl.String).is_in(kinds) | pl.col("detail").cast(pl.String).is_in(
+        sorted(set(texts))
+    )
     own = pl.col("source").is_null() & of_kind if texts else pl.lit(False)
     return rows.filter(at_place | own).collect()

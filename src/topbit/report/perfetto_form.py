@@ -100,7 +100,7 @@ def _boot(boot: BootReport, name: str, tracks: _Tracks) -> Iterator[bytes]:
     clock, at = positions(recording)
     times = (at * NANOSECONDS[clock]).round().astype("uint64").tolist()
     rows = recording.frame.with_columns(
-        track=pl.coalesce(device_of(recording), "agent"),
+        track=pl.coalesce(device_of(recording), pl.col("agent").cast(pl.String)),
         sort=sort_of(),
         pool=pool_change(recording),
     )

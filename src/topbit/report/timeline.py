@@ -111,7 +111,11 @@ def timeline(recording: Recording, places: int, most: int) -> Timeline:
     width = (end - start) / places or 1.0
     place = np.minimum((at - start) / width, places - 1).astype(np.int64)
     rows = recording.frame.select(
-        "device", "agent", sort=sort_of(), sid="sid", pool=pool_change(recording)
+        "device",
+        pl.col("agent").cast(pl.String),
+        sort=sort_of(),
+        sid="sid",
+        pool=pool_change(recording),
     ).with_columns(place=pl.Series(place))
     rows = rows.with_columns(device=device_of(recording))
     order = _order(rows)
@@ -126,7 +130,7 @@ def timeline(recording: Recording, places: int, most: int) -> Timeline:
 
 def sort_of() -> pl.Expr:
     """Expression: of which sort is an event?"""
-    kind, status = pl.col("event"), pl.col("status")
+    kind, status = pl.col("event").cast(pl.String), pl.col("status").cast(pl.String)
     refused = kind.is_in(["access", "vmm_dma"]) & status.ne_missing(OK)
     refused |= (kind == "trouble") & status.is_in(_REFUSED_TROUBLE)
     of_kind = kind.replace_strict(_OF_KIND, default=OTHER, return_dtype=pl.String)
@@ -142,7 +146,8 @@ def device_of(recording: Recording) -> pl.Expr:
     }
     by_sid = pl.col("sid").replace_strict(names, default=None, return_dtype=pl.String)
     unnamed = "StreamID 0x" + pl.col("sid").map_elements("{:x}".format, return_dtype=pl.String)
-    return pl.coalesce(pl.col("device").replace("", None), by_sid, unnamed)
+    device = pl.col("device").cast(pl.String).replace("", None)
+    return pl.coalesce(device, by_sid, unnamed)
 
 
 def pool_change(recording: Recording) -> pl.Expr:
@@ -150,7 +155,7 @@ def pool_change(recording: Recording) -> pl.Expr:
     platform = recording.platform
     inside = given & in_ranges(canonical(platform), platform.pools)
     size = pl.col("size").fill_null(0).cast(pl.Int64, strict=False).fill_null(0)
-    kind = pl.col("event")
+    kind = pl.col("event").cast(pl.String)
     return (
         pl.when(inside & (kind == "dma_map"))
         .then(size)
