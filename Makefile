@@ -10,6 +10,7 @@
 # make docs          renew the real output shown in README.md and docs/, and docs/reference/
 # make site          build the documents as a web site into build/site/, warnings being errors
 # make dist          build wheel and sdist into dist/
+# make man           manual pages, and completion for bash and zsh, into build/man/
 #
 # PYTHON=python3.13 names another Python: .venv is made anew with it if it is another one's.
 
@@ -26,7 +27,7 @@ PYTEST := $(BIN)/python -m pytest -n $(WORKERS)
 quietly = @echo "topbit: $(1)" >&2; \
   { $(2); } >$(VENV)/pip.log 2>&1 || { cat $(VENV)/pip.log >&2; exit 1; }
 
-.PHONY: run test test-all test-fast test-debian13 lint types tools mutants hooks lock docs site dist clean named
+.PHONY: run test test-all test-fast test-debian13 lint types tools mutants hooks lock docs site dist man clean named
 
 # The matrix shows broken conventions on purpose: exit status 1 is its result, not a failure.
 run: $(VENV)/run.stamp
@@ -113,6 +114,9 @@ $(VENV)-docs/stamp: requirements/docs.txt pyproject.toml
 
 dist: $(VENV)/test.stamp
 	$(BIN)/python -m build
+
+man: $(VENV)/test.stamp
+	$(BIN)/python tools/man_pages.py build/man
 
 clean:
 	rm -rf $(VENV) $(VENV)-docs build dist
