@@ -115,8 +115,8 @@ $(VENV)-docs/stamp: requirements/docs.txt pyproject.toml
 dist: $(VENV)/test.stamp
 	$(BIN)/python -m build
 
-man: $(VENV)/test.stamp
-	$(BIN)/python tools/man_pages.py build/man
+man: $(VENV)-docs/stamp
+	$(VENV)-docs/bin/python tools/man_pages.py build/man
 
 clean:
 	rm -rf $(VENV) $(VENV)-docs build dist
