@@ -15,6 +15,7 @@ from rule_events import (
     UNKNOWN_WIDTH,
     WIDE,
     S,
+    bounced,
     dma_alloc,
     dma_map,
 )
@@ -131,37 +132,33 @@ def test_m2_tells_buffer_and_pool() -> None:
 # M4
 
 
-def bounced(mask: int, device: str = "disk") -> Event:
-    return Event("guest", "swiotlb_bounced", device, mask=mask, phys=BUFFER, size=64)
-
-
 LOW = 0xFFFF_FFFF
 
 
 @pytest.mark.parametrize(
     ("platform", "events", "expected"),
     [
-        (REALM, [bounced(LOW), dma_map(LOW - 63)], 0),
-        (REALM, [bounced(LOW), dma_alloc(), dma_map(LOW - 63)], 0),
-        (REALM, [bounced(LOW), dma_map(LOW - 62)], 1),
-        (REALM, [bounced(LOW), dma_map(LOW + 1)], 1),
-        (REALM, [bounced(LOW), dma_map(LOW, size=1)], 0),
-        (REALM, [bounced(LOW), dma_map(LOW, size=None)], 0),
-        (REALM, [bounced(LOW), dma_map(LOW, size=0)], 0),
-        (REALM, [dma_map(), bounced(LOW)], 0),  # told afterwards
-        (REALM, [bounced(LOW, "narrow"), dma_map()], 0),
-        (REALM, [bounced(LOW), dma_alloc()], 0),  # of streaming maps only
+        (REALM, [bounced(mask=LOW), dma_map(LOW - 63)], 0),
+        (REALM, [bounced(mask=LOW), dma_alloc(), dma_map(LOW - 63)], 0),
+        (REALM, [bounced(mask=LOW), dma_map(LOW - 62)], 1),
+        (REALM, [bounced(mask=LOW), dma_map(LOW + 1)], 1),
+        (REALM, [bounced(mask=LOW), dma_map(LOW, size=1)], 0),
+        (REALM, [bounced(mask=LOW), dma_map(LOW, size=None)], 0),
+        (REALM, [bounced(mask=LOW), dma_map(LOW, size=0)], 0),
+        (REALM, [dma_map(), bounced(mask=LOW)], 0),  # told afterwards
+        (REALM, [bounced(mask=LOW, device="narrow"), dma_map()], 0),
+        (REALM, [bounced(mask=LOW), dma_alloc()], 0),  # of streaming maps only
         (REALM, [dma_alloc(mask=LOW)], 1),
         (REALM, [dma_map(mask=LOW), dma_map(ALIAS + PAGE)], 2),
         (REALM, [dma_alloc(device="narrow")], 1),
         (REALM, [dma_map(device="narrow")], 1),
         (REALM, [dma_alloc(device="narrow", mask=FAILED)], 0),
-        (REALM, [bounced(FAILED, "narrow"), dma_map(device="narrow")], 0),
+        (REALM, [bounced(mask=FAILED, device="narrow"), dma_map(device="narrow")], 0),
         (REALM, [dma_map()], 0),
-        (REALM, [bounced(LOW), dma_map(FAILED), dma_map(status="error")], 0),
+        (REALM, [bounced(mask=LOW), dma_map(FAILED), dma_map(status="error")], 0),
         (disk(bus_dma_limit=LOW), [dma_map()], 1),
-        (disk(bus_dma_limit=LOW), [bounced(FAILED), dma_map()], 1),
-        (disk(bus_dma_limit=FAILED), [bounced(LOW), dma_map()], 1),
+        (disk(bus_dma_limit=LOW), [bounced(mask=FAILED), dma_map()], 1),
+        (disk(bus_dma_limit=FAILED), [bounced(mask=LOW), dma_map()], 1),
         (disk(bus_dma_limit=FAILED, dma_mask=FAILED), [dma_map()], 0),
     ],
 )
@@ -173,5 +170,79 @@ def test_m4_an_address_fits_mask_and_bus(
 
 
 def test_m4_tells_the_limit() -> None:
-    (finding,) = found("M4", REALM, bounced(LOW), dma_map())
+    (finding,) = found("M4", REALM, bounced(mask=LOW), dma_map())
     assert finding.seen == f"dma_addr=0x{ALIAS:016x} size=64, limit 0xffffffff"
+
+
+SEV = changed(scheme="amd-sev-snp", realm=False, ipa_bits=None, c_bit=51)
+
+
+@pytest.mark.parametrize(
+    ("platform", "address", "wrong"),
+    [
+        (SEV, POOL | 1 << 51, True),
+        (SEV, POOL, False),
+        (SEV, POOL | 1 << 47, False),
+        (dataclasses.replace(SEV, c_bit=47, scheme="amd-sev"), POOL | 1 << 47, True),
+    ],
+)
+def test_m1_an_sev_guests_addresses_have_no_c_bit(
+    platform: Platform, address: int, wrong: bool
+) -> None:
+    findings = found("M1", platform, dma_map(address))
+    assert [("C bit, set" in finding.seen) for finding in findings] == ([True] if wrong else [])
+    assert all("shared bit" not in finding.message + finding.hint for finding in findings)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "reason"),
+    [("amd-sev", "the position of the C bit"), ("intel-tdx", "no shared bit in DMA addresses"),
+     ("amd-sme", "need no shared memory"), ("none", "need no shared memory")],
+)  # fmt: skip
+def test_m1_says_what_a_scheme_lacks(scheme: str, reason: str) -> None:
+    platform = changed(scheme=scheme, realm=False, ipa_bits=None)
+    checked = check(Recording.of_events(platform, [dma_map(POOL)]))
+    (told_reason,) = [each.reason for each in checked.not_checked if each.rule == "M1"]
+    assert reason in told_reason
+
+
+@pytest.mark.parametrize(
+    ("scheme", "judged"),
+    [("intel-tdx", True), ("amd-sev-snp", True), ("s390-pv", True), ("power-svm", True),
+     ("hyperv", True), ("arm-pkvm", False), ("amd-sme", False), ("none", False)],
+)  # fmt: skip
+def test_m2_is_of_every_guest_that_bounces_all(scheme: str, judged: bool) -> None:
+    platform = changed(scheme=scheme, realm=False, ipa_bits=None)
+    checked = check(Recording.of_events(platform, [dma_map(BUFFER, phys=BUFFER)]))
+    assert ("M2" in {finding.rule for finding in checked.findings}) == judged
+
+
+@pytest.mark.parametrize(
+    ("platform", "events", "wrong"),
+    [
+        (REALM, [dma_map(0x10000000, phys=0x10000000)], False),  # dma_map_resource() of 6.16
+        (REALM, [dma_map(BUFFER, phys=BUFFER)], True),
+        (REALM, [dma_map(0x10000000, phys=BUFFER)], True),
+        (changed(ram=[]), [bounced(BUFFER), dma_map(0x10000000, phys=0x10000000)], False),
+        (changed(ram=[]), [bounced(BUFFER), bounced(BUFFER + 9 * PAGE),
+                           dma_map(BUFFER + PAGE, phys=BUFFER + PAGE)], True),
+    ],
+)  # fmt: skip
+def test_what_lies_outside_of_ram_is_a_devices_own(
+    platform: Platform, events: list[Event], wrong: bool
+) -> None:
+    assert bool(found("M1", platform, *events)) == wrong
+
+
+@pytest.mark.parametrize(
+    ("events", "count"),
+    [
+        ([bounced(mask=0xFFFFFFFF), dma_map()], 1),
+        ([bounced(mask=0xFFFFFFFF), dma_map(phys=BUFFER + PAGE)], 0),  # of another map
+        ([bounced(mask=0xFFFFFFFF, size=128), dma_map()], 0),
+        ([bounced(mask=0xFFFFFFFF), bounced(device="nic"), dma_map()], 1),
+        ([bounced(mask=0xFFFFFFFF), dma_alloc(), dma_map()], 0),
+    ],
+)
+def test_m4_a_mask_is_of_the_map_that_it_was_told_with(events: list[Event], count: int) -> None:
+    assert sum(each[2] for each in told("M4", REALM, *events)) == count

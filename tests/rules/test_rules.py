@@ -84,9 +84,9 @@ def test_every_rule_is_documented() -> None:
         assert (rule.check.__doc__ or "").splitlines()[0].rstrip().endswith("?")
 
 
-def test_the_documentation_has_each_rule_and_what_it_was_called() -> None:
+def test_the_documentation_tells_what_a_rule_was_called() -> None:
     text = (ROOT / "docs" / "rules.md").read_text()
-    for rule in RULES.values():
-        assert f"| {rule.id} | {rule.statement} |" in text
-        if rule.former:
-            assert f"| {rule.former} | {rule.id} |" in text
+    renamed = {rule.id: rule for rule in RULES.values() if rule.former}
+    assert len(renamed) == 6
+    for rule in renamed.values():
+        assert f"| {rule.former} | {rule.id} | {rule.statement} |" in text

@@ -12,6 +12,7 @@ from topbit.recording import Recording
 from topbit.replay.columns import MAPS, lies_in
 from topbit.replay.faults import TRANSLATION, Fault
 from topbit.rules.finding import Finding
+from topbit.rules.firmware_phase import may_be_firmwares
 from topbit.rules.refused import refusal
 from topbit.rules.releases import policy_of
 from topbit.rules.rule import rule
@@ -34,6 +35,8 @@ def bypasses_the_dma_api(recording: Recording, fault: Fault) -> bool:
     if platform.has_shared_bit(value) or not lies_in(value, platform.ram):
         return False
     if fault.live or fault.alias or fault.mapped.buffer_at(value) or not recording.has(*MAPS):
+        return False
+    if may_be_firmwares(recording, fault):
         return False
     policy = policy_of(platform)
     keeps = policy is None or policy.alias_for_shared

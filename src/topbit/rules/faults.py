@@ -26,6 +26,7 @@ from topbit.replay.kept import kept
 from topbit.replay.refusals import was_translated
 from topbit.rules.device_bypass import bypasses_the_dma_api
 from topbit.rules.finding import Finding
+from topbit.rules.firmware_phase import may_be_firmwares
 from topbit.rules.refused import by_trusted_device, is_traced, refusal
 from topbit.rules.rule import a_realm, rule, sees_faults, the_shared_bit
 from topbit.rules.streams import guest_faults
@@ -159,6 +160,20 @@ def plain_address_faults(recording: Recording) -> Iterator[Finding]:
         if bypasses_the_dma_api(recording, fault):  # M12
             continue
         expected = f"{address(platform.unprotected(value))} ({shared_bit_name(platform)}, set)"
+        if may_be_firmwares(recording, fault):
+            yield refusal(
+                recording,
+                row,
+                "F2",
+                "firmware",
+                "the device used a plain (protected) address that nothing of the kernel's gave "
+                "it: firmware gives such addresses (EDK2), and the device may still use one",
+                expected=expected,
+                hint="let the VMM map both addresses while firmware runs, or update the firmware; "
+                "if it comes while Linux runs, look at a driver past the DMA API",
+                severity="warning",
+            )
+            continue
         plain, alias = fault.live, fault.alias
         if plain is not None:
             yield refusal(
@@ -217,6 +232,8 @@ def unmapped_address_faults(recording: Recording) -> Iterator[Finding]:
     for fault in guest_faults(recording):
         row, value = fault.row, fault.row["address"]
         if row["status"] != TRANSLATION or is_beyond_ipa_space(platform, value):
+            continue
+        if may_be_firmwares(recording, fault):  # F2
             continue
         if fault.live or fault.alias or at_doorbell(platform, value):  # F10
             continue

@@ -20,7 +20,7 @@ from topbit.replay.columns import (
 from topbit.replay.page_set import HIGHEST
 from topbit.rules.finding import Finding
 from topbit.rules.limits import refused_addresses
-from topbit.rules.rule import a_realm, any_event, rule, told_the_truth
+from topbit.rules.rule import a_guest_of_shared_dma, any_event, rule, told_the_truth
 from topbit.rules.wide_ipa import wide_ipa_rows
 from topbit.rules.wording import (
     address,
@@ -32,6 +32,8 @@ from topbit.rules.wording import (
     shared_bit_name,
 )
 
+C_BIT = ("amd-sev", "amd-sev-es", "amd-sev-snp")
+"""Schemes whose guests have a C bit, set for private memory, and never in a DMA address."""
 MASK_TOLD = "swiotlb_bounced"
 """The kind of event that tells a device's mask (Linux include/trace/events/swiotlb.h)."""
 
@@ -40,6 +42,10 @@ COVER_LETTER = 'cover letter of "arm64: realm: Fix DMA address for devices"'
 
 def _bit_or_ram(recording: Recording) -> str:
     platform = recording.platform
+    if platform.scheme in C_BIT:
+        return "" if platform.c_bit is not None else "the position of the C bit is not known"
+    if platform.scheme != "arm-cca":
+        return f"the scheme is {platform.scheme}, which has no shared bit in DMA addresses"
     if platform.ipa_bits is None and not platform.ram:
         return (
             "neither the width of the IPA space (--ipa-bits N) nor the place of RAM "
@@ -48,11 +54,32 @@ def _bit_or_ram(recording: Recording) -> str:
     return ""
 
 
+def _private_addresses(recording: Recording) -> Iterator[Finding]:
+    """Which devices of an SEV guest were given addresses that carry the C bit: private memory?"""
+    number = recording.platform.c_bit or 0
+    carries = (pl.col("address") & (1 << number)) != 0
+    for device, group in by_device(shared_mappings(recording, where=carries)):
+        value = group["address"][0]
+        yield Finding(
+            "M1",
+            "violation",
+            "guest",
+            "the guest gave the device private (encrypted) addresses for shared memory",
+            device=device,
+            count=len(group),
+            seen=f"dma_addr={address(value)}: bit {number}, the C bit, set",
+            expected=f"dma_addr={address(value & ~(1 << number))}",
+            evidence=evidence(group),
+            hint="look for a driver that does not use the DMA API: the C bit is one of page "
+            "tables, and an SEV guest's devices reach shared memory alone",
+        )
+
+
 @rule(
     "M1",
-    "In a Realm every DMA address of an untrusted device has the shared bit set.",
+    "An untrusted device's DMA address says shared: the Realm's bit, no C bit.",
     source=f"{COVER_LETTER}, patch 3/3 (7d953a062416; Linux 6.15, 6.14.2, 6.13.11)",
-    needs=[a_realm, told_the_truth, _bit_or_ram, any_event(*MAPS)],
+    needs=[a_guest_of_shared_dma, told_the_truth, _bit_or_ram, any_event(*MAPS)],
 )
 def shared_bit_is_set(recording: Recording) -> Iterator[Finding]:
     """Which devices were given plain (protected) addresses, or addresses beyond the IPA space?
@@ -61,6 +88,9 @@ def shared_bit_is_set(recording: Recording) -> Iterator[Finding]:
     ends below it.
     """
     platform = recording.platform
+    if platform.scheme in C_BIT:
+        yield from _private_addresses(recording)
+        return
     space = platform.space
     plain = ~with_shared_bit(platform)
     if space is None:
@@ -106,9 +136,9 @@ def shared_bit_is_set(recording: Recording) -> Iterator[Finding]:
 
 @rule(
     "M2",
-    "In a Realm every streaming DMA mapping of private memory is bounced through shared memory.",
+    "In a confidential guest streaming DMA of private memory is bounced through shared memory.",
     source="Linux 7.2 kernel/dma/direct.h:dma_direct_map_phys, kernel/dma/swiotlb.c:swiotlb_map",
-    needs=[a_realm, any_event("dma_map")],
+    needs=[a_guest_of_shared_dma, any_event("dma_map")],
 )
 def streaming_maps_bounce(recording: Recording) -> Iterator[Finding]:
     """Which maps let a device at the driver's own buffer instead of a bounce buffer?"""
