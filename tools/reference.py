@@ -88,6 +88,8 @@ def rules() -> Iterator[str]:
 def _rule(rule: Rule) -> Iterator[str]:
     yield from (f"({rule.id})=", f"### {rule.id}", "", rule.statement, "")
     yield from (f"Source: {_words(rule.source)}", "")
+    if rule.former:
+        yield from (f"Called {rule.former} in topbit 0.1.", "")
     case = next(case for case in CASES.values() if case.rule == rule.id)
     found = [
         finding
