@@ -118,11 +118,28 @@ def _lookup_array(moves: list[tuple[int, int, int]], x: NDArray[np.uint64]) -> N
     out = np.empty_like(flat)
     for at in range(0, len(flat), PIECE):
         piece, found = flat[at : at + PIECE], out[at : at + PIECE]
-        found.fill(U64)
-        for start, target, size in reversed(regions):  # the first that holds it is written last
-            inside = piece - np.uint64(start) < np.uint64(size)  # below it the difference wraps
-            np.add(piece, np.uint64(target - start & U64), out=found, where=inside)
+        if len(regions) != 1 or not _moved(regions[0], piece, found).all():
+            found.fill(U64)
+            for region in reversed(regions):  # the first that holds an address is written last
+                np.copyto(found, piece + _shift(region), where=_inside(region, piece))
     return out.reshape(x.shape)
+
+
+def _shift(region: tuple[int, int, int]) -> np.uint64:
+    return np.uint64(region[1] - region[0] & U64)
+
+
+def _inside(region: tuple[int, int, int], x: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    start, _, size = region
+    return x - np.uint64(start) < np.uint64(size)  # below it the difference wraps
+
+
+def _moved(
+    region: tuple[int, int, int], x: NDArray[np.uint64], out: NDArray[np.uint64]
+) -> NDArray[np.bool_]:
+    """Move all of them, inside or not; which were inside?"""
+    np.add(x, _shift(region), out=out)
+    return _inside(region, x)
 
 
 def phys_to_dma(dev: DmaDevice, paddr: Address) -> Address:

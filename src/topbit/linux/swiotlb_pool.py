@@ -140,7 +140,7 @@ class IoTlbPool:
         while checked < self.area_nslabs:
             slot = base + index
             address = table + (slot << IO_TLB_SHIFT)
-            differs = address ^ orig_addr if orig_addr else 0
+            differs = address ^ (orig_addr or address)
             aligned = not (address & alloc_align_mask or differs & align_mask)
             within = (nr_slots(table) + slot) % per_boundary + count <= per_boundary
             if aligned and within and self.free[slot] >= count:
