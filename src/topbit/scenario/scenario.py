@@ -44,7 +44,8 @@ class GuestSpec:
     """Which kernel runs in the Realm?
 
     Attributes:
-        kernel: release; its dated conventions are used ("6.15", "6.14.0", "7.3").
+        kernel: release; its dated conventions are used ("6.15", "6.14.0", "7.3"). Also a proposal
+            ("proposed:zero-based-iova") or "edk2", the firmware before Linux.
         swiotlb_mib: size of the swiotlb pool, MiB; 0: as the release makes it.
         pa_bits_52: built with CONFIG_ARM64_PA_BITS_52 (matters from 51 IPA bits on).
         alias_for_shared, canonical_before_lookup: override one convention of the release (None:
