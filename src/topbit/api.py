@@ -50,6 +50,7 @@ def run(
     *,
     settings: Settings = (),
     machine: Literal["model", "qemu"] = "model",
+    vmm: str | os.PathLike[str] | None = None,
     note: Callable[[str], None] = _nobody,
     progress: Callable[[str], None] = _nobody,
     fetched: Callable[[str, int, int], None] = _nobody_fetches,
@@ -65,6 +66,7 @@ def run(
             --set takes it, `["realm.ipa_bits=44"]`.
         machine: "model": everything in Python, in a second; "qemu": a real kernel on QEMU's CPU
             and devices.
+        vmm: Python file with a VMM policy of one's own, see `topbit.vmm.own_policy`.
         note: is told what a person at the keyboard must know, such as what is being fetched
             (machine "qemu").
         progress: is told what the guest is doing, four times a second (machine "qemu").
@@ -101,6 +103,13 @@ def run(
     if machine == "model":
         refuse(options)
     wanted = change(find(scenario), settings)
+    if vmm is not None:
+        import dataclasses
+        from pathlib import Path
+
+        from topbit.vmm.own_policy import load
+
+        wanted = dataclasses.replace(wanted, vmm=load(Path(vmm), wanted.vmm))
     if machine == "model":
         from topbit.machine.model.machine import ModelMachine
 

@@ -248,7 +248,7 @@ def test_options_of_the_qemu_machine(
     (given,) = asked
     assert (given.pop("scenario"), given.pop("machine")) == ("seed", "qemu")
     assert given.pop("settings") == ["realm.ipa_bits=42"]
-    told = {"note", "progress", "fetched", "output"}
+    told = {"note", "progress", "fetched", "output", "vmm"}
     assert {key: given[key] for key in given.keys() - told} == options
 
 

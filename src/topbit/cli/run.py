@@ -45,6 +45,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the matrix of VMMs by name: kvmtool, kvmtool-before, qemu-rfc, qemu-nvidia, plain",
     )
     parser.add_argument(
+        "--vmm",
+        metavar="FILE.py",
+        type=Path,
+        help="a VMM policy of your own: a class on topbit.vmm.policy.VmmPolicy",
+    )
+    parser.add_argument(
         "-o", "--output", metavar="FILE", type=Path, help="store the recording (Parquet)"
     )
     add_format(parser)
@@ -55,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run; the report's exit status."""
     options = run_qemu.options_of(args)
-    if args.conventions and (args.scenario or args.machine != "model" or options):
+    if args.conventions and (args.scenario or args.machine != "model" or options or args.vmm):
         from topbit.errors import UsageError
 
         raise UsageError(
@@ -63,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
             where="--conventions",
             hint="a scenario takes one: --set vmm.convention=qemu-nvidia",
         )
-    if args.scenario is None and args.machine == "model" and not options:
+    if args.scenario is None and args.machine == "model" and not options and not args.vmm:
         return _matrix(args)
     from topbit import api
     from topbit.machine.interrupted import RunInterrupted
@@ -77,6 +83,7 @@ def run(args: argparse.Namespace) -> int:
                 args.scenario or "seed",
                 settings=args.settings,
                 machine=args.machine,
+                vmm=args.vmm,
                 note=note,
                 progress=progress,
                 fetched=fetched,

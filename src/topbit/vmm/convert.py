@@ -2,7 +2,8 @@
 
 Fail closed: VFIO comes first in both directions, so that a failed map leaves the page private and
 a failed unmap never leaves a device with a mapping to a page that turned private. A VMM whose
-policy is not `fail_closed` ignores the failure and converts all the same. When the RMM refuses a
+policy goes on ignores the failure and converts all the same; one that does not put VFIO first
+notices a failure when it is too late. When the RMM refuses a
 call, or the host has no memory for a table, the conversion is refused as well: the Realm sees how
 far it came.
 """
@@ -58,7 +59,8 @@ class PageConverter:
     def share(self, slot: MemorySlot, rec: Pa, ipa: Ipa, size: int) -> bool:
         """Make [ipa, ipa + size) shared, as the Realm asked on `rec`. False: refused."""
         fresh = ~slot.shared[slot.pages(ipa, size)]
-        if not self._vfio(slot, ipa, fresh, share=True):
+        first = self.policy.vfio_first
+        if first and not self._vfio(slot, ipa, fresh, share=True):
             return self._refused(slot, ipa, size, "shared", VFIO_FAILED)
         try:
             self._share(slot, rec, ipa, size, fresh)
@@ -67,12 +69,16 @@ class PageConverter:
                 with contextlib.suppress(VfioError):  # no device may reach what is not shared
                     self.vfio.unmap(start, length)
             return self._refused(slot, ipa, size, "shared", str(failed))
-        return self._done(slot, ipa, size, "shared")
+        done = self._done(slot, ipa, size, "shared")
+        if not first:
+            self._vfio(slot, ipa, fresh, share=True)
+        return done
 
     def unshare(self, slot: MemorySlot, rec: Pa, ipa: Ipa, size: int) -> bool:
         """Make [ipa, ipa + size) private; its content is lost. False: refused."""
         was = slot.shared[slot.pages(ipa, size)].copy()
-        if not self._vfio(slot, ipa, was, share=False):
+        first = self.policy.vfio_first
+        if first and not self._vfio(slot, ipa, was, share=False):
             return self._refused(slot, ipa, size, "private", VFIO_FAILED)
         try:
             for start, length in runs(was, ipa):
@@ -81,7 +87,10 @@ class PageConverter:
             self.realm.set_ripas(rec, ipa, size)
         except (RmiError, MemoryError) as failed:
             return self._refused(slot, ipa, size, "private", str(failed))
-        return self._done(slot, ipa, size, "private")
+        done = self._done(slot, ipa, size, "private")
+        if not first:
+            self._vfio(slot, ipa, was, share=False)
+        return done
 
     def keep_private(self, slot: MemorySlot, rec: Pa, ipa: Ipa, size: int) -> bool:
         """Make [ipa, ipa + size), of which nothing is shared, RAM. False: refused."""
@@ -116,7 +125,7 @@ class PageConverter:
                 else:
                     self.vfio.unmap(start, length)
             except VfioError:
-                if self.policy.fail_closed:
+                if not self.policy.goes_on("map" if share else "unmap"):
                     return False
         return True
 

@@ -16,7 +16,7 @@ from topbit.arch.ipa import DmaAddr, Ipa, IpaSpace, Pa
 from topbit.errors import PlatformFault
 from topbit.events import Emit, Event
 from topbit.memory import PhysicalMemory
-from topbit.vmm.policy import Masking, VmmPolicy
+from topbit.vmm.policy import VmmPolicy
 from topbit.vmm.slots import MemorySlot
 
 _NS = PAS.NS  # an enumeration's member costs more to look up than all else here
@@ -63,18 +63,18 @@ class EmulatedDma:
         self.memory = memory
         self.slots = slots
         self.space = space
-        self._kept = Ipa(-1) if policy.masking is Masking.KEEP else space.protected(-1)
-        self._required = policy.masking is Masking.REQUIRE
+        self._kept = space.protected(-1)
+        self._looked_up = policy.looked_up
         self._only_shared = policy.only_shared
         self.check = check
         self.emit = emit
 
     def canonical(self, address: DmaAddr) -> Ipa:
-        """Which guest address does the VMM look up for a DMA address?
+        """Which guest address is a DMA address without its shared bit?
 
         The one place where the VMM masks the shared bit.
         """
-        return self._kept & address
+        return Ipa(self._kept & address)
 
     def read(self, address: DmaAddr, size: int) -> bytes:
         """Which bytes does the device read?
@@ -106,8 +106,11 @@ class EmulatedDma:
         Raises:
             DmaError: no guest memory there, not shared, or refused by granule protection.
         """
-        ipa = self.canonical(address)
-        status, pa = self._reach(address, ipa, size)
+        masked = self.canonical(address)
+        ipa = self._looked_up(address, masked)
+        status, pa = ("protected", None) if ipa is None else self._reach(ipa, size)
+        if ipa is None:
+            ipa = masked
         if again and status == "ok" and pa is not None:
             return self.memory.view(pa, size)
         self.emit(
@@ -135,10 +138,8 @@ class EmulatedDma:
         slot = next(slot for slot in self.slots if slot.contains(ipa, size))
         return "shared" if slot.is_shared(ipa, size) else "private"
 
-    def _reach(self, address: DmaAddr, ipa: Ipa, size: int) -> tuple[str, Pa | None]:
+    def _reach(self, ipa: Ipa, size: int) -> tuple[str, Pa | None]:
         """How does the lookup end, and at which physical address?"""
-        if self._required and not self.space.has_shared_bit(address):
-            return "protected", None
         for slot in self.slots:
             if size > 0 and slot.contains(ipa, size):
                 break

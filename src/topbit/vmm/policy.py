@@ -7,8 +7,11 @@ alias and translates both; kvmtool before its guest-dma-alias branch maps the pr
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+
+from topbit.arch.ipa import DmaAddr, Iova, Ipa
 
 
 class SmmuMap(StrEnum):
@@ -47,6 +50,9 @@ class Backing(StrEnum):
 class VmmPolicy:
     """How does this VMM behave? (the table `vmm` of a scenario)
 
+    The named conventions are its attributes. What the VMM asks it are its methods: a VMM of one's
+    own is a class that has this one as its base, and says something else (`own_policy`).
+
     Values of the enumerations may be given as their strings; another string is a ValueError.
 
     Attributes:
@@ -75,6 +81,50 @@ class VmmPolicy:
     def __post_init__(self) -> None:
         for name, kind in ENUMERATIONS.items():
             object.__setattr__(self, name, kind(getattr(self, name)))
+
+    def iovas(self, plain: Iova, alias: Iova) -> Sequence[Iova]:
+        """At which IOVAs may assigned devices reach a shared page?
+
+        The same answer each time: what is mapped at one is unmapped there later.
+
+        Args:
+            plain: the page's IPA, shared bit clear; a multiple of 4 KiB.
+            alias: the same with the shared bit set.
+        """
+        return {
+            SmmuMap.ALIAS: [alias],
+            SmmuMap.PROTECTED: [plain],
+            SmmuMap.BOTH: [plain, alias],
+            SmmuMap.NONE: [],
+        }[self.smmu_map]
+
+    def looked_up(self, address: DmaAddr, masked: Ipa) -> Ipa | None:
+        """Which guest address does an emulated device look up? None: it refuses the access.
+
+        Args:
+            address: what the guest gave the device.
+            masked: the same with the shared bit clear.
+        """
+        if self.masking is Masking.KEEP:
+            return Ipa(address)
+        if self.masking is Masking.REQUIRE and int(address) == masked:
+            return None
+        return masked
+
+    def goes_on(self, failed: str) -> bool:
+        """Is a page converted although a VFIO operation failed?
+
+        `failed`: "map" (it becomes shared) or "unmap" (it becomes private).
+        """
+        return not self.fail_closed
+
+    @property
+    def vfio_first(self) -> bool:
+        """Are devices' mappings changed before the page is converted?
+
+        After it, a VFIO operation that fails comes too late to be refused.
+        """
+        return True
 
 
 ENUMERATIONS: dict[str, type[StrEnum]] = {

@@ -10,12 +10,14 @@ mapping to a page that turned private).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from topbit.arch.ipa import Iova, Ipa, IpaSpace, Pa
 from topbit.errors import PlatformFault
 from topbit.events import Emit, Event
 from topbit.host.arm_smmu_v3 import ArmSmmuV3
 from topbit.host.io_pgtable import MappingError, Stage2Table
-from topbit.vmm.policy import MapFault, SmmuMap, VmmPolicy
+from topbit.vmm.policy import MapFault, VmmPolicy
 
 VMID = 1
 PAGE = 4096
@@ -75,18 +77,12 @@ class VfioContainer:
             )
         )
 
-    def iovas(self, gpa: Ipa) -> list[Iova]:
+    def iovas(self, gpa: Ipa) -> Sequence[Iova]:
         """At which IOVAs does this VMM map the shared page at `gpa` (shared bit clear)?
 
         The one place where the host adds the shared bit.
         """
-        plain, alias = Iova(gpa), Iova(self.space.unprotected(gpa))
-        return {
-            SmmuMap.ALIAS: [alias],
-            SmmuMap.PROTECTED: [plain],
-            SmmuMap.BOTH: [plain, alias],
-            SmmuMap.NONE: [],
-        }[self.policy.smmu_map]
+        return self.policy.iovas(Iova(gpa), Iova(self.space.unprotected(gpa)))
 
     def map(self, gpa: Ipa, size: int, pa: Pa) -> None:
         """Map the shared range [gpa, +size) to [pa, +size).

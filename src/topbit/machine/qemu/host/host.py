@@ -7,7 +7,6 @@ only wait for it; it is completed at the first trap, when QEMU's own device tree
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -52,7 +51,7 @@ from topbit.rmm.state import PSMMU
 from topbit.vmm.convert import runs
 from topbit.vmm.dma import EmulatedDma
 from topbit.vmm.injection import HostInjection
-from topbit.vmm.policy import SmmuMap
+from topbit.vmm.policy import SmmuMap, VmmPolicy
 from topbit.vmm.slots import MemorySlot
 from topbit.vmm.vfio import VfioContainer
 from topbit.vmm.virtio.mmio import VirtioMmio
@@ -121,7 +120,7 @@ class QemuHost:
         self.space = IpaSpace(shape.ipa_bits)
         behind = shape.policy
         if not shape.smmu:  # nothing is assigned, so nothing is mapped for devices
-            behind = dataclasses.replace(behind, smmu_map=SmmuMap.NONE)
+            behind = VmmPolicy(smmu_map=SmmuMap.NONE)
         self.vfio = VfioContainer(self.smmu, self.table, self.space, behind, emit)
         pages = PagePool(layout.pool_start + used, layout.pool - used)
         self.vmm = Vmm(
