@@ -33,7 +33,7 @@ from topbit.machine.qemu.host.shape import GuestImage, RealmShape
 from topbit.machine.qemu.host.virtio_mmio import EmulatedDevice
 from topbit.machine.qemu.machine import QemuMachine
 from topbit.machine.qemu.process.console import Console
-from topbit.machine.qemu.process.pci import MODULES, PciDevice
+from topbit.machine.qemu.process.pci import PciDevice
 from topbit.store import busybox, kernels, tools
 from topbit.vmm.virtio.blk import VirtioBlk
 
@@ -126,7 +126,7 @@ def main() -> None:
     parser.add_argument("--no-plain", action="store_true", help="the Realm only")
     args = parser.parse_args()
     kernel = kernels.kernel(args.kernel)
-    modules = kernel.tree().closure([*MODULES["nvme"], *MODULES["virtio-blk"], "virtio_mmio"])
+    modules = kernel.tree().closure(["nvme", "virtio_pci", "virtio_blk", "virtio_mmio"])
     rates: Rates = defaultdict(list)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

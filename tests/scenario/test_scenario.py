@@ -220,3 +220,10 @@ def test_a_contradiction_is_a_scenario_error_with_a_mend() -> None:
     with pytest.raises(ScenarioError) as error:
         Scenario("test", realm=RealmSpec(ram_mib=70000))
     assert error.value.hint == "give 4 to 65536"
+
+
+@pytest.mark.parametrize(
+    ("model", "good"), [("nvme", True), ("qemu:igb,mac=1", True), ("igb", False), ("nvme:x", False)]
+)
+def test_any_device_of_qemus_is_a_model(model: str, good: bool) -> None:
+    assert taken(device=(DeviceSpec("mine", model=model),)) == good

@@ -114,7 +114,8 @@ class DeviceSpec:
             it is asked what it is (`devices/tdi.py`): "wrong-nonce", "wrong-key",
             "changes-measurement", "unlocks-itself".
         model: which device it is: of QEMU's an assigned one, on the QEMU machine; on the model
-            machine every assigned device is one kind of DMA engine. One of `EMULATED_MODELS` an
+            machine every assigned device is one kind of DMA engine. "qemu:NAME,prop=value,..." is
+            any of QEMU's (`machine/qemu/process/pci_model.py`). One of `EMULATED_MODELS` an
             emulated one. Empty: the `USUAL_MODEL` of its kind.
     """
 
@@ -183,6 +184,9 @@ CHOICES = {
     "device.model": ["nvme", "virtio-blk", "virtio-net", "virtio-rng", "e1000e", "edu"],
 }
 
+OPEN = {"device.model": "qemu:"}
+"""Which choice begins a value that another program knows?"""
+
 
 def fields_of(table: type[Any]) -> dict[str, dataclasses.Field[Any]]:
     """Which keys has a table of the TOML form, and which field does each set?
@@ -238,9 +242,11 @@ class Scenario:
             table, name = key.split(".")
             specs = self.device if table == "device" else (getattr(self, table),)
             for spec in specs:
-                if getattr(spec, name) not in choices:
+                value = getattr(spec, name)
+                if value not in choices and not (key in OPEN and value.startswith(OPEN[key])):
+                    others = f" and {OPEN[key]}..." if key in OPEN else ""
                     raise ScenarioError(
-                        f"{getattr(spec, name)!r} is not one of {', '.join(choices)}", where=key
+                        f"{value!r} is not one of {', '.join(choices)}{others}", where=key
                     )
         self._check_sizes()
         check_number_of_devices(len(self.device), "device")

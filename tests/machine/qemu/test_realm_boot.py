@@ -16,7 +16,7 @@ from topbit.machine.qemu.guest.steps import Step
 from topbit.machine.qemu.host.shape import GuestImage, RealmShape
 from topbit.machine.qemu.host.virtio_mmio import EmulatedDevice
 from topbit.machine.qemu.machine import QemuMachine, Run
-from topbit.machine.qemu.process.pci import MODULES, PciDevice
+from topbit.machine.qemu.process.pci import PciDevice
 from topbit.vmm.policy import SmmuMap, VmmPolicy
 from topbit.vmm.virtio.blk import VirtioBlk
 
@@ -27,7 +27,7 @@ def boot(
     series: str, shape: RealmShape, work: list[Step], timeout: float = 600
 ) -> tuple[Run, GuestReport]:
     kernel = needs.kernel(series)
-    drivers = [name for device in shape.pci for name in MODULES[device.model]]
+    drivers = [name for device in shape.pci for name in device.kind_of_device.modules]
     if shape.emulated:
         drivers += ["virtio_blk", "virtio_mmio"]
     archive = initramfs.build(

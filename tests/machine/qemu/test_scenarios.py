@@ -17,7 +17,7 @@ from topbit.machine.qemu.feasible import kernel_of
 from topbit.machine.qemu.scenario_run import Outcome, ScenarioRun
 from topbit.recording import Recording
 from topbit.rules import check
-from topbit.scenario import builtin, builtin_names, override
+from topbit.scenario import builtin, builtin_names, loads, override
 
 pytestmark = pytest.mark.qemu
 
@@ -209,6 +209,23 @@ def test_both_machines_reach_the_same_verdict(name: str) -> None:
 def test_every_look_is_at_a_scenario_that_is_booted() -> None:
     assert LOOKS.keys() <= set(SCENARIOS)
     assert SHOWN.issubset(SCENARIOS)
+
+
+@pytest.mark.slow
+def test_any_device_of_qemus_is_used_and_compared() -> None:
+    needs.tool("qemu")
+    disk, other = "qemu:nvme,drive={disk},serial=mine,mdts=3", "qemu:virtio-balloon-pci"
+    scenario = loads(
+        f'[[device]]\nname = "mine"\nmodel = "{disk}"\n'
+        f'[[device]]\nname = "other"\nmodel = "{other},driver=virtio_pci"\n',
+        "mine",
+    )
+    with ScenarioRun(scenario, needs.kernel(KERNEL)) as run:
+        outcome = run.run(timeout=PATIENCE)
+    assert outcome.complete
+    assert payload(outcome.recording) == {"ok"}
+    assert outcome.guest.steps["probe-other"].log == "virtio-pci\n"
+    assert at_fault(outcome.recording) == set()
 
 
 @pytest.mark.slow

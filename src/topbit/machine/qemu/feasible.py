@@ -8,7 +8,7 @@ from __future__ import annotations
 from topbit.addressing.kernel_policy import policy_for
 from topbit.errors import UsageError
 from topbit.machine.qemu.host.shape import SMMU_BITS
-from topbit.machine.qemu.process import pci
+from topbit.machine.qemu.process.pci_model import model_of
 from topbit.scenario.scenario import (
     MIB,
     TRUSTED_BEHAVIOURS,
@@ -107,8 +107,14 @@ def refuse_impossible(scenario: Scenario) -> None:
             )
     if sum(device.behaviour == "stale" for device in scenario.device) > 1:
         raise UsageError("one stale device is as many as a run can watch", where="device.behaviour")
-    if sum(d.model in pci.WIRES for d in scenario.device) > 1:
+    if sum(_has_wire(device) for device in scenario.device) > 1:
         raise UsageError("one network device is as many as a run can check", where="device.model")
+
+
+def _has_wire(device: DeviceSpec) -> bool:
+    return device.model == "virtio-net" or (
+        device.kind == "assigned" and model_of(device.model).is_wire
+    )
 
 
 def _refuse_device(device: DeviceSpec, bits: int) -> None:

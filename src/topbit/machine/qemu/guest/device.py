@@ -47,7 +47,7 @@ class GuestDevice:
     def drivers(self) -> tuple[str, ...]:
         """Which modules does the guest need? The last one is the device's own."""
         if self.pci:
-            return pci.MODULES[self.pci.model]
+            return self.pci.kind_of_device.modules
         return "virtio_mmio", pci.VIRTIO_MODULES[self.spec.model]
 
     @property

@@ -12,10 +12,10 @@ from topbit.machine.qemu.guest.device import GuestDevice
 from topbit.machine.qemu.guest.disk import DiskDevice, Medium, disk_bytes
 from topbit.machine.qemu.guest.integrity import Disk
 from topbit.machine.qemu.guest.nic import Nic
-from topbit.machine.qemu.guest.steps import Step, read_random, reload_module
+from topbit.machine.qemu.guest.steps import Step, probed, read_random, reload_module
 from topbit.machine.qemu.host.virtio_mmio import EmulatedDevice
-from topbit.machine.qemu.process import pci
 from topbit.machine.qemu.process.pci import PciDevice, pci_name
+from topbit.machine.qemu.process.pci_model import model_of
 from topbit.scenario.scenario import RAM_BASE, DeviceSpec, Scenario, WorkloadSpec
 from topbit.store.modules import ModuleTree, kernel_name
 from topbit.vmm.virtio.rng import VirtioRng
@@ -31,6 +31,16 @@ class RandomDevice(GuestDevice):
         self.steps = [read_random(f"random-{spec.name}")]
         self.steps += self.stress(work)
         self.again = [read_random(f"random-again-{spec.name}")]
+
+
+class DrivenDevice(GuestDevice):
+    """A device of which only its driver is known: it is probed, and bound anew."""
+
+    def __init__(self, spec: DeviceSpec, device: PciDevice, work: WorkloadSpec) -> None:
+        super().__init__(spec, device)
+        self.steps = [probed(f"probe-{spec.name}", device.name)]
+        self.steps += self.stress(work)
+        self.again = [probed(f"probe-again-{spec.name}", device.name)]
 
 
 class WildDevice(GuestDevice):
@@ -60,9 +70,10 @@ def device_of(spec: DeviceSpec, number: int, scenario: Scenario, payload: bytes)
     space = IpaSpace(scenario.realm.ipa_bits)
     if spec.kind == "emulated" and spec.model == "virtio-rng":
         return RandomDevice(spec, EmulatedDevice(number, VirtioRng()), work)
-    if spec.model in pci.WIRES:
+    known = model_of(spec.model)
+    if known.is_wire:
         return Nic(spec, number, work, payload, bus)
-    if spec.model in pci.DISKS and spec.behaviour == "good":
+    if known.is_disk and spec.behaviour == "good":
         return DiskDevice(spec, number, Medium(Disk(number, disk_bytes(work))), work, bus)
     if spec.behaviour == "wild":
         device = PciDevice("edu", number, trusted=spec.trusted)
@@ -72,11 +83,9 @@ def device_of(spec: DeviceSpec, number: int, scenario: Scenario, payload: bytes)
     if spec.behaviour == "stale" and victim is not None:
         name = pci_name(scenario.device.index(victim) + 1)
         return StaleDevice(spec, device, name, space)
-    return (
-        RandomDevice(spec, device, work)
-        if spec.model == "virtio-rng"
-        else GuestDevice(spec, device)
-    )
+    if spec.model == "virtio-rng":
+        return RandomDevice(spec, device, work)
+    return DrivenDevice(spec, device, work) if known.modules else GuestDevice(spec, device)
 
 
 def buses(scenario: Scenario) -> dict[str, int]:
@@ -93,11 +102,10 @@ def buses(scenario: Scenario) -> dict[str, int]:
             where="workload.hotplug",
             hint="set it to false",
         )
-    used = (*pci.DISKS, *pci.WIRES, "virtio-rng")
     plugged = (
         spec.name
         for spec in scenario.device
-        if spec.kind == "assigned" and spec.behaviour == "good" and spec.model in used
+        if spec.kind == "assigned" and spec.behaviour == "good" and model_of(spec.model).modules
     )
     return {name: bus for bus, name in enumerate(plugged, 1)}
 

@@ -243,6 +243,16 @@ exit 1
     return Step("replug-" + dashed(pci), script, limit)
 
 
+def probed(step: str, pci: str, limit: int = 15) -> Step:
+    """Wait until a driver has taken the device; says which."""
+    device = f"/sys/bus/pci/devices/{pci}"
+    script = f"""{SHELL_HELPERS}
+awaited {device}/driver
+basename $(readlink {device}/driver)
+"""
+    return Step(step, script, limit)
+
+
 def read_random(step: str = "random", *, size: int = 4096, limit: int = 15) -> Step:
     """Read `size` bytes (a multiple of 1 KiB) from the random number generator."""
     count = size >> 10

@@ -144,7 +144,7 @@ class GuestSystem:
             words.append("oops=panic")  # else an oops under a spinlock leaves the vCPU spinning
         if any(device.spec.behaviour == "stale" for device in self.devices):
             words.append(edu.rings_traced())
-        nvme = any(device.pci and device.pci.model == "nvme" for device in self.devices)
+        nvme = any(device.pci and "nvme" in device.drivers for device in self.devices)
         broken = SGL_BROKEN <= kernels.version_of(self.kernel.release) < SGL_FIXED
         if nvme and broken and "nvme.sgl_threshold=" not in self.append:
             words.append("nvme.sgl_threshold=0")

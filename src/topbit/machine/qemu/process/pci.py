@@ -9,31 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from topbit.errors import UsageError, nearest
+from topbit.errors import UsageError
+from topbit.machine.qemu.process.pci_model import DISK, NET, PciModel, model_of
 
-_VIRTIO = "disable-legacy=on,iommu_platform=on"
-_MODELS = {
-    "nvme": "nvme,drive={name},serial={name}",
-    "virtio-blk": f"virtio-blk-pci,drive={{name}},romfile=,{_VIRTIO}",
-    "virtio-net": f"virtio-net-pci,netdev={{name}},romfile=,{_VIRTIO}",
-    "virtio-rng": f"virtio-rng-pci,{_VIRTIO}",
-    "e1000e": "e1000e,netdev={name},romfile=",
-    "edu": "edu,dma_mask=0xffffffffffffffff",
-}
-MODULES = {
-    "nvme": ("nvme",),
-    "virtio-blk": ("virtio_pci", "virtio_blk"),
-    "virtio-net": ("virtio_pci", "virtio_net"),
-    "virtio-rng": ("virtio_pci", "virtio-rng"),
-    "e1000e": ("e1000e",),
-    "edu": (),
-}
 VIRTIO_MODULES = {
     "virtio-blk": "virtio_blk",
     "virtio-net": "virtio_net",
     "virtio-rng": "virtio-rng",
 }
-DISKS, WIRES = ("nvme", "virtio-blk"), ("virtio-net", "e1000e")
 SLOTS = 31  # of the root bus; slot 0 is the host bridge
 
 
@@ -47,7 +30,7 @@ class PciDevice:
     """Which device is it, and where?
 
     Attributes:
-        model: "nvme", "virtio-blk", "virtio-net", "virtio-rng", "e1000e" or "edu".
+        model: as `model_of` takes it.
         slot: slot on the root bus, 1 to 31.
         image: the disk's image, for disks.
         kind: form of the image, as QEMU calls it.
@@ -69,14 +52,21 @@ class PciDevice:
     snapshot: bool = False
 
     def __post_init__(self) -> None:
-        if self.model not in _MODELS:
-            raise UsageError(
-                f"no such device model: {self.model!r}", hint=nearest(self.model, _MODELS)
-            )
+        is_disk = model_of(self.model).is_disk
         if not 1 <= self.slot <= SLOTS:
             raise UsageError(f"slot {self.slot} of a PCI bus", hint=f"give 1 to {SLOTS}")
-        if (self.image is None) == (self.model in DISKS):
+        if (self.image is None) == is_disk:
             raise UsageError(f"an image is what disks have, and no other device: {self.model}")
+
+    @property
+    def kind_of_device(self) -> PciModel:
+        """Which device is it, for QEMU and for Linux?"""
+        return model_of(self.model)
+
+    @property
+    def _described(self) -> str:
+        name = f"device{self.slot}"
+        return self.kind_of_device.device.replace(DISK, name).replace(NET, name)
 
     @property
     def name(self) -> str:
@@ -101,8 +91,7 @@ class PciDevice:
     @property
     def plugged(self) -> str:
         """Which description of QEMU's plugs it in behind its root port? (device_add)"""
-        device = _MODELS[self.model].format(name=f"device{self.slot}")
-        return f"{device},id={self.id},bus=port{self.slot},addr=0"
+        return f"{self._described},id={self.id},bus=port{self.slot},addr=0"
 
     def arguments(self) -> list[str]:
         """Which options of QEMU make it?"""
@@ -115,12 +104,11 @@ class PciDevice:
             if self.bus:  # a drive would go with its device
                 file = f"file.driver=file,file.filename={path}"
                 arguments = ["-blockdev", f"driver={self.kind},node-name={name},{file}"]
-        elif self.model in WIRES:
+        elif self.kind_of_device.is_wire:
             forward = f",{self.forward}" if self.forward else ""
             arguments = ["-netdev", f"user,id={name},restrict=on{forward}"]
         if not self.bus:
-            device = _MODELS[self.model].format(name=name)
-            return [*arguments, "-device", f"{device},addr=0x{self.slot:x}"]
+            return [*arguments, "-device", f"{self._described},addr=0x{self.slot:x}"]
         port = f"pcie-root-port,id=port{self.slot},chassis={self.slot},addr=0x{self.slot:x}"
         return [*arguments, "-device", port, "-device", self.plugged]
 
