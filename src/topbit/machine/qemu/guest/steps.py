@@ -19,6 +19,7 @@ GUEST_ADDRESS = "10.0.2.15"
 GATEWAY = "10.0.2.2"  # QEMU user networking's own address; answers pings even when restricted
 ECHO_ADDRESS, ECHO_PORT = "10.0.2.100", 7  # a second peer is on the next port
 TRACE_GROUPS = ("dma", "swiotlb")
+TRACE_SIZE = "8M"  # of each CPU, from when the trace begins until it leaves the guest
 PAYLOAD = "/bin/busybox"  # what the network step sends: a file that both sides have
 # Its first bytes, again and again: no buffer's size divides it, so stale data is never right.
 PERIOD = 1_000_003
@@ -308,13 +309,13 @@ def shell() -> Step:
 
 
 def command_line(
-    *, trace: Sequence[str] = TRACE_GROUPS, trace_size: str = "8M", extra: Sequence[str] = ()
+    *, trace: Sequence[str] = TRACE_GROUPS, late_trace: bool = False, extra: Sequence[str] = ()
 ) -> str:
     """Which kernel command line lets the workload run and end, whatever its devices do?
 
     Args:
         trace: groups of events recorded from the start of the kernel on; none if empty.
-        trace_size: trace buffer of each CPU, as the kernel's trace_buf_size takes it.
+        late_trace: events are turned on later: there must be room for them.
         extra: further words, behind the others.
     """
     words = [
@@ -324,7 +325,8 @@ def command_line(
         "nvme_core.admin_timeout=5",
         "nvme_core.io_timeout=10",
     ]
-    words.append(f"trace_buf_size={trace_size}")
+    if trace or late_trace:
+        words.append(f"trace_buf_size={TRACE_SIZE}")
     if trace:
         words.append("trace_event=" + ",".join(f"{group}:*" for group in trace))
     return " ".join([*words, *extra])

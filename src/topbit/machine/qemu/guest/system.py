@@ -153,6 +153,8 @@ class GuestSystem:
                 "driver leaves bounced reads unmapped; --append nvme.sgl_threshold=32768 shows it"
             )
         words += self.append.split()
-        if self.own.boots or self._late_trace:
+        if self.own.boots:
             return command_line(trace=(), extra=words)
+        if self._late_trace:
+            return command_line(trace=(), late_trace=True, extra=words)
         return command_line(extra=words)
