@@ -71,6 +71,7 @@ def tree(tmp_path: Path) -> Path:
     shutil.copytree(TOOLS, tmp_path / "tree" / "tools")
     for path, text in (
         ("src/topbit/__init__.py", ""),
+        ("src/topbit/pytest.py", ""),  # which pytest loads wherever topbit is installed
         ("src/topbit/toy/__init__.py", ""),
         ("src/topbit/toy/toy.py", MODULE),
         ("tests/toy/test_toy.py", TESTS),

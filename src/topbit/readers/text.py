@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
+from topbit.errors import InputError
 from topbit.events import Event
 from topbit.readers.boot import Boot
 from topbit.readers.boots import MARKS, boot_starts
@@ -59,7 +60,7 @@ def read_text(source: Source, progress: Callable[[int], None]) -> list[Boot]:
     return boots
 
 
-class _SeveralBoots(Exception):
+class _SeveralBoots(InputError):
     """A second line was found that a kernel prints when it boots."""
 
 
@@ -128,7 +129,7 @@ class _BootReader:
             for mark in MARKS:
                 self._marks[mark] += sum(mark in text for text in texts)
                 if self._marks[mark] > 1:
-                    raise _SeveralBoots
+                    raise _SeveralBoots("is the log of several boots")
         # Of a trace's lines it is known already.
         worth = worth_reading(
             ["" if ": dma_" in line or ": swiotlb_b" in line else line for line in texts]

@@ -135,6 +135,12 @@ class AddressMap:
     windows: tuple[Window, ...]
     beyond: int
 
+    def in_half(self, at: int, half: str) -> int:
+        """Which address has a place of a window in one of the halves?"""
+        if self.space is None or half != UNPROTECTED:
+            return at
+        return self.space.unprotected(at)
+
 
 def address_map(recording: Recording, findings: Sequence[Finding], most: int) -> AddressMap:
     """What lies where? `most`: not more windows than this."""

@@ -95,8 +95,7 @@ def _half(
             rows.append((device.name, "".join(drawn), said))
     if not rows:
         return
-    upper = whole.space.shared_bit if whole.space and half == UNPROTECTED else 0
-    ends = f"{address(window.start | upper)}-{address(window.end - 1 | upper)}"
+    ends = f"{address(whole.in_half(window.start, half))}-{address(whole.in_half(window.end - 1, half))}"
     yield f"  {half + ' half ' if whole.space else ''}{ends}"
     for name, drawn_row, said in rows:
         beside = f"  {said[:words]}" if words else ""

@@ -163,7 +163,6 @@ def _panel(whole: AddressMap, window: Window, number: int) -> Panel:
 
 
 def _half(whole: AddressMap, window: Window, half: str) -> HalfView:
-    upper = whole.space.shared_bit if whole.space and half == UNPROTECTED else 0
     meaning = {UNPROTECTED: "shared with the host", PROTECTED: "private to the Realm"}[half]
     if whole.space is None:
         meaning = "the shared bit is not known"
@@ -176,8 +175,8 @@ def _half(whole: AddressMap, window: Window, half: str) -> HalfView:
     return HalfView(
         half,
         meaning,
-        address(window.start | upper),
-        address(window.end - 1 | upper),
+        address(whole.in_half(window.start, half)),
+        address(whole.in_half(window.end - 1, half)),
         tuple(row for row in rows if row is not None),
         _pins(whole, window, half),
     )

@@ -8,6 +8,7 @@ import polars as pl
 
 from topbit.events import Agent
 from topbit.recording import Platform, Recording
+from topbit.replay.columns import with_shared_bit
 from topbit.replay.replay import Row
 from topbit.rules.finding import Finding
 from topbit.rules.troubles import bus_limit, of_trouble
@@ -48,10 +49,9 @@ def refused_addresses(recording: Recording) -> Iterator[Finding]:
 
 
 def _carries_the_bit(platform: Platform) -> pl.Expr:
-    space = platform.space
-    if space is None or not platform.realm:
+    if platform.space is None or not platform.realm:
         return pl.lit(False)
-    return (pl.col("address") & space.shared_bit) != 0
+    return with_shared_bit(platform)
 
 
 def _why(platform: Platform, row: Row) -> tuple[Agent, str, str]:
