@@ -135,11 +135,13 @@ def test_the_keyboard_reaches_every_link_and_shows_where_it_is(
 def test_in_print_everything_is_unfolded_and_the_navigation_is_gone(
     pages: dict[str, str], opened: Opened
 ) -> None:
-    page = opened(pages["model"])
+    page = opened(pages["model"], scheme="dark")
     row = page.locator("details td.number").first
     assert not row.is_visible()
     page.emulate_media(media="print")
     assert row.is_visible()
+    ink = page.evaluate("getComputedStyle(document.body).color")
+    assert ink == "rgb(27, 31, 36)"  # dark on white, whatever the screen has
     assert not page.locator("nav").first.is_visible()
     assert page.pdf(format="A4")[:5] == b"%PDF-"
 
