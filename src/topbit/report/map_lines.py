@@ -95,7 +95,8 @@ def _half(
             rows.append((device.name, "".join(drawn), said))
     if not rows:
         return
-    ends = f"{address(whole.in_half(window.start, half))}-{address(whole.in_half(window.end - 1, half))}"
+    first, last = (whole.in_half(at, half) for at in (window.start, window.end - 1))
+    ends = f"{address(first)}-{address(last)}"
     yield f"  {half + ' half ' if whole.space else ''}{ends}"
     for name, drawn_row, said in rows:
         beside = f"  {said[:words]}" if words else ""
