@@ -6,7 +6,7 @@ project = "topbit"
 project_copyright = "the topbit authors"
 version = release = __version__
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
-exclude_patterns = ["build", "reports/README.md"]
+exclude_patterns = ["build"]
 html_theme = "furo"
 html_title = "topbit"
 html_static_path: list[str] = []
