@@ -218,6 +218,11 @@ def test_events_of_some_kinds_in_order(kinds: tuple[str, ...], numbers: list[int
     assert recording.has(*kinds) is bool(numbers)
 
 
+def test_the_place_of_each_event_among_kinds() -> None:
+    assert mixed().places_among("dma_unmap", "access", "dma_map").tolist() == [2, 3, 3, 0, 2]
+    assert mixed().places_among().tolist() == [0] * len(MIXED)
+
+
 def test_events_of_a_kind_that_meet_a_condition() -> None:
     recording = mixed()
     failed = recording.of_kind("dma_map", where=polars.col("status") == "error")

@@ -38,23 +38,29 @@ def test_what_gave_no_address_is_left_out() -> None:
     assert last() == []
 
 
-@pytest.mark.parametrize("places", [0, 1 << 22])
+@pytest.mark.parametrize(("places", "stretch"), [(0, 1), (1 << 22, 3), (1 << 22, 1 << 16)])
 @settings(deadline=None, max_examples=60)
 @given(
     st.lists(
         st.tuples(
             st.sampled_from(KINDS),
-            st.sampled_from([POOL | S, (POOL + 64) | S, (POOL + 0x800) | S, S, POOL + (1 << 33)]),
+            st.sampled_from(
+                [POOL | S, (POOL + 64) | S, (POOL + 0x800) | S, S, POOL + (1 << 33), FAILED]
+            ),
         ),
         max_size=20,
     )
 )
-def test_a_table_and_groups_say_the_same(places: int, steps: list[tuple[str, int]]) -> None:
+def test_a_table_and_groups_say_the_same(
+    places: int, stretch: int, steps: list[tuple[str, int]]
+) -> None:
     expected: dict[int, dict[str, int]] = {}
     for number, (kind, address) in enumerate(steps):
-        expected.setdefault(address, {})[kind] = number
+        if address != FAILED:
+            expected.setdefault(address, {})[kind] = number
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "MOST_PLACES", places)
+        patch.setattr(module, "STRETCH", stretch)
         assert last(*(MAKE[kind](address) for kind, address in steps)) == [
             (address, *(expected[address].get(kind) for kind in KINDS))
             for address in sorted(expected)

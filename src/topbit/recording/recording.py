@@ -25,7 +25,9 @@ from topbit.recording.platform import Platform
 from topbit.recording.schema import COLUMNS, KINDS, polars_schema
 
 if TYPE_CHECKING:
+    import numpy as np
     import polars
+    from numpy.typing import NDArray
 
 PLATFORM_KEY = "topbit.platform"
 FORMAT_KEY = "topbit.format"
@@ -140,9 +142,19 @@ class Recording:
         import polars
 
         wanted = [polars.col(_CODE) == kind for kind in self._kinds.intersection(kinds)]
-        rows = self._coded.lazy().with_row_index(NUMBER)
-        rows = rows.filter(polars.any_horizontal(wanted or polars.lit(False))).drop(_CODE)
+        # Of kinds that are not there no row is looked at.
+        rows = (self._coded if wanted else self._coded.clear()).lazy().with_row_index(NUMBER)
+        rows = rows.filter(polars.any_horizontal(wanted or polars.lit(True))).drop(_CODE)
         return rows.with_columns(self._plain)
+
+    def places_among(self, *kinds: str) -> NDArray[np.uint8]:
+        """Which of these kinds is each event of? Its place among them; their number if of none."""
+        import numpy as np
+
+        place = np.full(1 << 8, len(kinds), dtype=np.uint8)
+        place[[list(KINDS).index(kind) for kind in kinds]] = range(len(kinds))
+        codes: NDArray[np.uint8] = self._coded[_CODE].to_physical().fill_null(len(KINDS)).to_numpy()
+        return place[codes]
 
     def rows(self, numbers: Sequence[int] | polars.Series) -> polars.DataFrame:
         """Which events have these numbers? Numbered as by `scan`."""

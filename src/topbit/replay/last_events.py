@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,11 +11,15 @@ from numpy.typing import NDArray
 
 from topbit.recording import Recording
 from topbit.recording.recording import NUMBER
+from topbit.recording.schema import DMA_MAPPING_ERROR, ERROR
 from topbit.replay.columns import given
 
 MOST_PLACES = 1 << 22
 """Entries of a table with a place for each possible address. A pool of 64 MiB in slots of 2 KiB
 has 32,768."""
+
+STRETCH = 1 << 16
+"""Events that are looked at at once: their numbers, half a MiB a column, stay in a cache."""
 
 NEVER = np.iinfo(np.uint32).max
 
@@ -29,8 +33,8 @@ def last_events(recording: Recording, *kinds: str) -> pl.DataFrame:
     places = _places(recording, kinds)
     if places is None or places.number > MOST_PLACES:
         return _grouped(recording, kinds)
-    tables = [_table(recording, kind, places) for kind in kinds]
-    there = np.flatnonzero(np.logical_or.reduce([table != NEVER for table in tables]))
+    tables = _tables(recording, kinds, places)
+    there = np.flatnonzero((tables != NEVER).any(axis=0))
     addresses = (there.astype(np.uint64) << np.uint64(places.shift)) + np.uint64(places.low)
     found = {kind: table[there] for kind, table in zip(kinds, tables, strict=True)}
     return pl.DataFrame({"address": addresses, **found}).with_columns(
@@ -57,21 +61,55 @@ class _Places(NamedTuple):
     number: int
 
 
+class _Given(NamedTuple):
+    """Which addresses were given to devices, in one stretch of the recording?
+
+    Attributes:
+        rows: the events' rows.
+        kinds: which of the kinds that are asked for each event is of.
+        addresses: their addresses.
+    """
+
+    rows: NDArray[np.intp]
+    kinds: NDArray[np.uint8]
+    addresses: NDArray[np.uint64]
+
+
+def _given(recording: Recording, kinds: Sequence[str]) -> Iterator[_Given]:
+    """Of which events is `given` true? Stretch by stretch, each of which fits a cache."""
+    places = recording.places_among(*kinds)
+    addresses, status = (recording.frame[name] for name in ("address", "status"))
+    for start in range(0, len(places), STRETCH):
+        of, said = places[start : start + STRETCH], status[start : start + STRETCH]
+        # Neither an address that is missing nor this one was given.
+        address = addresses[start : start + STRETCH].fill_null(DMA_MAPPING_ERROR).to_numpy()
+        wanted = (of < len(kinds)) & (address != DMA_MAPPING_ERROR)
+        if said.null_count() < len(said):
+            wanted &= said.cast(pl.String).ne_missing(ERROR).to_numpy()
+        rows = np.flatnonzero(wanted)
+        yield _Given(rows + start, of[rows], address[rows])
+
+
 def _places(recording: Recording, kinds: Sequence[str]) -> _Places | None:
-    rows = recording.scan(*kinds).filter(given)
-    low, high = rows.select(low=pl.min("address"), high=pl.max("address")).collect().row(0)
-    if low is None:
+    low, high, apart, first = DMA_MAPPING_ERROR, 0, 0, None
+    for _, _, addresses in _given(recording, kinds):
+        if not len(addresses):
+            continue
+        first = addresses[0] if first is None else first
+        low, high = min(low, int(addresses.min())), max(high, int(addresses.max()))
+        # What one lies above or below the first (modulo 2^64) has the same lowest bit.
+        apart |= int(np.bitwise_or.reduce(addresses - first))
+    if first is None:
         return None
-    apart = rows.select((pl.col("address") - low).bitwise_or()).collect().item()
     shift = (apart & -apart).bit_length() - 1 if apart else 0
     return _Places(low, shift, ((high - low) >> shift) + 1)
 
 
-def _table(recording: Recording, kind: str, places: _Places) -> NDArray[np.uint32]:
-    """By which event was each place used last?"""
-    place = ((pl.col("address") - places.low) // (1 << places.shift)).cast(pl.UInt32)
-    rows = recording.scan(kind).filter(given).select(NUMBER, place=place).collect()
-    table = np.full(places.number, NEVER, dtype=np.uint32)
-    # Of several values for one place the last one stays (NumPy, assignment by index arrays).
-    table[rows["place"].to_numpy()] = rows[NUMBER].to_numpy()
-    return table
+def _tables(recording: Recording, kinds: Sequence[str], places: _Places) -> NDArray[np.uint32]:
+    """By which event was each place used last? By kind and place."""
+    tables = np.full((len(kinds), places.number), NEVER, dtype=np.uint32)
+    low, shift = np.uint64(places.low), np.uint64(places.shift)
+    for rows, of, addresses in _given(recording, kinds):
+        # Of several values for one place the last one stays (NumPy, assignment by index arrays).
+        tables[of, (addresses - low) >> shift] = rows
+    return tables

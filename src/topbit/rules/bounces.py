@@ -212,7 +212,7 @@ def _unforced(recording: Recording) -> Iterator[Finding]:
 )
 def internal_attributes_are_not_passed(recording: Recording) -> Iterator[Finding]:
     """Which mappings carry an attribute that only an allocation inside of the DMA API has?"""
-    carries = pl.col("attrs").fill_null("").str.contains("ALLOC_CC_SHARED", literal=True)
+    carries = pl.col("attrs").str.contains("ALLOC_CC_SHARED", literal=True)
     for device, group in by_device(recording.of_kind(MAP, where=carries)):
         yield Finding(
             "M11",
