@@ -17,15 +17,18 @@ from rule_events import (
     SHARED,
     S,
     access,
+    convert,
     dma_alloc,
     dma_map,
     dma_unmap,
     iommu_map,
+    iommu_unmap,
     smmu_event,
 )
 from rule_findings import found, told
 from topbit.events import Event
-from topbit.recording import Platform
+from topbit.recording import Platform, Recording
+from topbit.rules import check
 
 ALIAS = POOL | S
 FAR = ALIAS + 64 * PAGE  # in RAM, never given
@@ -42,6 +45,10 @@ def blame(agent: str, count: int = 1, device: str | None = "disk") -> list[objec
 
 
 NOBODY: list[object] = []
+
+
+def timed(event: Event, time: float) -> Event:
+    return dataclasses.replace(event, time=time)
 
 
 @pytest.mark.parametrize(
@@ -161,6 +168,52 @@ def test_f3_an_address_that_the_device_has_not(
     assert ("before the trace began" in finding.expected) == (
         "never given" in says and severity == "warning"
     )
+
+
+LONG_AGO = [timed(dma_map(), 1.0), timed(dma_unmap(), 2.0)]
+ELSEWHERE = [iommu_map(ALIAS + PAGE, HOST), iommu_map(POOL, HOST), iommu_map(ALIAS, HOST, sid=0x30)]
+
+
+@pytest.mark.parametrize(
+    ("events", "verdict"),
+    [
+        # A record may be about an access before the unmap; an access itself stands in its place.
+        ([dma_map(), dma_unmap(), smmu_event(ALIAS)], ("F3", "device", "warning")),
+        ([*LONG_AGO, smmu_event(ALIAS, time=4.0)], ("F3", "device", "warning")),
+        ([*LONG_AGO, smmu_event(ALIAS, time=4.1)], ("F3", "device", "violation")),
+        ([*LONG_AGO, access(ALIAS, time=2.1)], ("F3", "device", "violation")),
+        ([*LONG_AGO, smmu_event(POOL, time=2.1)], ("F3", "device", "warning")),
+        ([*LONG_AGO, smmu_event(POOL, time=4.1)], ("F3", "device", "violation")),
+        # What the VMM never mapped is refused before the unmap as well.
+        ([*ELSEWHERE, *LONG_AGO, smmu_event(ALIAS, time=9.0)], ("F1", "vmm", "violation")),
+        ([*LONG_AGO, convert(POOL, "shared"), smmu_event(ALIAS, time=9.0)],
+         ("F1", "vmm", "violation")),
+        ([*LONG_AGO, smmu_event(ALIAS, time=9.0), iommu_map(ALIAS, HOST)],
+         ("F1", "vmm", "violation")),
+        ([*ELSEWHERE[::2], *LONG_AGO, smmu_event(POOL, time=9.0)], ("F3", "device", "warning")),
+        ([*SHARED, *LONG_AGO, smmu_event(ALIAS, time=9.0)], ("F3", "device", "violation")),
+        ([*SHARED, *LONG_AGO, iommu_unmap(ALIAS), smmu_event(ALIAS, time=9.0)],
+         ("F3", "device", "violation")),
+        ([dataclasses.replace(SHARED[1], sid=None), *LONG_AGO, smmu_event(ALIAS, time=9.0)],
+         ("F3", "device", "violation")),
+        ([dataclasses.replace(SHARED[1], status="error"), *LONG_AGO, smmu_event(ALIAS, time=9.0)],
+         ("F3", "device", "violation")),
+        ([*ELSEWHERE, *LONG_AGO, access(ALIAS, time=9.0)], ("F3", "device", "violation")),
+        # The Realm's own table serves a trusted device.
+        ([*ELSEWHERE, timed(dma_map(device="tdisp"), 1.0), timed(dma_unmap(device="tdisp"), 2.0),
+          smmu_event(ALIAS, sid=0x20, time=9.0)], ("F3", "device", "violation")),
+    ],
+)  # fmt: skip
+def test_a_record_after_an_unmap_accuses_only_whom_it_must(
+    events: list[Event], verdict: tuple[str, str, str]
+) -> None:
+    checked = check(Recording.of_events(REALM, events))
+    findings = [each for each in checked.findings if each.rule in ("F1", "F2", "F3")]
+    assert [(each.rule, each.agent, each.severity) for each in findings] == [verdict]
+    (finding,) = findings
+    assert len(finding.evidence) == 2
+    late = verdict == ("F3", "device", "warning")
+    assert finding.message.endswith(", or before: the record does not tell when") == late
 
 
 def test_f3_is_quiet_where_the_buffer_itself_was_used_before_it_was_mapped() -> None:

@@ -23,11 +23,12 @@ from topbit.replay.columns import (
 )
 from topbit.replay.faults import TRANSLATION, Fault
 from topbit.replay.kept import kept
+from topbit.replay.late_records import may_precede_unmap
 from topbit.replay.refusals import was_translated
 from topbit.rules.device_bypass import bypasses_the_dma_api
 from topbit.rules.finding import Finding
 from topbit.rules.firmware_phase import may_be_firmwares
-from topbit.rules.refused import by_trusted_device, is_traced, refusal
+from topbit.rules.refused import by_trusted_device, is_never_mapped, is_traced, refusal
 from topbit.rules.rule import a_realm, rule, sees_faults, the_shared_bit
 from topbit.rules.streams import guest_faults
 from topbit.rules.wide_ipa import is_page_table_form
@@ -65,6 +66,8 @@ def alias_faults(recording: Recording) -> Iterator[Finding]:
             continue
         ipa = platform.protected(value)
         live = fault.live
+        if live is None and is_never_mapped(recording, row):
+            live = fault.mapped.at(value)  # ended since: it would be refused before as well
         if live is None:
             if is_traced(recording, fault):
                 continue  # F3
@@ -251,8 +254,15 @@ def unmapped_address_faults(recording: Recording) -> Iterator[Finding]:
             continue  # F2
         certain = fault.ordered and known
         if before is not None:
+            never = is_never_mapped(recording, row)
+            if never and platform.has_shared_bit(value):
+                continue  # F1
+            late = never or may_precede_unmap(recording, row)
+            certain = certain and not late
             message = "the device used an address after it was unmapped"
             expected = "no access after dma_unmap_*"
+            if late:
+                message += ", or before: the record does not tell when"
         elif not in_ram:
             message = "the device used an address that is neither mapped nor guest RAM"
             expected = "a mapped address (an interrupt doorbell must be mapped by the VMM)"

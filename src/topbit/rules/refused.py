@@ -6,6 +6,7 @@ from topbit.events import Agent
 from topbit.recording import Recording
 from topbit.replay.columns import devices_where
 from topbit.replay.faults import Fault, places_of
+from topbit.replay.late_records import was_never_mapped
 from topbit.replay.replay import Row
 from topbit.rules.finding import Finding, Severity
 from topbit.rules.wording import device_name, evidence_of, refused_access
@@ -44,6 +45,11 @@ def by_trusted_device(recording: Recording, row: Row) -> bool:
     """Is the device of a refused access one that the Realm trusts?"""
     device = device_name(recording, row["device"], row["sid"])
     return device in devices_where(recording.platform, trusted=True)
+
+
+def is_never_mapped(recording: Recording, row: Row) -> bool:
+    """Had the VMM never mapped what an untrusted device's record is about (`was_never_mapped`)?"""
+    return was_never_mapped(recording, row) and not by_trusted_device(recording, row)
 
 
 def is_traced(recording: Recording, fault: Fault) -> bool:
