@@ -186,7 +186,8 @@ class Recording:
 
     @cached_property
     def _kinds(self) -> frozenset[str]:
-        return frozenset(self._coded[_CODE].unique())
+        codes = self._coded[_CODE].to_physical().unique().drop_nulls()
+        return frozenset(list(KINDS)[code] for code in codes)
 
     @cached_property
     def _coded(self) -> polars.DataFrame:

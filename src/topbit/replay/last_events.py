@@ -30,10 +30,11 @@ def last_events(recording: Recording, *kinds: str) -> pl.DataFrame:
     Returns:
         column `address`, and for each kind the row of its last event, or null.
     """
-    places = _places(recording, kinds)
+    of = recording.places_among(*kinds)
+    places = _places(recording, of, len(kinds))
     if places is None or places.number > MOST_PLACES:
         return _grouped(recording, kinds)
-    tables = _tables(recording, kinds, places)
+    tables = _tables(recording, of, len(kinds), places)
     there = np.flatnonzero((tables != NEVER).any(axis=0))
     addresses = (there.astype(np.uint64) << np.uint64(places.shift)) + np.uint64(places.low)
     found = {kind: table[there] for kind, table in zip(kinds, tables, strict=True)}
@@ -61,55 +62,67 @@ class _Places(NamedTuple):
     number: int
 
 
-class _Given(NamedTuple):
+class _Stretch(NamedTuple):
     """Which addresses were given to devices, in one stretch of the recording?
 
     Attributes:
-        rows: the events' rows.
-        kinds: which of the kinds that are asked for each event is of.
-        addresses: their addresses.
+        start: the row of its first event.
+        kinds: which of the kinds that are asked for each event is of; their number if it is of
+            none, or gave no address.
+        addresses: what each gave; where nothing was given, one that was given elsewhere.
     """
 
-    rows: NDArray[np.intp]
+    start: int
     kinds: NDArray[np.uint8]
     addresses: NDArray[np.uint64]
 
 
-def _given(recording: Recording, kinds: Sequence[str]) -> Iterator[_Given]:
-    """Of which events is `given` true? Stretch by stretch, each of which fits a cache."""
-    places = recording.places_among(*kinds)
+def _stretches(recording: Recording, kinds: NDArray[np.uint8], none: int) -> Iterator[_Stretch]:
+    """Of which events is `given` true? Stretches before the first of them are left out.
+
+    `kinds`: of which of the kinds each event is; `none`: of none of them.
+    """
     addresses, status = (recording.frame[name] for name in ("address", "status"))
-    for start in range(0, len(places), STRETCH):
-        of, said = places[start : start + STRETCH], status[start : start + STRETCH]
+    first = None
+    for start in range(0, len(kinds), STRETCH):
+        of, said = kinds[start : start + STRETCH], status[start : start + STRETCH]
         # Neither an address that is missing nor this one was given.
         address = addresses[start : start + STRETCH].fill_null(DMA_MAPPING_ERROR).to_numpy()
-        wanted = (of < len(kinds)) & (address != DMA_MAPPING_ERROR)
+        wanted = (of != none) & (address != DMA_MAPPING_ERROR)
         if said.null_count() < len(said):
             wanted &= said.cast(pl.String).ne_missing(ERROR).to_numpy()
-        rows = np.flatnonzero(wanted)
-        yield _Given(rows + start, of[rows], address[rows])
+        if first is None:
+            if not wanted.any():
+                continue
+            first = address[wanted.argmax()]
+        # All are kept: to pick out those that are wanted takes longer than to look at the others.
+        kind = np.where(wanted, of, np.uint8(none))
+        yield _Stretch(start, kind, np.where(wanted, address, first))
 
 
-def _places(recording: Recording, kinds: Sequence[str]) -> _Places | None:
+def _places(recording: Recording, kinds: NDArray[np.uint8], none: int) -> _Places | None:
     low, high, apart, first = DMA_MAPPING_ERROR, 0, 0, None
-    for _, _, addresses in _given(recording, kinds):
-        if not len(addresses):
-            continue
+    for _, _, addresses in _stretches(recording, kinds, none):
         first = addresses[0] if first is None else first
         low, high = min(low, int(addresses.min())), max(high, int(addresses.max()))
-        # What one lies above or below the first (modulo 2^64) has the same lowest bit.
-        apart |= int(np.bitwise_or.reduce(addresses - first))
+        # The lowest bit in which two differ is the lowest of their difference.
+        apart |= int(np.bitwise_or.reduce(addresses ^ first))
     if first is None:
         return None
     shift = (apart & -apart).bit_length() - 1 if apart else 0
     return _Places(low, shift, ((high - low) >> shift) + 1)
 
 
-def _tables(recording: Recording, kinds: Sequence[str], places: _Places) -> NDArray[np.uint32]:
+def _tables(
+    recording: Recording, kinds: NDArray[np.uint8], none: int, places: _Places
+) -> NDArray[np.uint32]:
     """By which event was each place used last? By kind and place."""
-    tables = np.full((len(kinds), places.number), NEVER, dtype=np.uint32)
+    tables = np.full((none + 1, places.number), NEVER, dtype=np.uint32)
     low, shift = np.uint64(places.low), np.uint64(places.shift)
-    for rows, of, addresses in _given(recording, kinds):
+    begins = np.arange(none + 1, dtype=np.uint64) * np.uint64(places.number)
+    for start, kind, addresses in _stretches(recording, kinds, none):
+        at = begins[kind] + ((addresses - low) >> shift)
         # Of several values for one place the last one stays (NumPy, assignment by index arrays).
-        tables[of, (addresses - low) >> shift] = rows
-    return tables
+        rows = np.arange(start, start + len(at), dtype=np.uint32)
+        tables.reshape(-1)[at.view(np.int64)] = rows
+    return tables[:-1]
