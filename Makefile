@@ -93,7 +93,7 @@ lock: $(VENV)/python.stamp
 	$(BIN)/pip-compile --quiet --strip-extras --generate-hashes --allow-unsafe --no-emit-index-url --no-emit-find-links \
 	  --no-header --upgrade -o requirements/run.txt pyproject.toml requirements/build.in
 	$(BIN)/pip-compile --quiet --strip-extras --generate-hashes --allow-unsafe --no-emit-index-url --no-emit-find-links \
-	  --no-header --upgrade --extra test --extra fast --extra attest \
+	  --no-header --upgrade --extra test --extra fast --extra attest --extra proofs \
 	  -o requirements/test.txt pyproject.toml requirements/build.in
 	$(BIN)/pip-compile --quiet --strip-extras --generate-hashes --allow-unsafe --no-emit-index-url --no-emit-find-links \
 	  --no-header --upgrade --extra docs -c requirements/test.txt \

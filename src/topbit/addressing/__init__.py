@@ -1,7 +1,8 @@
 """Which address does a device get for a page, and what does a device address mean?
 
 Belongs here: schemes (which bit says shared or private, and which way round), the kernel's DMA
-address helpers and `dma-ranges`, dated kernel policies, and the explanation of one address.
+address helpers and `dma-ranges`, dated kernel policies, the explanation of one address, and in
+`proofs/` what is proved of the helpers.
 Everything works on ints and on uint64 arrays, with the same results.
 Does not belong here: devices, page tables, and who is right.
 
