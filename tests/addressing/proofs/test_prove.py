@@ -86,7 +86,7 @@ CHANGES: list[tuple[FunctionType, str, str, Lemma]] = [
     (dma_direct.translate_dma_to_phys, "r.dma_start, r.cpu", "r.cpu_start, r.cpu", DMA.range_sides),
     (dma_direct.dma_to_phys, "if dev.", "if not dev.", DMA.bit_before_range),
     (dma_direct.phys_to_dma, "dma_addr_encrypted", "dma_addr_unencrypted", DMA.dma_single_bit),
-    (dma_direct.dma_capable, "addr + size - 1 <=", "addr + size <=", DMA.capable_bounds),
+    (dma_direct.dma_capable, "return addr + size - 1", "return addr + size", DMA.capable_bounds),
     (dma_direct.dma_limit, "if limit", "if limit > 1", DMA.capable_bounds),
 ]
 
