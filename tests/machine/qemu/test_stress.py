@@ -67,7 +67,9 @@ def test_stress() -> None:
     notes = outcome.recording.platform.notes
     assert any("attestation token was verified; its RIM is" in note for note in notes)
     assert outcome.recording.platform.devices["0000:02:00.0"].sid == 0x200
-    assert "P9" not in {each.rule for each in report.boots[-1].checked.not_checked}  # and it found nothing
+    assert "P9" not in {
+        each.rule for each in report.boots[-1].checked.not_checked
+    }  # and it found nothing
     text = report.render()
     assert "copy-nvme0: 1 MiB to the guest right, " in text
     assert "MiB/s (rates by the guest's clock)" in text

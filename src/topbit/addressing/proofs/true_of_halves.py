@@ -63,7 +63,7 @@ def alias_single_bit(path: Path) -> bool:
     return unprotected - protected == space.shared_bit == 1 << space.bits - 1
 
 
-@lemma(kernel=ARM64)
+@lemma(kernel=f"{ARM64}:dma_addr_unencrypted, dma_addr_encrypted")
 def scheme_is_the_space(path: Path) -> bool:
     """The scheme's shared address is the alias, its private one the address."""
     space, scheme = realm(path)
