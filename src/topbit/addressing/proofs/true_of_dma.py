@@ -67,7 +67,7 @@ def offset_round_trip(path: Path) -> bool:
     return dma_addr_canonical(scheme, dma_addr_unencrypted(scheme, address)) == address
 
 
-@lemma(kernel=DMA_DIRECT)
+@lemma(kernel=f"{DMA_DIRECT}:phys_to_dma_encrypted, phys_to_dma_unencrypted")
 def dma_single_bit(path: Path) -> bool:
     """A page's two addresses differ in the shared bit."""
     space, dev = device(path)
@@ -77,7 +77,7 @@ def dma_single_bit(path: Path) -> bool:
     return phys_to_dma_unencrypted(dev, paddr) == private ^ space.shared_bit
 
 
-@lemma(kernel=DMA_DIRECT)
+@lemma(kernel=f"{DMA_DIRECT}:phys_to_dma_encrypted, phys_to_dma_unencrypted")
 def dma_disjoint(path: Path) -> bool:
     """Private addresses lie below, shared ones above."""
     space, dev = device(path)
@@ -87,7 +87,7 @@ def dma_disjoint(path: Path) -> bool:
     return space.in_par(private) and space.in_unprotected(phys_to_dma_unencrypted(dev, paddr))
 
 
-@lemma(kernel=DMA_DIRECT)
+@lemma(kernel=f"{DMA_DIRECT}:translate_phys_to_dma")
 def no_wrap_outside(path: Path) -> bool:
     """Outside every dma-range is an error, not an address."""
     _, dev = device(path)
@@ -119,7 +119,7 @@ def range_order(path: Path) -> bool:
     return bus == translate_phys_to_dma((second,), paddr)
 
 
-@lemma(kernel=DMA_DIRECT)
+@lemma(kernel=f"{DMA_DIRECT}:translate_phys_to_dma, translate_dma_to_phys")
 def range_sides(path: Path) -> bool:
     """The way back is the same with the two sides of a range exchanged."""
     first, second = region(path, "first", U64), region(path, "second", U64)
@@ -138,7 +138,7 @@ def bit_before_range(path: Path) -> bool:
     return dma_to_phys(dev, address) == dma_to_phys(dev, space.alias(address))
 
 
-@lemma(kernel=DMA_DIRECT)
+@lemma(kernel=f"{DMA_DIRECT}:phys_to_dma_encrypted, phys_to_dma_unencrypted")
 def dma_monotone(path: Path) -> bool:
     """Addresses keep their order and distance within a range."""
     space, scheme = realm(path)
@@ -150,7 +150,7 @@ def dma_monotone(path: Path) -> bool:
     return distance == phys_to_dma(dev, high) - phys_to_dma(dev, low) == high - low
 
 
-@lemma(kernel=DMA_DIRECT)
+@lemma(kernel=f"{DMA_DIRECT}:dma_to_phys")
 def order_without_ranges(path: Path) -> bool:
     """Without dma-ranges the order of bit and range is all one."""
     _, scheme = realm(path)
