@@ -90,7 +90,10 @@ class GuestDiedError(RunError):
 
 
 class PlatformFault(Exception):
-    """What went wrong between two agents of the platform that is run? Never reaches a user."""
+    """What went wrong between two agents of the platform that is run, or that a proof follows?
+
+    Never reaches a user.
+    """
 
 
 def printable(text: str) -> str:

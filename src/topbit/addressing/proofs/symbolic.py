@@ -21,15 +21,17 @@ from typing import Any
 
 import z3
 
+from topbit.errors import PlatformFault
+
 ADDRESS_BITS = 64
 MASK_BITS = 4  # a mask that has more, or leaves out more, is none that an address scheme has
 
 
-class NotFollowedError(Exception):
+class NotFollowedError(PlatformFault):
     """What did the code do with an unknown number that no proof can follow?"""
 
 
-class _Vacuous(Exception):
+class _Vacuous(PlatformFault):
     """The assumptions contradict each other here: there is nothing to claim."""
 
 
