@@ -52,3 +52,7 @@ def test_messages_of_one_device_are_one_finding_and_judge_what_follows() -> None
     assert finding.count == 2
     assert finding.places() == {("log", 3), ("log", 4), ("log", 5)}
     assert found("M4", PLAIN, failed) == []
+
+
+def test_m4_a_message_without_an_address_is_left_to_whoever_reads_it() -> None:
+    assert found("M4", REALM, trouble("dma_overflow", mask=LOW, source="log", line=3)) == []

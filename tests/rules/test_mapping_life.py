@@ -17,6 +17,7 @@ from rule_events import (
     dma_alloc,
     dma_map,
     dma_unmap,
+    trouble,
 )
 from rule_findings import found, told
 from topbit.events import Event
@@ -147,3 +148,14 @@ def test_m9_shows_the_pools_own_message() -> None:
     assert finding.count == 3
     assert [each.text for each in finding.evidence[2:]] == ["full!"]
     assert finding.evidence[2].place == "console.log:9"
+
+
+@pytest.mark.parametrize("kind", ["dma_overflow", "bounce_overflow"])
+def test_m9_shows_the_message_of_an_address_that_does_not_fit(kind: str) -> None:
+    told_of = trouble(kind, address=1 << 33, size=64, mask=LOW, source="console.log", line=7)
+    other = dataclasses.replace(told_of, device="narrow", line=6)
+    (finding,) = found("M9", REALM, other, told_of, FAIL)
+    assert "because an address did not fit the device (mask 0xffffffff" in finding.message
+    assert [(each.text, each.place) for each in finding.evidence[1:]] == [
+        (f"a line of {kind}", "console.log:7")
+    ]

@@ -9,7 +9,8 @@ import pytest
 from rule_events import BUFFER, LOG, PAGE, POOL, dma_alloc, dma_map, full, smmu_event
 from rule_findings import found, told
 from topbit.events import Event
-from topbit.recording import Platform, Reading
+from topbit.recording import Platform, Reading, Recording
+from topbit.rules.wide_ipa import wrong_bits
 
 
 def wide(bits: int = 52, kernel: str | None = "7.3.4", **facts: object) -> Platform:
@@ -89,3 +90,20 @@ def test_f8_of_an_address_that_was_mapped_so() -> None:
 )  # fmt: skip
 def test_h7_with_64k_pages_bit_12_is_in_every_address(events: list[Event], count: int) -> None:
     assert sum(each[2] for each in told("H7", wide(49), *events)) == count
+
+
+@pytest.mark.parametrize(
+    ("bits", "small", "large"),
+    [
+        (48, 0, 0),
+        (49, 0, 1 << 48 | 1 << 12),
+        (50, 0, 1 << 49 | 1 << 13),
+        (51, 0x100, 1 << 14),
+        (52, 0x200, 1 << 15),
+    ],
+)
+def test_the_wrong_bits_of_each_width_with_small_and_large_pages(
+    bits: int, small: int, large: int
+) -> None:
+    recording = Recording.of_events(wide(bits), [])
+    assert (wrong_bits(recording), wrong_bits(recording, 16)) == (small, large)

@@ -22,7 +22,7 @@ MASK_HINT = (
 
 def refused_addresses(recording: Recording) -> Iterator[Finding]:
     """Which addresses did the kernel find not to fit a device's mask or bus?"""
-    rows = of_trouble(recording, "bounce_overflow", "dma_overflow")
+    rows = of_trouble(recording, "bounce_overflow", "dma_overflow").drop_nulls("address")
     if rows.is_empty():
         return
     failed = of_trouble(recording, "map_failed")
