@@ -55,29 +55,10 @@ class _Decompressor(Protocol):
     def rest(self) -> bytes: ...
 
 
-class _Zlib:
-    """One member of gzip, behind the same door as the others."""
-
-    def __init__(self) -> None:
-        self._inner = zlib.decompressobj(wbits=31)
-
-    @property
-    def eof(self) -> bool:
-        return self._inner.eof
-
-    @property
-    def unused_data(self) -> bytes:
-        return self._inner.unused_data
-
-    def decompress(self, data: bytes, max_length: int) -> bytes:
-        return self._inner.decompress(data, max_length)
-
-    def rest(self) -> bytes:
-        return self._inner.unconsumed_tail
-
-
 class _Buffered:
     """One stream of xz or bzip2; they keep what they have not used."""
+
+    _inner: lzma.LZMADecompressor | bz2.BZ2Decompressor | zlib._Decompress
 
     def __init__(self, inner: lzma.LZMADecompressor | bz2.BZ2Decompressor) -> None:
         self._inner = inner
@@ -95,6 +76,18 @@ class _Buffered:
 
     def rest(self) -> bytes:
         return b""
+
+
+class _Zlib(_Buffered):
+    """One member of gzip, which gives back what it has not used."""
+
+    _inner: zlib._Decompress
+
+    def __init__(self) -> None:
+        self._inner = zlib.decompressobj(wbits=31)
+
+    def rest(self) -> bytes:
+        return self._inner.unconsumed_tail
 
 
 class _Zstd:
