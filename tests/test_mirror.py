@@ -67,7 +67,7 @@ HELD_BY = {
     "rmm/rmi/test_op.py": "arch/rmi_range rmm/operation",
     "rmm/rmi/test_realm.py": "rmm/realm",
     "rmm/rmi/test_run.py": "rmm/rec_run rmm/rmi/rec",
-    "rmm/rmi/test_vdev.py": "rmm/conversation rmm/device rmm/rmi/communicate",
+    "rmm/rmi/test_vdev.py": "rmm/device rmm/rmi/communicate",
     "rmm/rsi/test_vdev.py": "rmm/rmi/dev_mem",
     "rmm/test_handlers.py": "arch/rmi_revision",
     "rmm/test_replay_rmm.py": "rmm/rsi/ripas",

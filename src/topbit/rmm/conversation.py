@@ -9,6 +9,7 @@ RMM's choice.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Generator
 
 from topbit.arch import spdm, tdisp
@@ -43,6 +44,26 @@ def _ask_in(session: Session, request: bytes, wanted: Spdm, keep: int | None = N
     return response or b""
 
 
+def _in_portions(ask: Callable[[int], Answer], lengths: struct.Struct, what: str) -> Answer:
+    """What is the whole of a long answer, which is asked for portion by portion?
+
+    Args:
+        ask: asks for what stands from so many bytes on.
+        lengths: what stands in front of each portion: its length, and how much is left.
+        what: what it is, for people.
+    """
+    whole, remainder = b"", 1
+    while remainder:
+        answer = yield from ask(len(whole))
+        _require(len(answer) >= lengths.size, f"a {what} without its lengths")
+        length, remainder = lengths.unpack_from(answer)
+        portion = answer[lengths.size :]
+        _require(len(portion) == length > 0, f"a {what} of another length than it says")
+        whole += portion
+        _require(len(whole) + remainder <= MAX_CHAIN, f"the {what} does not end")
+    return whole
+
+
 def identify(pdev: Pdev) -> Conversation:
     """Learn which versions and algorithms a device has, and its certificate chain."""
     session = pdev.session
@@ -64,19 +85,14 @@ def identify(pdev: Pdev) -> Conversation:
         transcript += request + response
     session.transcript = transcript
     yield from _ask(spdm.header(Spdm.GET_DIGESTS), Spdm.DIGESTS)
-    chain, remainder = b"", 1
-    while remainder:
-        where = spdm.PORTIONS.pack(len(chain), spdm.PORTION)
+
+    def portion(at: int) -> Answer:
+        where = spdm.PORTIONS.pack(at, spdm.PORTION)
         request = spdm.header(Spdm.GET_CERTIFICATE, pdev.slot & 0xF) + where
         response = yield from _ask(request, Spdm.CERTIFICATE, CommObject.CERTIFICATE)
-        body = response[spdm.HEADER.size :]
-        _require(len(body) >= spdm.PORTIONS.size, "a CERTIFICATE without its lengths")
-        length, remainder = spdm.PORTIONS.unpack_from(body)
-        portion = body[spdm.PORTIONS.size :]
-        _require(len(portion) == length > 0, "a CERTIFICATE of another length than it says")
-        chain += portion
-        _require(len(chain) + remainder <= MAX_CHAIN, "the certificate chain does not end")
-    session.certificate = chain
+        return response[spdm.HEADER.size :]
+
+    session.certificate = yield from _in_portions(portion, spdm.PORTIONS, "certificate chain")
 
 
 def establish(pdev: Pdev, nonce: Callable[[], int]) -> Conversation:
@@ -213,23 +229,14 @@ def unlock(vdev: Vdev) -> Conversation:
 
 def interface_report(vdev: Vdev) -> Conversation:
     """Fetch what the interface tells of itself: where its registers are."""
-    report, remainder = b"", 1
-    while remainder:
-        where = tdisp.REPORT_REQUEST.pack(len(report), spdm.PORTION)
-        answer = yield from _interface(
-            vdev,
-            Tdisp.GET_DEVICE_INTERFACE_REPORT,
-            Tdisp.DEVICE_INTERFACE_REPORT,
-            where,
-            CommObject.INTERFACE_REPORT,
-        )
-        _require(len(answer) >= tdisp.REPORT.size, "a report without its lengths")
-        length, remainder = tdisp.REPORT.unpack_from(answer)
-        portion = answer[tdisp.REPORT.size :]
-        _require(len(portion) == length > 0, "a report of another length than it says")
-        report += portion
-        _require(len(report) + remainder <= MAX_CHAIN, "the report does not end")
-    vdev.report = report
+
+    def portion(at: int) -> Answer:
+        where = tdisp.REPORT_REQUEST.pack(at, spdm.PORTION)
+        wanted, kept = Tdisp.DEVICE_INTERFACE_REPORT, CommObject.INTERFACE_REPORT
+        request = Tdisp.GET_DEVICE_INTERFACE_REPORT
+        return (yield from _interface(vdev, request, wanted, where, kept))
+
+    vdev.report = yield from _in_portions(portion, tdisp.REPORT, "report")
 
 
 def measurements(vdev: Vdev, nonce: Callable[[], int]) -> Conversation:

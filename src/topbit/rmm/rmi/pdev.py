@@ -67,7 +67,11 @@ def fail_interface(rmm: RmmState, vdev: Vdev, why: str) -> None:
 
 
 def begin_talk(
-    rmm: RmmState, pdev: Pdev, said: Conversation, state: PdevState, then: Callable[[], None]
+    rmm: RmmState,
+    pdev: Pdev,
+    said: Conversation,
+    state: PdevState,
+    then: Callable[[], None] = lambda: None,
 ) -> None:
     """Let the device be in a conversation; when all is said it is in `state`; `then` is called."""
 
@@ -78,10 +82,6 @@ def begin_talk(
             rmm.say_pdev(pdev, "all was said")
 
     pdev.talk = Talk(said, done, lambda why: fail(rmm, pdev, why))
-
-
-def _no_more() -> None:
-    """What is done when a conversation leaves nothing but a state?"""
 
 
 def pdev_create(rmm: RmmState, pdev: int, params_pa: int) -> tuple[int, ...]:
@@ -135,7 +135,7 @@ def pdev_create(rmm: RmmState, pdev: int, params_pa: int) -> tuple[int, ...]:
 def _add(rmm: RmmState, made: Pdev, said: Conversation, state: PdevState) -> None:
     rmm.granules.set(made.pa, State.PDEV)
     rmm.pdevs[made.pa] = made
-    begin_talk(rmm, made, said, state, _no_more)
+    begin_talk(rmm, made, said, state)
 
 
 def pdev_get_state(rmm: RmmState, pdev: int) -> tuple[int, ...]:
@@ -170,7 +170,7 @@ def pdev_set_pubkey(rmm: RmmState, pdev: int, params_pa: int) -> tuple[int, ...]
     found.session.key = page[PublicKeyParams.KEY : PublicKeyParams.KEY + key_len]
     found.state = PdevState.HAS_KEY
     said = conversation.establish(found, rmm.nonce)
-    begin_talk(rmm, found, said, PdevState.READY, _no_more)
+    begin_talk(rmm, found, said, PdevState.READY)
     return (SUCCESS,)
 
 
@@ -198,7 +198,7 @@ def pdev_stop(rmm: RmmState, pdev: int) -> tuple[int, ...]:
     said = conversation.end_session(found)
     if found.state == PdevState.ERROR:  # it is not asked any more
         said = conversation.nothing()
-    begin_talk(rmm, found, said, PdevState.STOPPED, _no_more)
+    begin_talk(rmm, found, said, PdevState.STOPPED)
     return (SUCCESS,)
 
 

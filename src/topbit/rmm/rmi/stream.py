@@ -67,7 +67,7 @@ def _begin(rmm: RmmState, stream: Stream, said: Conversation, *, connected: bool
     endpoint, port = rmm.pdevs[stream.endpoint], rmm.pdevs[stream.port]
     stream.after, stream.waiting = connected, 0
     for pdev, conversation_ in ((endpoint, said), (port, conversation.wait_for_the_other_end())):
-        begin_talk(rmm, pdev, conversation_, PdevState.READY, lambda: None)
+        begin_talk(rmm, pdev, conversation_, PdevState.READY)
         if pdev.talk is not None:
             pdev.talk.stream = stream
 
