@@ -9,8 +9,15 @@ import pytest
 from rule_events import (
     BUFFER,
     DOORBELL,
+    FAR,
     HOST,
     LOG,
+    LOG_DOORBELL,
+    LOG_LOST,
+    LOG_NO_RAM,
+    LOST,
+    NO_RAM,
+    OUTSIDE,
     PAGE,
     POOL,
     REALM,
@@ -25,26 +32,12 @@ from rule_events import (
     iommu_unmap,
     smmu_event,
 )
-from rule_findings import found, told
+from rule_findings import NOBODY, blame, found, told
 from topbit.events import Event
 from topbit.recording import Platform, Recording
 from topbit.rules import check
 
 ALIAS = POOL | S
-FAR = ALIAS + 64 * PAGE  # in RAM, never given
-OUTSIDE = 0x1000_0000  # no RAM
-LOST = dataclasses.replace(REALM, lost_events=1)
-LOG_LOST = dataclasses.replace(LOG, lost_events=1)
-NO_RAM = dataclasses.replace(REALM, ram=[])
-LOG_NO_RAM = dataclasses.replace(LOG, ram=[])
-LOG_DOORBELL = dataclasses.replace(LOG, msi_doorbells=[DOORBELL])
-
-
-def blame(agent: str, count: int = 1, device: str | None = "disk") -> list[object]:
-    return [(agent, device, count)]
-
-
-NOBODY: list[object] = []
 
 
 def timed(event: Event, time: float) -> Event:

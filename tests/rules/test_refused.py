@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 
 from rule_events import (
     LOG,
+    LOG_LOST,
+    LOST,
     POOL,
     REALM,
     S,
@@ -23,8 +23,6 @@ from topbit.rules.refused import by_trusted_device, is_traced, refusal
 
 ALIAS = POOL | S
 FAULT = smmu_event(ALIAS)
-LOST = dataclasses.replace(REALM, lost_events=1)
-LOG_LOST = dataclasses.replace(LOG, lost_events=1)
 
 
 def test_a_finding_shows_the_refusal_and_its_mapping() -> None:

@@ -37,6 +37,13 @@ WIDE = dataclasses.replace(REALM, ipa_bits=52)
 UNKNOWN_WIDTH = dataclasses.replace(REALM, ipa_bits=None)
 SME = Platform(scheme="amd-sme", realm=False, c_bit=47)
 PLAIN = Platform(scheme="none", realm=False)
+LOST = dataclasses.replace(REALM, lost_events=1)
+LOG_LOST = dataclasses.replace(LOG, lost_events=1)
+NO_RAM = dataclasses.replace(REALM, ram=[])
+LOG_NO_RAM = dataclasses.replace(LOG, ram=[])
+LOG_DOORBELL = dataclasses.replace(LOG, msi_doorbells=[DOORBELL])
+FAR = (POOL | S) + 64 * PAGE  # in RAM, never given
+OUTSIDE = 0x1000_0000  # no RAM
 
 
 def dma_map(address: int = POOL | S, device: str = "disk", **more: object) -> Event:

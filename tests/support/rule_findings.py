@@ -19,3 +19,11 @@ def told(rule: str, platform: Platform, *events: Event) -> list[tuple[str, str |
     """Who is at fault, on which device, how often: of each of the rule's findings."""
     findings = found(rule, platform, *events)
     return [(finding.agent, finding.device, finding.count) for finding in findings]
+
+
+def blame(agent: str, count: int = 1, device: str | None = "disk") -> list[object]:
+    """What `told` gives where one agent is found to be at fault."""
+    return [(agent, device, count)]
+
+
+NOBODY: list[object] = []
