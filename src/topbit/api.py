@@ -139,8 +139,8 @@ def _load_the_reporting(machine: QemuMachine) -> None:
         # After the guest's first calls, which are about all of its memory and which it waits for.
         while machine.process.running and not machine.host.slot.shared.any():
             time.sleep(0.02)
-        for module in ("topbit.report.report", "topbit.report.text_form"):
-            importlib.import_module(module)
+        for module in ("machine.qemu.outcome", "report.report", "report.text_form"):
+            importlib.import_module(f"topbit.{module}")
 
     threading.Thread(target=load, daemon=True).start()
 
@@ -170,7 +170,7 @@ def read(
     >>> recording.platform.kernel
     '6.18.15+deb13-cloud-arm64'
     """
-    from topbit.readers import read as read_files
+    from topbit.readers.read import read as read_files
 
     if isinstance(paths, str | os.PathLike):
         paths = [paths]

@@ -63,7 +63,7 @@ def test_json_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_recording_is_checked_and_reported(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    from topbit.readers import read
+    from topbit.readers.read import read
 
     path = tmp_path / "run.parquet"
     read([RECORDINGS / "vmm-maps-protected-half"])[0].write(path)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from run_files import OWN_MAP, VFIO, trace
-from topbit.readers import read
 from topbit.readers.machines import apart
+from topbit.readers.read import read
 from topbit.readers.source import Source
 
 

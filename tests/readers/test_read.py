@@ -12,7 +12,7 @@ import pytest
 
 from paths import DATA
 from topbit.errors import InputError, UsageError
-from topbit.readers import read
+from topbit.readers.read import read
 from topbit.recording import Platform, Recording
 from topbit.report.boot import BootReport
 

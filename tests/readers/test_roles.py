@@ -24,8 +24,8 @@ from run_files import (
     trace,
 )
 from topbit.errors import UsageError
-from topbit.readers import read
 from topbit.readers.options import stream_option
+from topbit.readers.read import read
 
 MAP_FAILED = (
     "qemu-system-aarch64: -device vfio-pci,host=01:00.0: VFIO_MAP_DMA failed: Bad address\n"

@@ -13,8 +13,8 @@ import zstandard
 
 from paths import DATA
 from topbit.errors import InputError
-from topbit.readers import read
 from topbit.readers.encoding import MAGIC
+from topbit.readers.read import read
 from topbit.readers.source import MOST_FILES, files_of, open_source
 
 LOG = (

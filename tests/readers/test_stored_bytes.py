@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from mixed_traces import Guest
-from topbit.readers import read, source, stored_bytes
+from topbit.readers import source, stored_bytes
+from topbit.readers.read import read
 from topbit.readers.source import open_source
 from topbit.readers.stored_bytes import StoredBytes
 

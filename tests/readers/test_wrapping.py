@@ -11,7 +11,7 @@ import pytest
 
 from log_wrappings import GUEST, HOST, WRAPPINGS, Wrapping
 from paths import DATA
-from topbit.readers import read
+from topbit.readers.read import read
 from topbit.recording import Recording
 from topbit.report.boot import BootReport
 

@@ -15,7 +15,7 @@ from paths import DATA
 from topbit.arch.ipa import IpaSpace
 from topbit.errors import InputError
 from topbit.events import Event
-from topbit.readers import read
+from topbit.readers.read import read
 from topbit.recording import (
     DeviceFacts,
     FileFacts,

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from log_wrappings import GUEST, HOST, stamp
-from topbit.readers import read
+from topbit.readers.read import read
 from topbit.recording import Platform, Recording
 
 REALM = "".join(f"{stamp(time)} {text}\n" for time, _, text in GUEST)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import importlib
 import os
 import sys
@@ -21,6 +22,8 @@ from topbit.cli import ending
 from topbit.errors import UsageError
 
 VERBS = ("run", "check", "explain", "table", "report", "scenario", "kernel", "tool")
+RARELY = 100_000
+"""New objects from which on the interpreter looks for garbage among them."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -72,7 +75,11 @@ def command() -> NoReturn:
 
     What the interpreter would do at its end, giving every object back, takes a tenth of a second
     after a long run. By then all output is written and everything that had to be closed is.
+
+    Nor does the interpreter look for garbage as often as it would: a command soon ends, and each
+    look walks all events.
     """
+    gc.set_threshold(RARELY)
     termination = ending.Termination()
     status = main()
     if termination.asked and status == ending.INTERRUPTED:

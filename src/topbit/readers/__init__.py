@@ -4,9 +4,3 @@ Belongs here: opening and recognising files, one parser per format (ftrace text,
 log, SMMU event queue), the platform facts that logs tell, and joining the files of one run.
 Does not belong here: verdicts. A reader says what stands in a file and what could not be read.
 """
-
-from __future__ import annotations
-
-from topbit.readers.read import read
-
-__all__ = ["read"]

@@ -6,7 +6,8 @@ import pytest
 
 import needs
 from topbit.machine.qemu.guest.own_system import OwnSystem
-from topbit.machine.qemu.scenario_run import Outcome, ScenarioRun
+from topbit.machine.qemu.outcome import Outcome
+from topbit.machine.qemu.scenario_run import ScenarioRun
 from topbit.recording.recording import Recording
 from topbit.rules import check
 from topbit.scenario import builtin

@@ -14,7 +14,8 @@ import needs
 from topbit.cli import main
 from topbit.machine.model.machine import ModelMachine
 from topbit.machine.qemu.feasible import kernel_of
-from topbit.machine.qemu.scenario_run import Outcome, ScenarioRun
+from topbit.machine.qemu.outcome import Outcome
+from topbit.machine.qemu.scenario_run import ScenarioRun
 from topbit.recording import Recording
 from topbit.rules import check
 from topbit.scenario import builtin, builtin_names, loads, override

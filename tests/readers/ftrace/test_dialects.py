@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from paths import DATA
-from topbit.readers import read
+from topbit.readers.read import read
 from topbit.report.boot import BootReport
 from trace_wrappings import DIALECTS, ENTRIES, PERF_TRACE
 

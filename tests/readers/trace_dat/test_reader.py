@@ -15,8 +15,9 @@ import pytest
 import trace_dat_files as made
 from topbit.errors import TopbitError
 from topbit.events import Event
-from topbit.readers import read, unpack
+from topbit.readers import unpack
 from topbit.readers.boot import Boot
+from topbit.readers.read import read
 from topbit.readers.source import Source, open_source
 from topbit.readers.text import read_text
 from topbit.readers.trace_dat.reader import read_trace_dat

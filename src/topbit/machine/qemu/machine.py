@@ -82,7 +82,7 @@ class Run:
 class QemuMachine:
     """One Realm on one QEMU.
 
-    - `__init__` builds the Realm in memory and starts QEMU on it.
+    - `__init__` starts QEMU and builds the Realm in its memory.
     - `run` serves it to its end; `close` ends it at any time. A context manager.
 
     Args:
@@ -127,7 +127,6 @@ class QemuMachine:
                 Mailbox(self.memory, layout.program, index, DOORBELL_UART, self._alive)
                 for index in range(shape.cpus)
             ]
-            self.host = QemuHost(shape, layout, self.memory, guest, self._emit)
             cpu = cpu_model.words(shape.cpu, shape.ipa_bits)
             platform = Platform(layout.ram, layout.program, cpu, shape.cpus, shape.smmu)
             arguments = [word for device in shape.pci for word in device.arguments()]
@@ -140,6 +139,8 @@ class QemuMachine:
             self._ram.close()
             raise
         try:
+            # While QEMU starts, and its vCPU waits for the answer to its first trap.
+            self.host = QemuHost(shape, layout, self.memory, guest, self._emit)
             end = f"\n{BUNDLE_BEGIN}".encode()
             self.console = Console(self.process.console, log, terminal, end)
             self.outbox.start()

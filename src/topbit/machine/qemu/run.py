@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from topbit.errors import InputError, MissingToolError, UsageError
 from topbit.machine.qemu.el2.mailbox import MAX_VCPUS
@@ -24,13 +24,16 @@ from topbit.machine.qemu.machine import QemuMachine
 from topbit.machine.qemu.options import KERNEL, TIMEOUT, QemuOptions, StrPath
 from topbit.machine.qemu.process import gdb
 from topbit.machine.qemu.process.process import dying_with_this_process
-from topbit.machine.qemu.scenario_run import Outcome, ScenarioRun
+from topbit.machine.qemu.scenario_run import ScenarioRun
 from topbit.scenario import builtin_names
 from topbit.scenario.scenario import Scenario
 from topbit.store import kernels, tools
 from topbit.store.download import Fetched, unseen
 from topbit.store.kernels import Kernel
 from topbit.store.provision import lacks, provide
+
+if TYPE_CHECKING:
+    from topbit.machine.qemu.outcome import Outcome
 
 Say: TypeAlias = Callable[[str], None]
 Started: TypeAlias = Callable[[QemuMachine], None]

@@ -3,90 +3,40 @@
     with ScenarioRun(scenario, kernel) as run:
         outcome = run.run(timeout=300)
 
-What the host's side did (RMM, VMM, SMMU), what the guest recorded itself, and whether the data
-arrived, are put together on the guest's clock.
+What came of it is put together by `outcome`, which is loaded while the guest boots: it needs all
+that reads traces and kernel logs.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from topbit.arch.ipa import IpaSpace
-from topbit.events import Event
-from topbit.machine.injection import not_injected
-from topbit.machine.qemu.el2 import cpu_model
-from topbit.machine.qemu.ending import unfinished
 from topbit.machine.qemu.feasible import (
     guest_ram_mib,
     more_ram,
     other_conventions,
     refuse_impossible,
 )
-from topbit.machine.qemu.guest import clock, token
 from topbit.machine.qemu.guest.device import GuestDevice
 from topbit.machine.qemu.guest.devices import device_of
-from topbit.machine.qemu.guest.evidence import Evidence, read_evidence
-from topbit.machine.qemu.guest.ktap import Tests, read_ktap
 from topbit.machine.qemu.guest.own_system import OwnSystem
-from topbit.machine.qemu.guest.report import (
-    GuestReport,
-    StepReport,
-    read_report,
-    step_events,
-    troubles,
-)
-from topbit.machine.qemu.guest.steps import TOKEN
 from topbit.machine.qemu.guest.system import GuestSystem
-from topbit.machine.qemu.host.memory_map import ITS_DOORBELL
 from topbit.machine.qemu.host.outbox import Stream
 from topbit.machine.qemu.host.shape import GuestImage, RealmShape
 from topbit.machine.qemu.hotplug import Plugger
-from topbit.machine.qemu.machine import QemuMachine, Run
+from topbit.machine.qemu.machine import QemuMachine
 from topbit.machine.qemu.process.terminal import Terminal
-from topbit.readers.lines import plain
-from topbit.recording import Platform, Recording
-from topbit.scenario.scenario import MIB, RAM_BASE, Scenario
-from topbit.scenario.settings import settings, unusual
+from topbit.scenario.scenario import MIB, Scenario
 from topbit.store import busybox, tools
 from topbit.store.kernels import Kernel
 
-MAX_OUTPUT = 1 << 20  # bytes of the command's output that the recording keeps
-DEATH = re.compile(
-    r"Kernel panic - not syncing.*|Internal error: .*|Unable to handle kernel .*|"
-    r"Synchronous External Abort.*"
-)
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What came of the run?
-
-    Attributes:
-        recording: everything, on the guest's clock; what there was until then, if it was ended.
-        ending: as `Run.ending`.
-        complete: the guest came to the end of its work and reported it.
-        undone: a step of it failed or hung, data did not arrive as it was sent, or the
-            attestation token that it should get is missing or wrong.
-        command_status: exit status of the user's command; None without one, or if it did not end.
-        last_words: the kernel's line about its death; empty if there is none.
-        guest: what the guest reported.
-        files: what it handed out of the files that the user wants, as tar files.
-    """
-
-    recording: Recording
-    ending: str
-    complete: bool
-    undone: bool
-    command_status: int | None
-    last_words: str
-    guest: GuestReport
-    files: bytes = b""
+if TYPE_CHECKING:
+    from topbit.machine.qemu.outcome import Outcome
 
 
 class ScenarioRun:
@@ -143,7 +93,7 @@ class ScenarioRun:
             notes = (other_conventions(scenario, kernel.release), more_ram(scenario))
             self.system.notes += [note for note in notes if note]
             steps = self.system.steps(interactive)
-            self._times = {step.name: step.times for step in steps}
+            self.times = {step.name: step.times for step in steps}
             archive = self.system.initramfs(program, steps)
             self.guest = GuestImage(image, archive, self.system.command_line())
         except BaseException:
@@ -223,125 +173,11 @@ class ScenarioRun:
             with Plugger(machine, plugged), contextlib.ExitStack() as stack:
                 typing = stack.enter_context(Terminal(machine.console)) if keyboard else None
                 run = machine.run(timeout, typing.left if typing else None, self.own.begun)
-            self.rmm, self.rd = machine.host.rmm, machine.host.realm.rd
-        outcome = self._outcome(run)
+            rmm, rd = machine.host.rmm, machine.host.realm.rd
+        from topbit.machine.qemu.outcome import Assembly
+
+        outcome = Assembly(self, run, rmm, rd).outcome()
         step = outcome.guest.steps.get("run")
         if output and step and step.log and not run.outbox[Stream.OUTPUT]:
             output(step.log.encode())
         return outcome
-
-    def _outcome(self, run: Run) -> Outcome:
-        report = read_report(run.console, run.outbox)
-        found = read_evidence(report, run.console)
-        space, lost = IpaSpace(self.shape.ipa_bits), bool(found.lost_events)
-        traced = clock.merge(run.events, found.events, space, lost=lost)
-        traced = clock.interleave(traced, step_events(report, self._times))
-        payload: list[Event] = []
-        if not self.own.boots:
-            payload = [event for device in self.devices for event in device.payload(report)]
-        text = run.console.decode("utf-8", "replace")
-        last_words = next((plain(match[0]).strip() for match in DEATH.finditer(text)), "")
-        complete = report.complete
-        if self.own.boots:
-            complete = run.ending in ("power off", "reset") and not last_words
-        wrong_token = self._wrong_token(report)
-        undone = not self.own.boots and bool(
-            troubles(run.ending, report)
-            or any(event.status != "ok" for event in payload)
-            or wrong_token
-        )
-        step = report.steps.get("run") if self.own.command else None
-        output = self._output(run, step) if step else []
-        platform = self._platform(run, report, found, wrong_token)
-        platform.unfinished = unfinished(
-            run.ending, complete=complete, undone=undone, last_words=last_words
-        )
-        recording = Recording.of_events(platform, [*traced, *output, *payload])
-        return Outcome(
-            recording,
-            run.ending,
-            complete,
-            undone,
-            step.status if step else None,
-            last_words,
-            report,
-            run.outbox[Stream.FILES],
-        )
-
-    def _output(self, run: Run, step: StepReport) -> list[Event]:
-        """What did the user's command write?"""
-        text = _written(run, step)[:MAX_OUTPUT]
-        return [Event("guest", "output", detail=text, time=step.end)]
-
-    def _tests(self, run: Run, step: StepReport | None) -> Tests | None:
-        """Of which tests does the output of the user's command tell?"""
-        return read_ktap(_written(run, step)) if self.own.command and step else None
-
-    def _command_status(self, run: Run, step: StepReport | None) -> int | None:
-        """How did the user's command end? A test that failed counts, if the command does not."""
-        if not self.own.command or step is None or step.status is None:
-            return None
-        tests = self._tests(run, step)
-        return step.status or int(bool(tests and tests.failed))
-
-    def _wrong_token(self, report: GuestReport) -> str:
-        """What is wrong with the guest's attestation token? Empty: nothing, or none was wanted."""
-        step = report.steps.get("attest")
-        if not self.scenario.workload.attest or step is None or step.log is None:
-            return ""  # what the guest did not come to, or did not hand out, is not known
-        signed = report.files.get(TOKEN)
-        if signed is None:
-            return "the guest got no attestation token"
-        realm = self.rmm.realm(self.rd)
-        wrong = token.verify(signed, self.rmm.attestor(), realm, self.system.challenge)
-        return wrong and f"the guest's attestation token is WRONG: {wrong}"
-
-    def _platform(
-        self, run: Run, report: GuestReport, found: Evidence, wrong_token: str
-    ) -> Platform:
-        notes = [*self.system.notes, *run.notes]
-        if self.own.boots:
-            notes.append(f"the guest's system is your own; it ended with: {run.ending}")
-        else:
-            notes += [*not_injected(self.scenario.host, run.events), *troubles(run.ending, report)]
-        if TOKEN in report.files or wrong_token:
-            rim = self.rmm.realm(self.rd).measurements.values[0].hex()
-            verified = f"the guest's attestation token was verified; its RIM is {rim}"
-            notes.append(wrong_token or verified)
-        step = report.steps.get("run")
-        if self.own.command and step is not None and step.status is not None:
-            notes.append(f"the guest's command ended with exit status {step.status}")
-        if tests := self._tests(run, step):
-            notes.append(f"the guest's command tells of {tests} (KTAP)")
-        devices = {device.name: device.facts() for device in self.devices}
-        for name, facts in devices.items():
-            if name in found.facts.devices:
-                facts.driver = found.facts.devices[name].driver
-        told = settings(self.scenario)
-        told = {key: value for key, value in told.items() if not key.startswith("guest.")}
-        told["cpu"] = cpu_model.words(self.shape.cpu, self.shape.ipa_bits)
-        told["realm.ram_mib"] = str(self.shape.ram // MIB)
-        for device in self.devices:
-            told[f"device.{device.spec.name}"] = device.described
-        return Platform(
-            realm=True,
-            ipa_bits=self.shape.ipa_bits,
-            origins=dict.fromkeys(("scheme", "realm", "ipa_bits", "kernel", "ram"), "scenario")
-            | {"pools": "the guest's kernel log"},
-            kernel=report.release or self.kernel.release,
-            pools=found.facts.pools,
-            ram=[(RAM_BASE, self.shape.ram)],
-            devices=devices,
-            msi_doorbells=[ITS_DOORBELL],
-            machine="qemu",
-            policies=told,
-            changed=unusual(told),
-            notes=notes,
-            unparsed=found.unparsed,
-            lost_events=found.lost_events,
-            command_status=self._command_status(run, step),
-        )
-
-
-def _written(run: Run, step: StepReport) -> str:
-    return run.outbox[Stream.OUTPUT].decode("utf-8", "replace") or step.log or ""

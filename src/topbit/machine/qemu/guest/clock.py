@@ -79,11 +79,11 @@ def interleave(*sources: Sequence[Event]) -> list[Event]:
     At one time the sources come in the order in which they are given. An event without a time
     stays where it stands among its own.
     """
-    keyed: list[tuple[float, int, Event]] = []
-    for rank, events in enumerate(sources):
+    events, times = [event for events in sources for event in events], []
+    for source in sources:
         latest = float("-inf")
-        for event in events:
+        for event in source:
             latest = latest if event.time is None else event.time
-            keyed.append((latest, rank, event))
-    keyed.sort(key=lambda entry: entry[:2])
-    return [event for _, _, event in keyed]
+            times.append(latest)
+    order = sorted(range(len(events)), key=times.__getitem__)  # which keeps what is at one time
+    return [events[index] for index in order]
