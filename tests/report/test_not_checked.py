@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from topbit.recording import Platform, Recording
+from topbit.recording import FileFacts, Platform, Recording
 from topbit.recording.schema import KINDS
 from topbit.report.not_checked import (
     GUEST_TRACE,
@@ -51,14 +51,14 @@ REALM = Platform(realm=True, ipa_bits=41)
     ],
 )  # fmt: skip
 def test_the_cause_of_a_reason(reason: str, lacks: str, give: str) -> None:
-    (cause,) = causes([NotChecked("M1", "It holds.", reason)])
+    (cause,) = causes([NotChecked("M1", "It holds.", reason)], Platform())
     assert (cause.lacks, cause.give, cause.rules) == (lacks, give, ["M1"])
 
 
 def test_causes_with_the_most_rules_come_first() -> None:
     entries = [NotChecked(rule, ".", why) for rule, why in
                (("A1", "one"), ("A2", "two"), ("A3", "two"), ("A4", "three"))]  # fmt: skip
-    assert [(c.lacks, c.rules) for c in causes(entries)] == [
+    assert [(c.lacks, c.rules) for c in causes(entries, Platform())] == [
         ("two", ["A2", "A3"]), ("one", ["A1"]), ("three", ["A4"]),
     ]  # fmt: skip
 
@@ -74,12 +74,46 @@ def test_of_each_reason_that_rules_have_something_is_told_to_do(platform: Platfo
     """Or that nothing can be done: the rule is of another machine."""
     entries = check(Recording.of_events(platform, [])).not_checked
     assert entries
-    found = causes(entries)
+    found = causes(entries, platform)
     assert sorted(rule for cause in found for rule in cause.rules) == sorted(
         e.rule for e in entries
     )
     helpless = {cause.lacks for cause in found if not cause.give}
     assert helpless <= {"they do not concern this machine"}
+
+
+NO_TROUBLE = NotChecked("P7", ".", any_event("trouble")(EMPTY))
+LOG = FileFacts("dmesg", role="guest", kernel="7.2.0")
+
+
+@pytest.mark.parametrize(
+    ("platform", "lacks", "give"),
+    [
+        (Platform(machine="qemu"), "nothing of what they look at happened in this run", ""),
+        (Platform(machine="model"), "nothing of what they look at happened in this run", ""),
+        (Platform(files=[LOG]), "the guest's kernel log tells of nothing that they look at", ""),
+        (Platform(files=[dataclasses.replace(LOG, kernel=None)]),
+         "what they look at was not recorded", KERNEL_LOG),
+        (Platform(files=[dataclasses.replace(LOG, role="host")]),
+         "what they look at was not recorded", KERNEL_LOG),
+    ],
+    ids=["QEMU", "model", "its log", "its trace", "the host's log"],
+)  # fmt: skip
+def test_nobody_is_asked_for_what_was_given(platform: Platform, lacks: str, give: str) -> None:
+    (cause,) = causes([NO_TROUBLE], platform)
+    assert (cause.lacks, cause.give) == (lacks, give)
+
+
+def test_nobody_is_asked_for_what_a_run_of_topbits_own_does_not_have() -> None:
+    no_ranges = NotChecked("H9", ".", "no dma-ranges of a bus are known")
+    given = [causes([no_ranges], Platform(machine=machine))[0].give for machine in ("log", "qemu")]
+    assert given == ["only a run of topbit's own tells them", ""]
+
+
+def test_a_log_is_no_trace() -> None:
+    no_trace = NotChecked("V1", ".", any_event("iommu_map")(EMPTY))
+    (cause,) = causes([no_trace], Platform(files=[LOG]))
+    assert cause.give == HOST_TRACE
 
 
 def test_the_kinds_that_logs_tell_are_kinds() -> None:

@@ -206,6 +206,16 @@ class Platform:
         """Was the fact concluded from addresses, and told by nobody?"""
         return self.origins.get(fact, "").startswith("inferred")
 
+    @property
+    def own_run(self) -> bool:
+        """Was it recorded by one of topbit's machines, which tell all that happens on them?"""
+        return self.machine != "log"
+
+    @property
+    def has_guest_log(self) -> bool:
+        """Was a kernel log of the guest read?"""
+        return any(file.role == "guest" and file.kernel for file in self.files)
+
     def role_of(self, source: str | None) -> str:
         """Whose is the file that an event was read from? "unknown" for a machine's own events."""
         return next((file.role for file in self.files if file.name == source), "unknown")

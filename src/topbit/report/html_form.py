@@ -118,7 +118,7 @@ def _boot(boot: BootReport, key: str) -> BootView:
         cards,
         dict(Counter((f.rule, f.agent) for f in boot.checked.findings[MOST_FINDINGS:])),
         dict(kinds.rows()),
-        causes(boot.checked.not_checked),
+        causes(boot.checked.not_checked, boot.platform),
         transfer_lines(boot.summary.transfers),
     )
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from topbit.recording import Platform
 from topbit.rules.finding import NotChecked
 
 GUEST_TRACE = "give the guest's trace, events dma and swiotlb"
@@ -60,23 +61,27 @@ class Cause:
     rules: list[str]
 
 
-def causes(entries: Sequence[NotChecked]) -> list[Cause]:
+def causes(entries: Sequence[NotChecked], platform: Platform) -> list[Cause]:
     """Which rules share a cause? The cause with the most rules first."""
     found: dict[tuple[str, str], Cause] = {}
     for entry in entries:
-        lacks, give = _cause(entry.reason)
+        lacks, give = _cause(entry.reason, platform)
         found.setdefault((lacks, give), Cause(lacks, give, [])).rules.append(entry.rule)
     return sorted(found.values(), key=lambda cause: -len(cause.rules))
 
 
-def _cause(reason: str) -> tuple[str, str]:
+def _cause(reason: str, platform: Platform) -> tuple[str, str]:
     for words, give in WAYS:
         if words in reason:
-            return reason.partition(" (")[0], give
+            return reason.partition(" (")[0], "" if platform.own_run else give
     if match := NO_EVENT.fullmatch(reason):
         kinds = re.split(r", | or ", match[1])
         ways = {RECORDED_BY.get(kind, OWN_RUNS) for kind in kinds}
         give = next((way for way in (GUEST_TRACE, HOST_TRACE, KERNEL_LOG) if way in ways), OWN_RUNS)
+        if platform.own_run:
+            return "nothing of what they look at happened in this run", ""
+        if give == KERNEL_LOG and platform.has_guest_log:
+            return "the guest's kernel log tells of nothing that they look at", ""
         return "what they look at was not recorded", give
     if OTHER_SCHEME.match(reason):
         return "they do not concern this machine", ""

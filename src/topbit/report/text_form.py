@@ -17,7 +17,7 @@ from topbit.report.platform_lines import platform_lines, unread_lines
 from topbit.report.sentence import agent_name, verdict_sentence
 from topbit.report.summary import Summary
 from topbit.report.transfers import lines as transfer_lines
-from topbit.rules import Evidence, Finding, NotChecked, Unjudged
+from topbit.rules import Evidence, Finding, Unjudged
 from topbit.rules.privacy import Answered
 from topbit.rules.wording import shared_bit_name
 
@@ -68,7 +68,7 @@ def _lines(boots: Sequence[BootReport], verbose: bool) -> Iterator[str]:
         yield from unread_lines(boot.platform)
         if boot.checked.not_checked:
             yield ""
-            yield from _not_checked(boot.checked.not_checked, verbose)
+            yield from _not_checked(boot, verbose)
 
 
 def _judged(boot: BootReport) -> Iterator[str]:
@@ -175,14 +175,14 @@ def _row(label: str, text: str) -> str:
     return f"  {label:<{LABEL}} {text}"
 
 
-def _not_checked(entries: Sequence[NotChecked], verbose: bool) -> Iterator[str]:
+def _not_checked(boot: BootReport, verbose: bool) -> Iterator[str]:
     if verbose:
         yield "not checked"
-        for entry in entries:
+        for entry in boot.checked.not_checked:
             yield _row(entry.rule, f"{entry.statement} ({entry.reason})")
         return
     yield "not checked, and what to give for it (-v: rule by rule)"
-    for cause in causes(entries):
+    for cause in causes(boot.checked.not_checked, boot.platform):
         count = f"{len(cause.rules)} rule{'s' * (len(cause.rules) != 1)}"
         give = f"; {cause.give}" if cause.give else ""
         yield _row(count, f"{', '.join(cause.rules)}: {cause.lacks}{give}")
