@@ -98,6 +98,8 @@ lock: $(VENV)/python.stamp
 	$(BIN)/pip-compile --quiet --strip-extras --generate-hashes --allow-unsafe --no-emit-index-url --no-emit-find-links \
 	  --no-header --upgrade --extra docs -c requirements/test.txt \
 	  -o requirements/docs.txt pyproject.toml requirements/build.in
+	$(BIN)/pip-compile --quiet --strip-extras --generate-hashes --allow-unsafe --no-emit-index-url --no-emit-find-links \
+	  --no-header --upgrade -c requirements/docs.txt -o requirements/man.txt requirements/man.in
 
 docs: $(VENV)/test.stamp
 	$(BIN)/python tools/tour.py
