@@ -14,7 +14,7 @@ from large_recording import large_recording
 from paths import DATA
 from report_kinds import KINDS
 from topbit.report.boot import BootReport
-from topbit.report.html_form import render, render_error, render_matrix
+from topbit.report.html_form import framed, render, render_error, render_matrix
 from topbit.report.summary import summarise
 from topbit.rules.finding import Checked
 
@@ -98,6 +98,19 @@ def test_nothing_sticks_out(name: str, width: int, pages: dict[str, str], opened
              .map(e => e.outerHTML)"""
     )
     assert hidden == []
+
+
+@pytest.mark.parametrize("name", ["logs", "matrix"])
+def test_in_a_notebooks_frame_a_link_stays_in_the_page(
+    name: str, pages: dict[str, str], opened: Opened
+) -> None:
+    page = opened("<!doctype html><title>x</title>" + framed(pages[name], "topbit"))
+    frame = page.frames[1]
+    link = frame.locator("a[href^='#']").last
+    target = link.get_attribute("href")
+    link.click()
+    frame.wait_for_url(f"about:srcdoc{target}")
+    assert frame.evaluate("scrollY") > 0
 
 
 @pytest.mark.parametrize("name", ["model", "logs", "matrix"])

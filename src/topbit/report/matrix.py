@@ -91,7 +91,7 @@ def _cell(device: DeviceSpec, recording: Recording, checked: Checked) -> Cell:
 class Matrix:
     """What did each kind of device reach, for each guest and VMM, and who broke which rule?
 
-    `str(matrix)` is the table.
+    `str(matrix)` is the table; a notebook shows the page.
 
     Attributes:
         rows: one a run.
@@ -103,6 +103,12 @@ class Matrix:
     def violations(self) -> int:
         """How many violations were found in all runs?"""
         return sum(row.violations for row in self.rows)
+
+    def _repr_html_(self) -> str:
+        """What does a notebook show: the page, in a frame of its own?"""
+        from topbit.report.html_form import framed, render_matrix
+
+        return framed(render_matrix(self), "topbit matrix")
 
     def __str__(self) -> str:
         kinds = list(self.rows[0].cells)

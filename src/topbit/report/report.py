@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -12,8 +11,6 @@ from topbit.report.forms import form_named
 from topbit.rules.finding import Finding, Unjudged, Verdict, verdict_of
 from topbit.rules.privacy import Answered
 
-FRAME = "width:100%;height:40em;border:1px solid #8886;border-radius:6px"
-"""How does a notebook show the page?"""
 UNFINISHED = 3
 """Exit status of a run that broke no rule and did not come to the end of its work."""
 
@@ -106,8 +103,9 @@ class Report:
 
     def _repr_html_(self) -> str:
         """What does a notebook show: the page, in a frame of its own?"""
-        page = html.escape(self.render("html"))
-        return f'<iframe title="topbit report" srcdoc="{page}" style="{FRAME}"></iframe>'
+        from topbit.report.html_form import framed
+
+        return framed(self.render("html"), "topbit report")
 
     def __str__(self) -> str:
         return self.render().rstrip("\n")
