@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import html
 import re
 from html.parser import HTMLParser
@@ -14,6 +15,7 @@ from paths import DATA
 from report_kinds import EVENTS, F1, KINDS, LOGS, MANY
 from report_made import boot
 from topbit.errors import InputError
+from topbit.recording import FileFacts
 from topbit.report.html_form import MOST_FINDINGS, render, render_error, render_matrix
 
 VOID = {"meta", "path", "br", "input"}
@@ -77,7 +79,7 @@ def test_a_page_is_well_formed_and_safe_and_its_links_lead_somewhere(kind: str) 
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
-        ("ok", ["No violation", "No violation; ", "1 GiB"]),
+        ("ok", ["No violation", "1 GiB", "2 of 62 rules were checked"]),
         ("violation", ["Violation", "At fault: VMM . Rules broken: F1 .", "3 findings"]),
         ("inconclusive", ["Inconclusive", "A device did not answer.", "who is it"]),
         ("nothing judged", ["Inconclusive", "Nothing in it could be judged."]),
@@ -90,6 +92,37 @@ def test_a_page_is_well_formed_and_safe_and_its_links_lead_somewhere(kind: str) 
 def test_what_the_page_says(kind: str, words: list[str]) -> None:
     text = " ".join(Page(render(KINDS[kind])).text.split())
     assert [word for word in words if word not in text] == []
+
+
+@pytest.mark.parametrize(
+    ("facts", "words", "without"),
+    [
+        ({}, "kernel 6.14.0 Guest an Arm CCA Realm IPA space 41 bits, shared bit 40", "C bit"),
+        ({"realm": False, "scheme": "amd-sev", "ipa_bits": None, "c_bit": 51},
+         "Guest scheme amd-sev C bit bit 51 Recorded", "IPA space"),
+        ({"realm": False, "scheme": "amd-sev", "ipa_bits": None},
+         "shown as one half: only a Realm's address space has two.", "IPA space"),
+        ({"realm": False, "scheme": "none", "ipa_bits": None, "origins": {"kernel": "logs/h:1"},
+          "files": [FileFacts("logs/h", role="host")]},
+         "Host kernel 6.14.0 Host no confidential machine Recorded 1 event, from files", "Guest"),
+        ({"devices": {}}, "nvme0 - nothing describes it; seen in 1 event - -", "2 events"),
+        ({}, "RAM 1 GiB", "nothing describes it"),
+    ],
+)  # fmt: skip
+def test_what_the_page_says_of_a_platform(
+    facts: dict[str, object], words: str, without: str
+) -> None:
+    platform = dataclasses.replace(LOGS, **facts)  # type: ignore[arg-type]
+    made = boot(platform, recorded=EVENTS[:1], events=1)
+    text = " ".join(Page(render([made])).text.split())
+    assert words in text
+    assert without not in text
+
+
+def test_the_legends_explain_what_is_drawn() -> None:
+    text = " ".join(Page(render(KINDS["ok"])).text.split())
+    assert "private RAM swiotlb pool given by the guest A RAM" in text
+    assert "maps use of the bounce pool nvme0" in text
 
 
 def test_a_finding_is_told_whole() -> None:
@@ -168,7 +201,7 @@ def test_the_matrix_is_a_page() -> None:
     assert set(page.links) <= {f"#{name}" for name in page.ids}
     text = " ".join(page.text.split())
     assert "6.15 protected yes F_TRANSLATION VMM: F1 V1 shared memory no rule broken" in text
-    assert "10 runs." in text
+    assert "12 of 30 cells, in 10 runs, without a broken rule." in text
 
 
 @pytest.mark.parametrize("title", ["topbit report", "topbit matrix"])

@@ -56,7 +56,9 @@ def test_no_line_is_longer_than_the_terminal_is_wide(kind: str, width: int) -> N
 def test_without_a_width_there_is_one_half() -> None:
     platform = dataclasses.replace(SMALL, ipa_bits=None, realm=None)
     lines = list(map_lines(boot(platform, recorded=[IN_POOL]), 80, ASCII))
-    assert lines[0] == "address map: the shared bit is not known, so that there is one half"
+    assert lines[0] == (
+        "address map, in one half: which bit is the shared bit is not known (--ipa-bits N tells it)"
+    )
     assert not any("half 0x" in line for line in lines)
 
 

@@ -91,7 +91,22 @@ def test_without_a_width_there_is_one_half_and_no_shared_bit() -> None:
     made = view(REFUSED, platform=Platform())
     assert (made.bit, made.ends) == (None, ("0x0000000000000000",))
     assert [half.half for panel in made.panels for half in panel.halves] == ["protected"]
-    assert made.panels[0].halves[0].meaning == "the shared bit is not known"
+    assert made.panels[0].halves[0].meaning == ""
+
+
+def test_a_pool_is_drawn_where_nothing_else_is_known() -> None:
+    made = view(platform=Platform(realm=False, scheme="amd-sev-snp", pools=[(POOL, 64 << 20)]))
+    assert [panel.title for panel in made.panels] == ["swiotlb pool"]
+    assert told(made) == {
+        ("A", "protected", "memory"): "RAM not known; swiotlb pool: 64 MiB",
+    }
+    assert made.styles == {"pool"}
+
+
+def test_the_legend_explains_what_is_drawn() -> None:
+    drawn = {"ram", "alias", "pool", "given", "refused", "mapped"}
+    assert view(GIVEN, REFUSED, TABLE).styles == drawn
+    assert view(GIVEN, REFUSED, TABLE, SHARED).styles == drawn | {"shared", "was-shared"}
 
 
 def test_devices_without_a_row_are_counted() -> None:

@@ -11,8 +11,10 @@ from perfetto.protos.perfetto.trace.perfetto_trace_pb2 import (  # type: ignore[
     TrackEvent,
 )
 
-from report_kinds import KINDS
+from report_kinds import KINDS, LOGS
+from report_made import boot
 from topbit.errors import InputError
+from topbit.events import Event
 from topbit.report.perfetto_form import render, render_error
 
 
@@ -43,13 +45,13 @@ def test_every_event_and_finding_is_an_instant_on_a_described_track(kind: str) -
     assert names["findings"] == len(findings)
     on_devices = sum(finding.device is not None for finding in findings)
     events = sum(len(boot.recording.frame) for boot in KINDS[kind])
-    assert len(instants) == events + len(findings) + on_devices
+    assert len(instants) == 1 + events + len(findings) + on_devices
 
 
 def test_devices_have_tracks_and_a_counter_of_the_pool() -> None:
     tracks, packets = read(render(KINDS["violation"]))
     names = {uuid: track.name for uuid, track in tracks.items()}
-    assert set(names.values()) == {"boot", "nvme0", "nvme0: pool", "findings"}
+    assert set(names.values()) == {"verdict", "boot", "nvme0", "nvme0: pool", "findings"}
     told = [(names[p.track_event.track_uuid], p.timestamp, p.track_event) for p in packets]
     events = [(time, e.name, e.categories[0]) for name, time, e in told if name == "nvme0"]
     assert events == [
@@ -79,9 +81,32 @@ def test_a_finding_tells_all_that_it_has() -> None:
 def test_boots_are_groups_of_their_own() -> None:
     tracks, _ = read(render(KINDS["two boots"]))
     groups = {uuid: track.name for uuid, track in tracks.items() if not track.parent_uuid}
-    assert sorted(groups.values()) == ["boot-1", "boot-2"]
+    assert sorted(groups.values()) == ["boot-1", "boot-2", "verdict"]
     devices = [track for track in tracks.values() if track.name == "nvme0"]
     assert {groups[track.parent_uuid] for track in devices} == {"boot-1", "boot-2"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "time", "said"),
+    [
+        ("violation", 0, "VIOLATION: the vmm broke F1"),
+        ("inconclusive", 0, "INCONCLUSIVE: no violation, but 3 signs of trouble judged by no rule"),
+        ("empty", 0, "OK: no violation"),
+    ],
+)
+def test_the_verdict_is_said(kind: str, time: int, said: str) -> None:
+    tracks, packets = read(render(KINDS[kind]))
+    (uuid,) = [uuid for uuid, track in tracks.items() if track.name == "verdict"]
+    (verdict,) = [packet for packet in packets if packet.track_event.track_uuid == uuid]
+    assert verdict.track_event.name.lower().startswith(said.lower())
+    assert verdict.timestamp == time
+
+
+def test_the_verdict_stands_at_the_first_event() -> None:
+    late = [Event("guest", "dma_map", device="nvme0", time=time) for time in (5.0, 6.0)]
+    tracks, packets = read(render([boot(LOGS, recorded=late)]))
+    times = {tracks[p.track_event.track_uuid].name: p.timestamp for p in reversed(packets)}
+    assert times == {"verdict": 5_000_000_000, "nvme0": 5_000_000_000}
 
 
 def test_an_error_is_one_instant() -> None:

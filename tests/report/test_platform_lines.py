@@ -59,6 +59,12 @@ def lines(**facts: object) -> list[str]:
         # All of a run's facts come from its scenario.
         ({"kernel": "6.15", "realm": True, "origins": {"kernel": "scenario", "realm": "scenario"}},
          "guest    Linux 6.15, a Realm"),
+        ({"kernel": "6.18", "realm": False, "origins": {"kernel": "log:1"},
+          "files": [FileFacts("trace", role="guest"), FileFacts("log", role="host")]},
+         "host     Linux 6.18 (log:1), no Realm"),
+        ({"kernel": "6.18", "realm": True, "origins": {"kernel": "log:1"},
+          "files": [FileFacts("log"), FileFacts("dmesg", role="host")]},
+         "guest    Linux 6.18 (log:1), a Realm"),
         ({"unfinished": "the guest is stuck"}, "ended    the guest is stuck"),
         ({"notes": ["first", "second"]}, "note     second"),
         ({"policies": {"vmm.smmu_map": "both", "other": "x"}, "changed": ["other"]},

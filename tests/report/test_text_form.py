@@ -46,7 +46,7 @@ def lines(*boots: BootReport) -> list[str]:
         ({"accesses": 5, "refused": 1}, ["seen     5 device accesses, 1 refused"]),
         ({"smmu_events": 6}, ["seen     6 SMMU events"]),
         ({"transfers": (Transfers("disk", "", "r", MIB, right=1),)},
-         ["data     disk: 1 MiB from the guest right"]),
+         ["data     disk: 1 MiB from the guest, right"]),
     ],
 )  # fmt: skip
 def test_what_was_seen(numbers: dict[str, object], said: list[str]) -> None:

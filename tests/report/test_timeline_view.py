@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from report_kinds import LOGS, S
 from topbit.events import Event
 from topbit.recording import Recording
@@ -56,6 +58,25 @@ def test_the_axis_is_of_events_or_of_seconds() -> None:
     timed = [Event("guest", "dma_map", time=t) for t in (1.0, 3.0)]
     assert view([*timed]).axis == ("1.000", "1.500", "2.000", "2.500", "3.000")
     assert "seconds" in view([*timed]).unit
+
+
+@pytest.mark.parametrize(
+    ("times", "axis"),
+    [
+        ((1.0, 1.002), ("1.00000", "1.00050", "1.00100", "1.00150", "1.00200")),
+        ((0.0, 4000.0), ("0.000", "1,000.000", "2,000.000", "3,000.000", "4,000.000")),
+        ((7.0, 7.0), ("7.000",)),
+    ],
+)
+def test_times_on_the_axis_can_be_told_apart(times: tuple[float, float], axis: object) -> None:
+    assert view([Event("guest", "dma_map", time=time) for time in times]).axis == axis
+
+
+def test_events_of_no_sort_are_seen() -> None:
+    lane, agent = view([Event("guest", "swiotlb_full", device="d"), Event("rmm", "granule")]).lanes
+    assert [(shape.style, shape.path) for shape in lane.shapes] == [("others", "M0.5 19V24")]
+    assert (lane.is_device, agent.is_device) == (True, False)
+    assert view(EVENTS).styles == {"pool-use", "maps", "faults", "conversions", "tables"}
 
 
 def test_one_event_has_one_place_and_none_has_no_lane() -> None:

@@ -142,6 +142,13 @@ class AddressMap:
         return self.space.unprotected(at)
 
 
+def why_one_half(platform: Platform) -> str:
+    """Why has the map of this platform one half, not two? Asked if it knows no IPA space."""
+    if platform.realm is False or platform.scheme != "arm-cca":
+        return "only a Realm's address space has two"
+    return "which bit is the shared bit is not known (--ipa-bits N tells it)"
+
+
 def address_map(recording: Recording, findings: Sequence[Finding], most: int) -> AddressMap:
     """What lies where? `most`: not more windows than this."""
     platform = recording.platform
@@ -299,8 +306,12 @@ def _windows(
 def _title(platform: Platform, ram: Spans, start: int, end: int) -> str:
     if len(ram.within(start, end)):
         return RAM
+    if any(start <= base < end for base, _ in platform.pools):
+        return "swiotlb pool"
     doorbell = any(start <= each < end for each in platform.msi_doorbells)
-    return "MSI doorbell" if doorbell else "outside RAM"
+    if doorbell:
+        return "MSI doorbell"
+    return "outside RAM" if len(ram) else "addresses used"
 
 
 def _joined(spans: Sequence[Spans]) -> Spans:

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from topbit import __version__
 from topbit.errors import TopbitError, printable
-from topbit.report.address_map import address_map
+from topbit.report.address_map import address_map, why_one_half
 from topbit.report.boot import BootReport
 from topbit.report.evidence_events import events_of
 from topbit.report.journey import Step, journey
 from topbit.report.map_view import MapView, amount, map_view
 from topbit.report.not_checked import Cause, causes
+from topbit.report.platform_lines import kernel_of
 from topbit.report.sentence import agent_name, verdict_sentence
 from topbit.report.timeline import positions, timeline
 from topbit.report.timeline_view import MOST_DEVICES, PLACES, TimelineView, timeline_view
@@ -87,7 +88,7 @@ def render(boots: Sequence[BootReport]) -> str:
         agents=list(dict.fromkeys(agent_name(f.agent) for f in broken)),
         rules=list(dict.fromkeys(f.rule for f in broken)),
         findings=findings,
-        sentence=verdict_sentence(boots).partition(": ")[2],
+        sentence=verdict_sentence(boots).partition(": ")[2].removeprefix("no violation; "),
         unfinished=unfinished,
         boots=[_boot(boot, f"b{number}") for number, boot in enumerate(boots, 1)],
     )
@@ -144,6 +145,11 @@ def _page(template: str, **context: Any) -> str:
     return _environment().get_template(template).render(version=__version__, **context)
 
 
+def _number(count: int, word: str) -> str:
+    """How is a number of things said: "1 event", "1,000 events"?"""
+    return f"{count:,} {word}{'s' * (count != 1)}"
+
+
 def _environment() -> jinja2.Environment:
     import jinja2
 
@@ -160,4 +166,6 @@ def _environment() -> jinja2.Environment:
     environment.filters["address"] = address
     environment.filters["amount"] = amount
     environment.filters["agent"] = agent_name
+    environment.filters["number"] = _number
+    environment.globals.update(kernel_of=kernel_of, why_one_half=why_one_half)
     return environment

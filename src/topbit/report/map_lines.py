@@ -20,6 +20,7 @@ from topbit.report.address_map import (
     AddressMap,
     Window,
     address_map,
+    why_one_half,
 )
 from topbit.report.boot import BootReport
 from topbit.report.map_view import amount
@@ -58,9 +59,8 @@ def map_lines(boot: BootReport, width: int, glyphs: Glyphs = BLOCKS) -> Iterator
         return
     words = WORDS if width >= NARROWEST + WORDS else 0
     columns = width - NAME - 3 - (words + 2 if words else 0)
-    yield "address map" + (
-        "" if whole.space else ": the shared bit is not known, so that there is one half"
-    )
+    why = "" if whole.space else f", in one half: {why_one_half(boot.platform)}"
+    yield f"address map{why}"
     legend = {
         "private RAM": glyphs.private, "shared": glyphs.shared, "in stage 2": glyphs.mapped,
         "given": glyphs.given, "let through": glyphs.reached, "refused": glyphs.refused,

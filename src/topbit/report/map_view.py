@@ -114,6 +114,12 @@ class MapView:
     left_out: int
     beyond: int
 
+    @property
+    def styles(self) -> frozenset[str]:
+        """Which styles are drawn, and need a legend?"""
+        rows = (row for panel in self.panels for half in panel.halves for row in half.rows)
+        return frozenset(s.style.removesuffix("-part") for row in rows for s in row.shapes)
+
 
 def map_view(whole: AddressMap) -> MapView:
     """How is the map laid out?"""
@@ -165,7 +171,7 @@ def _panel(whole: AddressMap, window: Window, number: int) -> Panel:
 def _half(whole: AddressMap, window: Window, half: str) -> HalfView:
     meaning = {UNPROTECTED: "shared with the host", PROTECTED: "private to the Realm"}[half]
     if whole.space is None:
-        meaning = "the shared bit is not known"
+        meaning = ""
     every = [each.halves[half].mapped for each in whole.devices if each.name == ALL_STREAMS]
     known = any(len(each.halves[h].mapped) for each in whole.devices for h in HALVES)
     rows = [_memory(whole, window, half)]
@@ -186,7 +192,8 @@ def _memory(whole: AddressMap, window: Window, half: str) -> TrackRow | None:
     """Which memory has the half: shared pages above; below RAM, and what of it was shared?"""
     shared = whole.shared.within(window.start, window.end)
     ram = whole.ram.within(window.start, window.end)
-    if not len(ram) and not len(shared):
+    pools = whole.pools.within(window.start, window.end)
+    if not len(ram) and not len(shared) and not len(pools):
         return None
     shapes = [Shape("ram", "".join(blocks(_drawn(ram, window))))]
     if half == UNPROTECTED:
@@ -195,9 +202,8 @@ def _memory(whole: AddressMap, window: Window, half: str) -> TrackRow | None:
         shapes = [Shape("alias", shapes[0].path), Shape("shared", whole_places)]
         shapes.append(Shape("shared-part", in_part))
     else:
-        told = f"RAM: {amount(ram.size)}"
+        told = f"RAM: {amount(ram.size)}" if len(ram) else "RAM not known"
         shapes.append(Shape("was-shared", "".join(blocks(_drawn(shared, window)))))
-    pools = whole.pools.within(window.start, window.end)
     if len(pools):
         shapes.append(Shape("pool", "".join(blocks(_drawn(pools, window)))))
         told += f"; swiotlb pool: {amount(pools.size)}"

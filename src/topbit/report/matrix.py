@@ -104,6 +104,16 @@ class Matrix:
         """How many violations were found in all runs?"""
         return sum(row.violations for row in self.rows)
 
+    @property
+    def cells(self) -> int:
+        """How many devices are there in all runs?"""
+        return sum(len(row.cells) for row in self.rows)
+
+    @property
+    def right(self) -> int:
+        """For how many of them did nobody break a rule?"""
+        return sum(not cell.blame for row in self.rows for cell in row.cells.values())
+
     def _repr_html_(self) -> str:
         """What does a notebook show: the page, in a frame of its own?"""
         from topbit.report.html_form import framed, render_matrix
@@ -133,13 +143,14 @@ class Matrix:
         ]
         lines += [_line(cells, widths) for cells in table[len(head) :]]
         used = sorted({rule for row in self.rows for rule in row.rules})
-        right = sum(not cell.blame for row in self.rows for cell in row.cells.values())
-        total = sum(len(row.cells) for row in self.rows)
         lines.append("")
         for rule in used:
             statement = f"  {rule:<3} {RULES[rule].statement}"
             lines += textwrap.wrap(statement, WIDTH, subsequent_indent=" " * 6)
-        lines += ["", f"{len(self.rows)} runs, {right} of {total} cells without a broken rule"]
+        lines += [
+            "",
+            f"{len(self.rows)} runs, {self.right} of {self.cells} cells without a broken rule",
+        ]
         return "\n".join(lines)
 
 

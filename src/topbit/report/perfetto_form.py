@@ -2,8 +2,8 @@
 
 Each boot is a group of tracks. A device has a track with an instant for each event of it and for
 each finding on it, and a counter of how much of the bounce pools it has mapped; what concerns no
-device stands on the track of the agent that did it. Where the recording has no clock, an event is a
-microsecond.
+device stands on the track of the agent that did it, and the verdict on a track of its own. Where
+the recording has no clock, an event is a microsecond.
 
 Source: Perfetto protos/perfetto/trace/trace_packet.proto, track_event/track_event.proto,
 track_descriptor.proto, debug_annotation.proto (v59); the numbers below are those of their fields.
@@ -21,8 +21,9 @@ from topbit.report.boot import BootReport
 from topbit.report.cases import boot_name
 from topbit.report.evidence_events import events_of, key_of
 from topbit.report.protobuf import message, number, text
+from topbit.report.sentence import verdict_sentence
 from topbit.report.timeline import device_of, pool_change, positions, sort_of
-from topbit.rules.finding import Finding
+from topbit.rules.finding import Finding, verdict_of
 from topbit.rules.wording import describe
 
 TRACE_PACKET = 1
@@ -32,7 +33,7 @@ EVENT_TYPE, EVENT_TRACK, EVENT_CATEGORY, EVENT_NAME, EVENT_ANNOTATION = 9, 11, 2
 COUNTER_VALUE = 30
 INSTANT, COUNT = 3, 4
 ANNOTATION_NAME, ANNOTATION_STRING = 10, 6
-FINDINGS = "findings"
+FINDINGS, VERDICT = "findings", "verdict"
 NANOSECONDS = {True: 1e9, False: 1e3}
 """A unit of the axis: a second by the clock, or an event."""
 
@@ -40,10 +41,16 @@ NANOSECONDS = {True: 1e9, False: 1e3}
 def render(boots: Sequence[BootReport]) -> bytes:
     """What is the trace?"""
     tracks = _Tracks()
+    times = [_times(boot) for boot in boots]
+    first = min((time for of_boot in times for time in of_boot), default=0)
+    verdict = verdict_of(boot.checked for boot in boots)
     packets = [
-        packet
-        for place, boot in enumerate(boots, 1)
-        for packet in _boot(boot, boot_name(boots, place), tracks)
+        _instant(tracks.of(VERDICT), first, printable(verdict_sentence(boots)), verdict, {}),
+        *(
+            packet
+            for place, boot in enumerate(boots, 1)
+            for packet in _boot(boot, boot_name(boots, place), tracks, times[place - 1])
+        ),
     ]
     return b"".join(tracks.descriptors + packets)
 
@@ -95,10 +102,15 @@ def _counted(track: int, time: int, value: int) -> bytes:
     return _packet(number(TIMESTAMP, time) + message(TRACK_EVENT, event))
 
 
-def _boot(boot: BootReport, name: str, tracks: _Tracks) -> Iterator[bytes]:
+def _times(boot: BootReport) -> list[int]:
+    """At which nanosecond does each event stand?"""
+    clock, at = positions(boot.recording)
+    times: list[int] = (at * NANOSECONDS[clock]).round().astype("uint64").tolist()
+    return times
+
+
+def _boot(boot: BootReport, name: str, tracks: _Tracks, times: Sequence[int]) -> Iterator[bytes]:
     recording = boot.recording
-    clock, at = positions(recording)
-    times = (at * NANOSECONDS[clock]).round().astype("uint64").tolist()
     rows = recording.frame.with_columns(
         track=pl.coalesce(device_of(recording), pl.col("agent").cast(pl.String)),
         sort=sort_of(),

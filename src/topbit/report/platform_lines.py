@@ -21,7 +21,7 @@ def platform_lines(platform: Platform) -> Iterator[str]:
     guest += _from(platform, "realm")
     if platform.scheme != "arm-cca":
         guest = f"scheme {platform.scheme}{_from(platform, 'scheme')}"
-    yield f"guest    {kernel}, {guest}"
+    yield f"{kernel_of(platform):<8} {kernel}, {guest}"
     if platform.space is not None:
         origin = _from(platform, "ipa_bits")
         yield f"IPA      {platform.ipa_bits} bits{origin}: {shared_bit_name(platform)}"
@@ -42,6 +42,13 @@ def platform_lines(platform: Platform) -> Iterator[str]:
         yield f"ended    {platform.unfinished}"
     for note in platform.notes:
         yield f"note     {note}"
+
+
+def kernel_of(platform: Platform) -> str:
+    """Whose kernel is the platform's, "guest" or "host"? A host's if a host's log alone told it."""
+    origin = platform.origins.get("kernel", "")
+    told = (file.role for file in platform.files if f"{origin}:".startswith(f"{file.name}:"))
+    return "host" if next(told, "") == "host" else "guest"
 
 
 def unread_lines(platform: Platform) -> Iterator[str]:

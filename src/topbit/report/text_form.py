@@ -109,7 +109,7 @@ def _summary(platform: Platform, summary: Summary) -> Iterator[str]:
     if summary.accesses:
         yield f"seen     {summary.accesses} device accesses, {summary.refused} refused"
     if summary.smmu_events:
-        yield f"seen     {summary.smmu_events} SMMU events"
+        yield f"seen     {summary.smmu_events} SMMU event{'s' * (summary.smmu_events != 1)}"
     for line in transfer_lines(summary.transfers):
         yield f"data     {line}"
 

@@ -83,7 +83,7 @@ def _told(entry: Transfers) -> str:
     else:
         ends = ", ".join(f"{count} {word}" for word, count in present.items())
     rate = f", {entry.rate:.1f} MiB/s" if entry.rate else ""
-    return f"{_amount(entry.size)} {WAYS[entry.direction]} {ends}{rate}"
+    return f"{_amount(entry.size)} {WAYS[entry.direction]}, {ends}{rate}"
 
 
 def _amount(size: int) -> str:
