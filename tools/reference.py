@@ -27,6 +27,7 @@ import cases_mappings  # noqa: E402
 import cases_pages  # noqa: E402
 import cases_trusted  # noqa: E402
 import cases_vmm  # noqa: E402
+from rule_events import REALM  # noqa: E402
 from topbit.cli import parser  # noqa: E402
 from topbit.events import Event  # noqa: E402
 from topbit.recording import Platform, Recording  # noqa: E402
@@ -44,6 +45,8 @@ FAMILIES = (
     cases_helpers, cases_mappings, cases_vmm, cases_faults, cases_pages, cases_trusted,
 )  # fmt: skip
 CASES = {name: case for family in FAMILIES for name, case in family.CASES.items()}
+FACTS = ("scheme", "ipa_bits", "c_bit", "kernel", "devices", "dma_ranges", "msi_doorbells")
+"""Which facts does an example need to be understood?"""
 MADE = "<!-- made by `make docs` from {0} -->"
 
 
@@ -72,9 +75,15 @@ def rules() -> Iterator[str]:
     yield from (
         "A rule states one convention. Its id stands in every finding. Below each rule are two "
         "recordings: one that breaks it, with what is found, and one that keeps it. Addresses of "
-        "the examples are those of a Realm with 41 IPA bits, so that bit 40 is the shared bit.",
+        "the examples are those of a Realm with 41 IPA bits, so that bit 40 is the shared bit; its RAM "
+        "begins at 0x40000000, its bounce pool at 0x76b00000. Its devices are `disk` (assigned, "
+        "untrusted), `tdisp` (assigned, trusted), `virtio` (emulated) and `narrow` (assigned, with a "
+        "DMA mask of 32 bits). Where an example needs other facts, they stand before its events.",
         "",
     )
+    yield from ("| rule | says |", "|---|---|")
+    yield from (f"| [{rule.id}](#{rule.id}) | {_cell(rule.statement)} |" for rule in in_order())
+    yield ""
     family = ""
     for rule in in_order():
         module = sys.modules[rule.check.__module__]
@@ -96,14 +105,40 @@ def _rule(rule: Rule) -> Iterator[str]:
         for finding in check(Recording.of_events(case.platform, case.bad)).findings
         if finding.rule == rule.id
     ]
-    yield from ("Breaks it:", "", "```text", *_events(case.platform, case.bad), "")
+    good_platform = case.good_platform or case.platform
+    yield from ("Breaks it:", "", "```text", *_facts(case.platform))
+    yield from (*_events(case.platform, case.bad), "")
     for finding in found:
         yield f"{finding.severity.upper()} {rule.id}  {finding.message}"
-        yield f"  at fault  {finding.agent}"
+        yield f"  {'at fault' if finding.severity == 'violation' else 'about':<9} {finding.agent}"
         yield f"  expected  {finding.expected}"
     yield from ("```", "", "Keeps it:", "", "```text")
-    yield from _events(case.platform, case.good) or ["(nothing of the kind)"]
+    yield from (*_facts(good_platform), *_events(good_platform, case.good))
     yield from ("```", "")
+
+
+def _facts(platform: Platform) -> Iterator[str]:
+    """Which facts of an example are others than those of the Realm of all examples?"""
+    for name in FACTS:
+        value = getattr(platform, name)
+        if value and value != getattr(REALM, name):
+            yield f"{'fact':<8} {name}={_fact(value)}"
+
+
+def _fact(value: object) -> str:
+    """How is a fact written? Addresses and sizes of ranges in hexadecimal."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {_fact(each)}" for key, each in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_fact, value)) + "]"
+    if isinstance(value, DeviceFacts):
+        usual = DeviceFacts()
+        names = [f.name for f in dataclasses.fields(value)]
+        told = {name: getattr(value, name) for name in names}
+        return _fact({k: each for k, each in told.items() if each != getattr(usual, k)})
+    if isinstance(value, int) and not isinstance(value, bool) and value > 0xFFFF:
+        return hex(value)
+    return str(value)
 
 
 def _events(platform: Platform, events: list[Event]) -> list[str]:
@@ -119,7 +154,8 @@ def scenario() -> Iterator[str]:
         "`--set nvme0.trusted=true`.",
         "",
     )
-    for name, kind in {**TABLES, "[device]": DeviceSpec}.items():
+    tables = {name: kind for name, kind in TABLES.items() if kind is not DeviceSpec}
+    for name, kind in {**tables, "[device]": DeviceSpec}.items():
         question, told = _documented(kind)
         yield from (f"## `[{name}]`", "", question, "", "| key | usual | what it is |")
         yield "|---|---|---|"

@@ -80,6 +80,18 @@ def test_a_terminal_gets_a_map_if_it_is_wide_enough_and_colours_if_it_may(
     assert all(" " not in line.strip() for line in long)
 
 
+def test_an_explanation_fits_the_terminal_and_is_whole_in_a_pipe(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    words = ["explain", "0x100433ce000", "--ipa-bits", "41"]
+    assert main(words) == 0
+    whole = capfd.readouterr().out
+    shown = on_a_terminal(words, 60, {}, status=0)
+    assert max(map(len, whole.splitlines())) > 80
+    assert max(map(len, shown.splitlines())) <= 60
+    assert shown.split() == whole.split()
+
+
 def test_a_pipe_gets_neither_map_nor_colour() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "topbit", "check", LOGS], capture_output=True, text=True
@@ -95,8 +107,10 @@ def test_the_matrix_fits_eighty_columns(matrix: list[str]) -> None:
     assert max(map(len, done.stdout.splitlines())) <= 80
 
 
-def on_a_terminal(words: list[str], columns: int, environment: dict[str, str]) -> str:
-    """What does topbit write to a terminal of so many columns?"""
+def on_a_terminal(
+    words: list[str], columns: int, environment: dict[str, str], status: int = 1
+) -> str:
+    """What does topbit write to a terminal of so many columns? It must end with `status`."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
     base = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "NO_COLOR")}
@@ -113,5 +127,5 @@ def on_a_terminal(words: list[str], columns: int, environment: dict[str, str]) -
         while part := os.read(ours, 65536):
             shown += part
     os.close(ours)
-    assert done.wait() == 1
+    assert done.wait() == status
     return shown.decode().replace("\r\n", "\n")

@@ -15,6 +15,7 @@ from topbit.report.address_map import (
     UNPROTECTED,
     AddressMap,
     address_map,
+    why_one_half,
 )  # fmt: skip
 from topbit.rules.finding import Finding
 from topbit.rules.wording import evidence_of
@@ -85,6 +86,35 @@ def test_the_enlarged_places() -> None:
         ("refused accesses", RAM, RAM + 0x1_0000, 0),
     ]
     assert [w.title for w in made(GIVEN, REFUSED, EVERY, most=1).windows] == ["RAM"]
+
+
+@pytest.mark.parametrize(
+    ("facts", "title"),
+    [
+        ({"ram": [(0, 4096)]}, "outside RAM"),
+        ({"ram": []}, "addresses used"),
+        ({"ram": [], "pools": [(POOL, 1 << 20)]}, "swiotlb pool"),
+        ({"ram": [], "msi_doorbells": [POOL]}, "MSI doorbell"),
+    ],
+)
+def test_what_an_enlarged_place_without_ram_is(facts: dict[str, object], title: str) -> None:
+    nothing = Platform(realm=True, ipa_bits=41)
+    platform = dataclasses.replace(nothing, **facts)  # type: ignore[arg-type]
+    assert title in [w.title for w in made(GIVEN, platform=platform).windows]
+
+
+@pytest.mark.parametrize(
+    ("facts", "why"),
+    [
+        ({}, "which bit is the shared bit is not known (--ipa-bits N tells it)"),
+        ({"realm": True}, "which bit is the shared bit is not known (--ipa-bits N tells it)"),
+        ({"realm": False}, "only a Realm's address space has two"),
+        ({"scheme": "amd-sev"}, "only a Realm's address space has two"),
+    ],
+)
+def test_why_there_is_one_half(facts: dict[str, object], why: str) -> None:
+    platform = dataclasses.replace(Platform(), **facts)  # type: ignore[arg-type]
+    assert why_one_half(platform) == why
 
 
 def test_a_pool_that_fills_its_window_is_not_enlarged() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from topbit.addressing.explain import explain
 from topbit.recording.schema import COLUMNS
-from topbit.report.explain_form import Explanation, render
+from topbit.report.explain_form import Explanation, render, wrapped
 from topbit.report.story import Episode, Story
 from topbit.rules.finding import Evidence, Finding
 
@@ -32,6 +32,19 @@ def test_an_alias_is_shown_with_its_page() -> None:
         "  alias       0x00000000433ce000   the same page in the protected half",
     ]
     assert shown[5].startswith("  guest CPU               sees the shared page")
+
+
+@pytest.mark.parametrize(
+    ("line", "lines"),
+    [
+        ("  guest   gives this", ["  guest   gives", "          this"]),
+        ("  at the protected half: nothing", ["  at the protected", "  half: nothing"]),
+        ("0x00000100433ce000 in a space", ["0x00000100433ce000", "in a space"]),
+        ("", [""]),
+    ],
+)
+def test_what_is_said_of_a_label_stays_beside_it(line: str, lines: list[str]) -> None:
+    assert wrapped(line + "\n", 18).splitlines() == lines
 
 
 def test_a_plain_address_is_shown_with_its_alias() -> None:

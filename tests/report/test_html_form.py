@@ -133,7 +133,7 @@ def test_a_finding_is_told_whole() -> None:
         "Seen nvme0 read 0x0000010076b01000: F_TRANSLATION",
         "Expected a stage-2 mapping",
         "guest dma_map nvme0 ... logs/trace one.txt:812",
-        "Hint map it",
+        "Mend map it",
         "Source cover letter",
         "2 in logs/trace one.txt look like events and could not be read; the first at line 7",
     ):

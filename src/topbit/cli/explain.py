@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
         InputError: a file cannot be read, or a record cannot be.
     """
     from topbit import api
-    from topbit.report.explain_form import Explanation, render
+    from topbit.report.explain_form import Explanation, render, wrapped
 
     event = event_of(args.what)
     address = to_address(args.what[0]) if event is None else address_of(event)
@@ -73,7 +75,10 @@ def run(args: argparse.Namespace) -> int:
         stories = [story_of(recording, address) for recording in recordings]
     meaning, note = meaning_of(address, args.ipa_bits, recordings, event)
     told = Explanation(address, meaning, note, said, tells, stories)
-    print(render(told, args.format), end="")
+    text = render(told, args.format)
+    if args.format == "text" and sys.stdout.isatty():
+        text = wrapped(text, shutil.get_terminal_size().columns)
+    print(text, end="")
     return 0
 
 

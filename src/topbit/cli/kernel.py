@@ -51,7 +51,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     checking.add_argument(
         "--tree", metavar="TREE|SERIES", help="what a patch is applied to (a copy of it)"
     )
-    checking.add_argument("--format", choices=("text", "json", "b4"), default="text")
+    checking.add_argument(
+        "--format",
+        choices=("text", "json", "b4"),
+        default="text",
+        help="default: text; b4: JSON as b4's review checks read it",
+    )
     add_exit_for(checking)
 
 

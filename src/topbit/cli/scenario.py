@@ -12,7 +12,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     verbs = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     verbs.add_parser("list", help="names and one line each")
     show = verbs.add_parser("show", help="one scenario as TOML, to copy and change")
-    show.add_argument("name", metavar="NAME")
+    show.add_argument("name", metavar="NAME", help="a built-in name, or the path of a TOML file")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
+import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -43,6 +45,22 @@ def render(told: Explanation, form: str) -> str:
     if form == "json":
         return json.dumps(document(told), indent=2, allow_nan=False) + "\n"
     return "".join(printable(line) + "\n" for line in _lines(told))
+
+
+def wrapped(text: str, width: int) -> str:
+    """Which text fits `width` columns? What is said of a label stays beside it."""
+    lines: list[str] = []
+    for line in text.splitlines():
+        label = re.match(r" +\S.*?  +| *", line)
+        indent = " " * len(label[0] if label else "")
+        lines += textwrap.wrap(
+            line,
+            width,
+            subsequent_indent=indent,
+            break_long_words=False,
+            break_on_hyphens=False,
+        ) or [""]
+    return "\n".join(lines) + "\n"
 
 
 def render_error(error: TopbitError) -> str:

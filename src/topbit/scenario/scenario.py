@@ -142,17 +142,13 @@ class WorkloadSpec:
         size: bytes of each.
         rebinds: at the end each driver is unbound, and bound again, this many times: coherent
             memory turns private, and shared again. (On the model machine it ends unbound.)
-
-    Only a real kernel does these, on the QEMU machine:
-
-    Attributes:
-        readers: processes that read each disk at the same time.
-        network_mib: MiB that are sent over each wire and come back; 0 for 64 KiB.
-        reloads: how often each driver's module is unloaded and loaded.
-        unplug: each PCI device is removed and found again by a rescan of its bus.
-        hotplug: each PCI device stands behind a root port of its own, and the host takes it out of
-            there and puts it in again.
-        attest: the guest gets an attestation token (configfs-tsm).
+        readers: QEMU only: processes that read each disk at the same time.
+        network_mib: QEMU only: MiB that are sent over each wire and come back; 0 for 64 KiB.
+        reloads: QEMU only: how often each driver's module is unloaded and loaded.
+        unplug: QEMU only: each PCI device is removed and found again by a rescan of its bus.
+        hotplug: QEMU only: each PCI device stands behind a root port of its own, and the host takes
+            it out of there and puts it in again.
+        attest: QEMU only: the guest gets an attestation token (configfs-tsm).
     """
 
     transfers: int = 4
