@@ -9,7 +9,10 @@ extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["build"]
 html_theme = "furo"
 html_title = "topbit"
-html_static_path: list[str] = []
+html_static_path = ["_static"]
+html_css_files = ["topbit.css"]
+smartquotes = False  # --option stays what is typed
+default_role = "code"  # of docstrings
 
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
@@ -20,5 +23,7 @@ nb_execution_timeout = 300
 
 autodoc_typehints = "none"  # the docstrings give types
 autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True
 napoleon_use_ivar = True
+napoleon_use_rtype = False
 suppress_warnings = ["mystnb.unknown_mime_type"]

@@ -79,7 +79,7 @@ def run(
             `rootfs_write`, `timeout` (seconds), `console`, `log`, `gdb`.
 
     Returns:
-        The recording, also of a guest that did not come to the end of its work: then
+        The recording, also of a guest that did not come to the end of its work; then
         `recording.platform.unfinished` says why, and no report on it is `ok`.
 
     Raises:

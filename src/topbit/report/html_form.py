@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 MOST_FINDINGS = 200
 """How many findings of a boot have a card of their own; what others there are is counted."""
 MOST_WINDOWS = 6
-FRAME = "width:100%;height:40em;border:1px solid #8886;border-radius:6px"
+FRAME = "box-sizing:border-box;width:100%;height:40em;border:1px solid #8886;border-radius:6px"
 """How does a notebook show the page?"""
 
 
