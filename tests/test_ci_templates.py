@@ -9,9 +9,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jsonschema
 import pytest
 import yaml
 
+import needs
 from paths import DATA, ROOT
 
 ACTION = ROOT / ".github" / "actions" / "check"
@@ -84,6 +86,34 @@ def test_the_action_gives_the_script_all_that_it_takes() -> None:
     }
     assert inputs == set(action["inputs"])
     assert "${{" not in step["run"]
+
+
+@pytest.mark.parametrize(
+    ("file", "schema"),
+    [(ACTION / "action.yml", "github-actions"), (GITLAB, "gitlab-ci")],
+    ids=["action", "job"],
+)
+def test_the_files_are_what_their_makers_schemas_allow(file: Path, schema: str) -> None:
+    allowed = json.loads(needs.oracle(f"ci-*/{schema}.json").read_text(encoding="utf-8"))
+    kind = jsonschema.validators.validator_for(allowed)
+    written = yaml.safe_load(file.read_text(encoding="utf-8"))
+    assert [error.message for error in kind(allowed).iter_errors(written)] == []
+    # It does tell: a key that is none.
+    broken = {**written, "runs": {**written.get("runs", {}), "usng": 1}, "x": {"scrpt": []}}
+    assert not kind(allowed).is_valid(broken)
+
+
+def test_the_documents_use_them_as_they_are() -> None:
+    page = (ROOT / "docs" / "howto-ci.md").read_text(encoding="utf-8")
+    action, job = (yaml.safe_load(text) for text in re.findall(r"```yaml\n(.*?)```", page, re.S))
+    (step,) = action["steps"]
+    assert step["uses"].partition("@")[0].endswith("/.github/actions/check")
+    inputs = yaml.safe_load((ACTION / "action.yml").read_text())["inputs"]
+    assert set(step["with"]) <= set(inputs)
+    assert {name for name, told in inputs.items() if told.get("required")} <= set(step["with"])
+    assert job["include"][0]["file"] == str(GITLAB.relative_to(ROOT))
+    variables = yaml.safe_load(GITLAB.read_text())["topbit-check"]["variables"]
+    assert set(job["topbit-check"]["variables"]) <= set(variables)
 
 
 def test_the_gitlab_job_checks_and_leaves_junit(
