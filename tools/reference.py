@@ -75,10 +75,11 @@ def rules() -> Iterator[str]:
     yield from (
         "A rule states one convention. Its id stands in every finding. Below each rule are two "
         "recordings: one that breaks it, with what is found, and one that keeps it. Addresses of "
-        "the examples are those of a Realm with 41 IPA bits, so that bit 40 is the shared bit; its RAM "
-        "begins at 0x40000000, its bounce pool at 0x76b00000. Its devices are `disk` (assigned, "
-        "untrusted), `tdisp` (assigned, trusted), `virtio` (emulated) and `narrow` (assigned, with a "
-        "DMA mask of 32 bits). Where an example needs other facts, they stand before its events.",
+        "the examples are those of a Realm with 41 IPA bits, so that bit 40 is the shared bit; its "
+        "RAM begins at 0x40000000, its bounce pool at 0x76b00000. Its devices are `disk` "
+        "(assigned, untrusted), `tdisp` (assigned, trusted), `virtio` (emulated) and `narrow` "
+        "(assigned, with a DMA mask of 32 bits). Where an example needs other facts, they stand "
+        "before its events.",
         "",
     )
     yield from ("| rule | says |", "|---|---|")
