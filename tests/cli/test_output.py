@@ -11,13 +11,24 @@ import struct
 import subprocess
 import sys
 import termios
+from pathlib import Path
 
 import pytest
 
 from paths import DATA
+from report_readers import read
 from topbit.cli import main
 from topbit.report.forms import FORMS
 
+SMALL_POOL = b"""\
+[    0.000000] Linux version 6.18.0 (a@b) #1 SMP
+[    0.000000] RSI: Using RSI version 1.0
+[ 1.0] nvme 0000:00:01.0: swiotlb buffer is full (sz: 4096 bytes), total 512 (slots), used 0 (slots)
+"""
+REFUSED = b"""\
+[    1.0] arm-smmu-v3 a.iommu: event 0x10 received:
+[    1.0] arm-smmu-v3 a.iommu: event: F_TRANSLATION client: 0000:01:00.0 sid: 0x100 ssid: 0x0
+"""
 LOGS = str(DATA / "recordings" / "vmm-maps-protected-half")
 
 
@@ -30,6 +41,29 @@ def test_a_check_prints_one_document_and_nothing_else(
     out, err = capfdbinary.readouterr()
     assert b"F1" in out
     assert err == b"topbit: nosuch.parquet: cannot read: No such file or directory\n"
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    ("log", "status"),
+    [
+        (b"", 2),  # nothing to read
+        (SMALL_POOL, 0),
+        (REFUSED, 4),
+    ],
+    ids=["unreadable", "ok", "inconclusive"],
+)
+def test_every_form_ends_with_the_same_exit_status_and_is_one_document(
+    log: bytes, status: int, form: str, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    (tmp_path / "log").write_bytes(log)
+    assert main(["check", str(tmp_path / "log"), "--format", form]) == status
+    out, err = capfdbinary.readouterr()
+    assert bool(err) is (status == 2)
+    if form == "text" and status == 2:
+        assert out == b""
+    else:
+        read(form, out)
 
 
 @pytest.mark.parametrize(
