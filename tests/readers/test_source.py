@@ -39,6 +39,9 @@ LOG = (
         (b"\xff\xfe\x80\x00" + LOG.encode(), "utf-8", 3),
         (bytes(100) + LOG.encode() + bytes(100), "utf-8", 0),
         (LOG.encode() + b"\xc3", "utf-8", 1),
+        ((LOG + LOG).replace("\n", "\r").encode(), "utf-8", 0),
+        ((LOG + LOG).replace("\n", "\r\n").encode("utf-16"), "utf-16", 0),
+        (f'{{"Output": "{LOG + LOG}"}}'.replace("\n", "\\r\\n").encode(), "utf-8", 0),
     ],
 )
 def test_text(tmp_path: Path, data: bytes, encoding: str, replaced: int) -> None:

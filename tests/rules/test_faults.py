@@ -122,6 +122,15 @@ def test_f2_a_plain_address_and_who_took_the_bit_off(
     assert len(finding.evidence) == (1 if "was given" in says else 2)
 
 
+def test_f2_an_address_in_ram_is_plain_whatever_the_width_is() -> None:
+    unknown = dataclasses.replace(LOG, ipa_bits=None)
+    (finding,) = found("F2", unknown, smmu_event(FAR & ~S), smmu_event(FAR))
+    assert (finding.agent, finding.device, finding.severity) == ("guest", "disk", "violation")
+    assert finding.expected == "an address with the shared bit, set"
+    checked = check(Recording.of_events(dataclasses.replace(unknown, ram=[]), [smmu_event(FAR)]))
+    assert "F2" in {each.rule for each in checked.not_checked}
+
+
 @pytest.mark.parametrize(
     ("platform", "events", "severity", "says"),
     [

@@ -217,6 +217,13 @@ def test_m2_is_of_every_guest_that_bounces_all(scheme: str, judged: bool) -> Non
     assert ("M2" in {finding.rule for finding in checked.findings}) == judged
 
 
+@pytest.mark.parametrize(("kernel", "judged"), [("7.3.4", True), ("7.2.13", False), (None, False)])
+def test_m2_is_of_pkvms_guests_from_7_3_on(kernel: str | None, judged: bool) -> None:
+    platform = changed(scheme="arm-pkvm", realm=False, ipa_bits=None, kernel=kernel)
+    checked = check(Recording.of_events(platform, [dma_map(BUFFER, phys=BUFFER)]))
+    assert ("M2" in {finding.rule for finding in checked.findings}) == judged
+
+
 @pytest.mark.parametrize(
     ("platform", "events", "wrong"),
     [

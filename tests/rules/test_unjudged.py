@@ -87,6 +87,11 @@ SUPPRESSED = trouble("suppressed", 9, attrs="function=swiotlb_tbl_map_single|cou
         ([trouble("io_failed", 1, device="disk")], [finding(5, device="nic")],
          [("io_failed", 1, 1)]),
         ([trouble("io_failed", 1)], [finding(5)], [("io_failed", 1, 1)]),
+        # A driver's name for it: which device it is, nothing tells.
+        ([trouble("io_failed", 1, device="vda")], [finding(5, device="nic")], []),
+        ([trouble("io_failed", 1, device="vda")], [finding(5)], [("io_failed", 1, 1)]),
+        ([trouble("io_failed", 1, device="bus"), event("dma_map", device="bus")],
+         [finding(5, device="nic")], [("io_failed", 1, 1)]),
         ([trouble("io_failed", 1, device="disk")],
          [finding(5, device="disk", severity="note")], [("io_failed", 1, 1)]),
         ([trouble("leaked", 1, device="disk")], [finding(5, device="disk")], [("leaked", 1, 1)]),

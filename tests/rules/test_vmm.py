@@ -10,6 +10,7 @@ from rule_events import (
     BUFFER,
     FAILED,
     HOST,
+    LOG,
     PAGE,
     POOL,
     REALM,
@@ -24,7 +25,8 @@ from rule_events import (
 )
 from rule_findings import found, told
 from topbit.events import Event
-from topbit.recording import DeviceFacts
+from topbit.recording import DeviceFacts, Recording
+from topbit.rules import check
 
 ALIAS = POOL | S
 VMM = [("vmm", "disk", 1)]
@@ -190,6 +192,16 @@ def test_the_private_page_within_a_larger_mapping_is_named(first: int, half: int
         assert finding.seen == (
             f"IPA 0x{private:016x} is private, and mapped at 0x{private | half:016x}"
         )
+
+
+def test_an_unmap_that_left_something_is_told() -> None:
+    rest = iommu_unmap(ALIAS, status="error")
+    whole = [iommu_map(ALIAS, HOST), iommu_unmap(ALIAS)]
+    (finding,) = found("V3", LOG, *whole[:1], rest)
+    assert (finding.severity, finding.agent) == ("warning", "vmm")
+    own = dataclasses.replace(rest, agent="host")
+    checked = check(Recording.of_events(LOG, [*whole, own]))
+    assert "V3" not in {each.rule for each in checked.findings}
 
 
 def test_a_page_is_private_where_the_larger_conversion_says_so() -> None:

@@ -125,6 +125,15 @@ def prot_ns_shared_pte(ipa_bits: int, page_shift: int = 12) -> int:
     return (phys & low) | ((phys >> shift) & high)
 
 
+def without_top_bit(addresses: NDArray[numpy.uint64]) -> NDArray[numpy.uint64]:
+    """What is left of each of these addresses, none of which is 0, without its highest bit?"""
+    import numpy as np
+    import polars as pl
+
+    zeros = pl.Series(addresses).bitwise_leading_zeros().to_numpy().astype(np.uint64)
+    return addresses ^ (np.uint64(1) << (np.uint64(63) - zeros))
+
+
 def _or(x: Address, mask: int) -> Address:
     if isinstance(x, int):
         return x | mask

@@ -94,7 +94,8 @@ def _asked(table: polars.DataFrame, *, alone: bool) -> Array:
 def _hashes(events: polars.DataFrame) -> Array:
     """Which numbers are the same for copies of one event?"""
     # The kernel rounds half up (kernel/trace/trace.c:ns2usecs).
-    stamps = (np.rint(events["time"].to_numpy() * 1e9).astype(np.int64) + 500) // 1000
+    with np.errstate(invalid="ignore"):  # no clock tells such a time; it is alike for copies
+        stamps = (np.rint(events["time"].to_numpy() * 1e9).astype(np.int64) + 500) // 1000
     hashes = stamps.astype(np.uint64)
     for name in KEY:
         hashes = (hashes * _FACTOR) ^ _numbers(events[name])

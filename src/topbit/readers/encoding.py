@@ -47,6 +47,12 @@ TEXT_SHARE = 0.7
 """The least share of text's characters among what is no NUL."""
 NUL_SHARE = 0.02
 """A larger share of NULs than a serial console can put into a long log."""
+FEW_ENDS = 2
+"""Line ends that a text may have which is one line for all that."""
+ONE_LINE = 64 << 20
+"""Bytes of a text of one line."""
+ESCAPES = {b"\\r\\n": b"\n", b"\\n": b"\n", b"\\t": b"\t", b"\\u001b": b"\x1b", b'\\"': b'"'}
+"""What stands for a character in a string of JSON."""
 _ODD = bytes([*range(9), 11, 12, *range(14, 27), *range(28, 32), 127, *range(128, 256)])
 
 
@@ -121,6 +127,21 @@ def characters(data: bytes) -> Text:
         text = data.decode("utf-8", "surrogateescape")
         text, replaced = BAD_BYTE.subn("\ufffd", text)
         return Text(text, "utf-8", replaced)
+
+
+def with_line_ends(data: bytes) -> bytes:
+    r"""The text with line ends where it has none: only CR ends its lines, or \n as two characters.
+
+    Terminals and old tools leave CR alone; a cloud's console is often one JSON string.
+    """
+    if len(data) > ONE_LINE or data.count(b"\n") > FEW_ENDS:
+        return data
+    if data.count(b"\r") > FEW_ENDS:
+        return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    if data.count(b"\\n") > FEW_ENDS:
+        for written, meant in ESCAPES.items():
+            data = data.replace(written, meant)
+    return data
 
 
 def _printable() -> bytes:

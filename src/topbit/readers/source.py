@@ -127,9 +127,11 @@ def open_source(path: Path) -> Source:
     if not encoding.is_text(data):
         return Source(name, "event queue", data, damage=damage)
     if not encoding.wide_encoding(data):
-        return Source(name, "text", data.removeprefix(encoding.UTF8_MARK), "utf-8", 0, damage)
+        lines = encoding.with_line_ends(data.removeprefix(encoding.UTF8_MARK))
+        return Source(name, "text", lines, "utf-8", 0, damage)
     text = encoding.decoded(data)
-    return Source(name, "text", text.text.encode(), text.encoding, text.replaced, damage)
+    lines = encoding.with_line_ends(text.text.encode())
+    return Source(name, "text", lines, text.encoding, text.replaced, damage)
 
 
 def _large_text(path: Path, name: str) -> StoredBytes | None:

@@ -27,6 +27,7 @@ from topbit.readers.joined import (
 from topbit.readers.kernel_log.log import KernelLog
 from topbit.readers.kernel_log.message import Unreadable
 from topbit.readers.needles import NEEDLES, worth_reading
+from topbit.readers.order import in_order
 from topbit.readers.roles import KERNEL_TASKS, VMM_TASKS
 from topbit.readers.source import Source
 from topbit.readers.vmm_log import kvmtool
@@ -118,7 +119,7 @@ class _BootReader:
         for line, text in self._log.smmu.damaged:
             self.boot.add_unparsed(line, text)
         self.boot.facts = self._log.facts
-        self.boot.table = columns.frame()
+        self.boot.table = in_order(columns.frame())
         return self.boot
 
     def _read_part(self, part: Part) -> None:

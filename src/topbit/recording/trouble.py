@@ -56,6 +56,8 @@ TROUBLES: dict[str, Trouble] = {
     "device_given_up": Trouble("A device was given up after failed DMA.", "guest", follows=True),
     "timeout": Trouble("A device did not answer in time.", "device", follows=True),
     "io_failed": Trouble("A transfer between a device and memory failed.", "device", follows=True),
+    "hung": Trouble("A task waits for what does not come.", "guest", follows=True),
+    "ring": Trouble("A virtio ring holds what its other side did not write there.", "vmm"),
     "device_untrusted": Trouble("A device is not the one that the guest would trust.", "device"),
     # Shared and private memory.
     "share_failed": Trouble("Memory could not be made shared or private.", "guest"),
@@ -90,6 +92,7 @@ TROUBLES: dict[str, Trouble] = {
     # VMMs.
     "vfio_map": Trouble("The VMM could not map memory for an assigned device.", "vmm"),
     "vfio_unmap": Trouble("The VMM could not unmap memory of an assigned device.", "vmm"),
+    "conversion": Trouble("The VMM could not make memory shared or private.", "vmm"),
     "vmm_smmu": Trouble("The VMM's own model of an IOMMU refused a device's access.", "guest"),
     "vmm_dma": Trouble("The VMM could not reach the memory that a device named.", "guest"),
 }

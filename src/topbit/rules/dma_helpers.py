@@ -12,6 +12,7 @@ import polars as pl
 from topbit.recording import Recording
 from topbit.recording.schema import DMA_MAPPING_ERROR
 from topbit.replay.columns import MAPS, other_bits, with_shared_bit
+from topbit.rules.bitless import can_be_seen, with_a_bit_on_top
 from topbit.rules.finding import Evidence, Finding
 from topbit.rules.rule import a_realm, any_event, rule, the_shared_bit
 from topbit.rules.wording import address, describe, evidence, shared_bit_name
@@ -148,14 +149,24 @@ def _no_bit_scheme(recording: Recording) -> str:
     return ""
 
 
+def _helpers_or_addresses(recording: Recording) -> str:
+    if can_be_seen(recording.platform) and not any_event(*MAPS)(recording):
+        return ""
+    return any_event("helper")(recording)
+
+
 @rule(
     "H5",
     "Where the scheme puts no attribute into DMA addresses, the dma_addr_* helpers change nothing.",
     source="Linux include/linux/mem_encrypt.h: identity unless an architecture defines them",
-    needs=[_no_bit_scheme, any_event("helper")],
+    needs=[_no_bit_scheme, _helpers_or_addresses],
 )
 def identity_elsewhere(recording: Recording) -> Iterator[Finding]:
-    """Which helper changed an address under TDX, vTOM, pKVM, s390 or without any scheme?"""
+    """Which helper changed an address under TDX, vTOM, pKVM, s390 or without any scheme?
+
+    Outside of topbit's own runs only the addresses tell, where the bounce pool is known.
+    """
+    yield from with_a_bit_on_top(recording)
     rows = _calls(
         recording, "dma_addr_encrypted", "dma_addr_unencrypted", "dma_addr_canonical"
     ).filter(pl.col("address") != pl.col("phys"))

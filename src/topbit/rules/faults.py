@@ -143,14 +143,24 @@ def _pool_aliases(platform: Platform) -> list[tuple[int, int]]:
     return [(platform.unprotected(base), size) for base, size in platform.pools]
 
 
+def _bit_or_ram(recording: Recording) -> str:
+    platform = recording.platform
+    if platform.ipa_bits is None and platform.ram:
+        return ""
+    return the_shared_bit(recording)
+
+
 @rule(
     "F2",
     "No translation fault at the plain (protected) address of a shared page.",
     source=f"{COVER_LETTER}, patch 3/3: DMA to shared memory carries the full IPA",
-    needs=[a_realm, the_shared_bit, sees_faults],
+    needs=[a_realm, _bit_or_ram, sees_faults],
 )
 def plain_address_faults(recording: Recording) -> Iterator[Finding]:
-    """Which devices faulted at a plain address, and who took the shared bit off?"""
+    """Which devices faulted at a plain address, and who took the shared bit off?
+
+    While ipa_bits is unknown, an address inside RAM is plain all the same: RAM ends below the bit.
+    """
     platform = recording.platform
     for fault in guest_faults(recording):
         row, value = fault.row, fault.row["address"]
@@ -158,11 +168,15 @@ def plain_address_faults(recording: Recording) -> Iterator[Finding]:
             continue
         if platform.has_shared_bit(value):
             continue
+        if platform.space is None and not lies_in(value, platform.ram):
+            continue
         if by_trusted_device(recording, row) or is_page_table_form(recording, value):  # F8
             continue
         if bypasses_the_dma_api(recording, fault):  # M12
             continue
-        expected = f"{address(platform.unprotected(value))} ({shared_bit_name(platform)}, set)"
+        expected = f"an address with {shared_bit_name(platform)}, set"
+        if platform.space is not None:
+            expected = f"{address(platform.unprotected(value))} ({shared_bit_name(platform)}, set)"
         if may_be_firmwares(recording, fault):
             yield refusal(
                 recording,

@@ -25,6 +25,7 @@ from typing import TypeAlias
 from topbit.recording import Recording
 from topbit.replay.kept import kept
 from topbit.rules.finding import Finding
+from topbit.rules.releases import policy_of
 
 Need: TypeAlias = Callable[[Recording], str]
 Check: TypeAlias = Callable[[Recording], Iterator[Finding]]
@@ -129,6 +130,11 @@ def a_guest_of_shared_dma(recording: Recording) -> str:
         return a_realm(recording)
     if platform.scheme in SHARED_DMA:
         return ""
+    if platform.scheme == "arm-pkvm":
+        policy = policy_of(platform)
+        if policy is not None and policy.pkvm_force_unencrypted:
+            return ""
+        return "a pKVM guest bounces all DMA from Linux 7.3 on, and this one is not known to"
     return f"the scheme is {platform.scheme}: its devices need no shared memory"
 
 
@@ -138,7 +144,8 @@ SHARED_DMA = (
 )  # fmt: skip
 """Schemes whose guests bounce all streaming DMA (force_dma_unencrypted(): Linux 7.2
 arch/x86/mm/mem_encrypt.c, arch/s390/mm/init.c, arch/powerpc/platforms/pseries/svm.c,
-arch/arm64/include/asm/mem_encrypt.h). Of pKVM's guests only those of 7.3 and later do."""
+arch/arm64/include/asm/mem_encrypt.h). Of pKVM's guests only those of 7.3 and later do
+(`KernelPolicy.pkvm_force_unencrypted`)."""
 
 
 def the_shared_bit(recording: Recording) -> str:

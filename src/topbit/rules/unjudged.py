@@ -16,7 +16,7 @@ from topbit.recording import Recording
 from topbit.recording.recording import NUMBER
 from topbit.recording.schema import OK
 from topbit.recording.trouble import TROUBLE_KINDS, TROUBLES, trouble_of
-from topbit.replay.columns import PAGE
+from topbit.replay.columns import MAPS, PAGE
 from topbit.replay.faults import ACCESS, CONFIGURATION
 from topbit.rules.finding import Finding, Unjudged
 from topbit.rules.wording import describe, evidence_of
@@ -42,7 +42,11 @@ def unjudged(recording: Recording, findings: Iterable[Finding]) -> list[Unjudged
     left = rows.join(judged.select(SAME).unique(), on=SAME, how="anti", nulls_equal=True)
     left = left.join(judged.select(NUMBER), on=NUMBER, how="anti")
     devices = {f.device for f in findings if f.device and f.severity != "note"}
-    follows = pl.col("status").is_in(FOLLOWS) & pl.col("device").is_in(devices)
+    follows = pl.col("device").is_in(devices)
+    if devices:
+        # "nvme0", "vda" and "eth0" are names of drivers: which device it is, nothing tells.
+        follows |= pl.col("device").is_not_null() & ~_is_a_devices_name(recording)
+    follows &= pl.col("status").is_in(FOLLOWS)
     left = left.filter((pl.col("event") != ACCESS) & ~follows.fill_null(value=False))
     kinds = list(_by_kind(recording, left.sort(NUMBER)))
     if not judged.is_empty() and {kind.kind for kind in kinds} == {SUPPRESSED}:
@@ -87,6 +91,13 @@ def _trouble(recording: Recording) -> pl.DataFrame:
         .with_columns(who=pl.when(pl.col("event") != "smmu_lost").then(pl.col("who")))
         .collect()
     )
+
+
+def _is_a_devices_name(recording: Recording) -> pl.Expr:
+    """Expression: is it a name that a device has for the DMA API?"""
+    traced = recording.scan(*MAPS).select("device").unique().collect()
+    names = {*recording.platform.devices, *traced["device"].cast(pl.String).drop_nulls()}
+    return pl.col("device").is_in(names).fill_null(value=False)
 
 
 def _shown(rows: pl.DataFrame, findings: list[Finding]) -> pl.Series:

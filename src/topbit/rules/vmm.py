@@ -201,16 +201,29 @@ def alias_leads_to_the_shared_page(recording: Recording) -> Iterator[Finding]:
                 break
 
 
+def _conversions_or_failed_unmaps(recording: Recording) -> str:
+    if recording.has("iommu_unmap") and not _failed_unmaps(recording).is_empty():
+        return ""
+    return any_event("iommu_map")(recording) or any_event("convert")(recording)
+
+
+def _failed_unmaps(recording: Recording) -> pl.DataFrame:
+    return recording.of_kind("iommu_unmap", where=pl.col("status") == ERROR)
+
+
 @rule(
     "V3",
     "No untrusted device's stage 2 maps a page that the Realm holds private.",
     source="DEN0137 1.0, RIPAS and NS mappings; NVIDIA/QEMU pull 40 (stale mapping after a "
     "failed unmap)",
-    needs=[a_realm, the_shared_bit, any_event("iommu_map"), any_event("convert")],
+    needs=[a_realm, the_shared_bit, _conversions_or_failed_unmaps],
 )
 def private_pages_are_unmapped(recording: Recording) -> Iterator[Finding]:
     """Which pages became private while an untrusted device's mapping of them stayed?"""
     platform = recording.platform
+    if not recording.has("convert"):
+        yield from _half_unmapped(recording)
+        return
     for number, sid, iova in sorted(_stale(recording), key=itemgetter(0)):
         row = recording.row(number)
         yield Finding(
@@ -225,6 +238,26 @@ def private_pages_are_unmapped(recording: Recording) -> Iterator[Finding]:
             evidence=[evidence_of(row)],
             hint="unmap first, check that everything was unmapped, and refuse the conversion "
             "otherwise",
+        )
+
+
+def _half_unmapped(recording: Recording) -> Iterator[Finding]:
+    """Which unmaps removed less than they should? What is left may lead to a private page."""
+    failed = _failed_unmaps(recording).filter(pl.col("agent") == "vmm")
+    for device, group in by_device(failed):
+        first = group.row(0, named=True)
+        yield Finding(
+            "V3",
+            "warning",
+            "vmm",
+            "an unmap removed less than was asked: a device may still reach what is left, and no "
+            "conversion is recorded that would tell whether it is private",
+            device=device,
+            count=len(group),
+            seen=f"{first['size']} bytes from {address(first['address'])} on were to be unmapped",
+            expected="all of it unmapped",
+            evidence=evidence(group),
+            hint="unmap what was mapped, in its own sizes, and check what iommu_unmap() returns",
         )
 
 

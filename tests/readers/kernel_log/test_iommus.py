@@ -39,6 +39,15 @@ FAULTS: dict[str, dict[str, Any]] = {
     },
     AMD + "[Device not attached to domain properly]": {"status": "amd_vi_event"},
     "AMD-Vi: Completion-Wait loop timed out": {"status": "amd_vi_event"},
+    "AMD-Vi: IOMMU Event log restarting": {"status": "amd_vi_event"},
+    "(XEN) AMD-Vi: IO_PAGE_FAULT: 0000:03:00.1 d7 addr 00000000fee00000 flags 0x20 RW": {
+        "status": "amd_vi", "device": "0000:03:00.1", "address": 0xFEE00000, "direction": "w",
+        "attrs": "event=IO_PAGE_FAULT|domain=7",
+    },
+    "AMD-Vi: IO_PAGE_FAULT: domain = 0, device id = 0x30a, fault address = 0xfdf8020000, "
+    "flags = 0x10": {
+        "status": "amd_vi", "device": "0000:03:01.2", "address": 0xFDF8020000, "direction": "r",
+    },
     # DMAR
     DMAR + f"[DMA Read NO_PASID] {WHO} fault addr 0x7cd80000 [fault reason 0x01] Present bit": {
         "status": "dmar", "device": "0000:00:02.0", "address": 0x7CD80000, "direction": "r",
@@ -55,6 +64,13 @@ FAULTS: dict[str, dict[str, Any]] = {
     "[fault reason 0x3a] SM: Non-zero reserved field": {
         "status": "dmar", "device": "0000:6a:01.0", "address": 0x7FE0C9943000,
         "attrs": "reason=3a|pasid=0x2",
+    },
+    "DMAR: ERROR: DMA PTE for vPFN 0x7b2a0 already set (to 7b2a0003 not 2bb27c803)": {
+        "status": "dmar_error",
+    },
+    "DMAR: Invalid page request: 0x1000000000 0x0": {"status": "dmar_error"},
+    "DMAR: Allocating 1-page iova for 0000:00:02.0 failed": {
+        "status": "map_failed", "device": "0000:00:02.0",
     },
     f"DMAR:[DMA Write] {WHO} fault addr 9c000000 ": {
         "status": "dmar", "address": 0x9C000000, "direction": "w", "attrs": None,
@@ -105,6 +121,26 @@ FAULTS: dict[str, dict[str, Any]] = {
     "sun50i-iommu 30f0000.iommu: Page fault for 0x00000000fe980000 (master 2, dir write)": {
         "status": "iommu_fault", "address": 0xFE980000, "direction": "w",
     },
+    "sun50i-iommu 30f0000.iommu: Page fault for 0x00000000fe980000 (master 2, dir rd)": {
+        "status": "iommu_fault", "address": 0xFE980000, "direction": "r",
+    },
+    # before 4.x, and since 6.12
+    "arm-smmu 15000000.iommu: Unhandled context fault: iova=0x2c3140000, fsynr=0x11, cb=4": {
+        "status": "smmu_v2", "address": 0x2C3140000, "direction": "w",
+        "attrs": "smmu=15000000.iommu|cb=4",
+    },
+    "arm-smmu 15000000.iommu: Unhandled context fault: fsr=0x402 [Format=2 TF], iova=0xfffffc80, "
+    "fsynr=0x3d0021 [S1CBNDX=61 PLVL=1], cbfrsynra=0x4a0, cb=3": {
+        "status": "smmu_v2", "sid": 0x4A0, "address": 0xFFFFFC80, "direction": "r",
+        "attrs": "smmu=15000000.iommu|fsr=0x402|cb=3",
+    },
+    "tegra-mc 2c00000.memory-controller: vicsrd: secure write @0x00000003fff00000: VPR violation "
+    "((null))": {
+        "status": "iommu_fault", "device": "vicsrd", "address": 0x3FFF00000, "direction": "w",
+        "attrs": "reason=VPR violation",
+    },
+    "tegra-mc 2c00000.memory-controller: unknown: read @0x0000000000000080: EMEM address decode "
+    "error (EMEM decode error)": {"status": "iommu_fault", "address": 0x80, "direction": "r"},
 }  # fmt: skip
 
 

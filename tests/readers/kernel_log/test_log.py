@@ -26,6 +26,8 @@ def test_the_rate_limit_of_others() -> None:
 def test_a_count_that_is_none(unparsed: list[str]) -> None:
     assert events_of(f"dmar_fault: {'9' * 500} callbacks suppressed", unparsed) == []
     assert len(unparsed) == 1
+    assert events_of(f"dmar_fault: {'9' * 5000} callbacks suppressed", unparsed) == []
+    assert len(unparsed) == 2
 
 
 def test_a_message_far_into_a_long_line() -> None:

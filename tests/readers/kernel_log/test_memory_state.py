@@ -25,6 +25,9 @@ MESSAGES: dict[str, dict[str, Any]] = {
         "status": "share_failed",
         "attrs": "pages=1|wanted=private",
     },
+    "hv_vmbus f8615163-0001: Failed to set host visibility for new GPADL -22.": {
+        "status": "share_failed",
+    },
     "foo 1.bar: set_memory_decrypted() failed: -5": {"status": "share_failed"},
     "leaking DMA memory that can't be re-encrypted": {"status": "leaked"},
     "RME: RMM doesn't support RSI version 1.0. Supported range: 2.0-2.1": {

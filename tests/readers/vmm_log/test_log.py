@@ -54,6 +54,13 @@ MESSAGES: dict[str, dict[str, Any]] = {
     "smmuv3_record_event SMMU_EVT_F_TRANSLATION sid=0x10": {
         "status": "vmm_smmu", "sid": 16, "attrs": "event=F_TRANSLATION",
     },
+    "qemu-system-aarch64: Guest moved used index from 0 to 61937": {"status": "ring"},
+    "qemu-system-x86_64: virtio: bogus descriptor or out of resources": {"status": "ring"},
+    "qemu-system-x86_64: Convert non guest_memfd backed memory region (0xf0000000 ,+ 0x10000) to "
+    "shared": {"status": "conversion", "phys": 0xF0000000, "size": 0x10000},
+    "qemu-system-x86_64: failed to set memory (0x80000000+0x200000) with attr 0x8 error 'Invalid "
+    "argument'": {"status": "conversion", "phys": None},
+    "qemu-system-x86_64: vhost_set_mem_table failed: Invalid argument (22)": {"status": "vmm_dma"},
     # kvmtool
     "  Error: Failed to map 0x40000000 -> 0x7f75580bf000 (1073741824) for DMA": {
         "status": "vfio_map", "address": 0x40000000, "attrs": "size=1073741824",

@@ -5,7 +5,8 @@ Since 5.2 a fault of a known device is printed by dev_err() without the device's
 3.x break the line after "[".
 
 Source: Linux 7.2 drivers/iommu/amd/iommu.c:iommu_print_event, :amd_iommu_report_page_fault,
-:amd_iommu_report_rmp_fault, :amd_iommu_report_rmp_hw_error.
+:amd_iommu_report_rmp_fault, :amd_iommu_report_rmp_hw_error, :amd_iommu_restart_log; Xen 4.20
+drivers/passthrough/amd/iommu_init.c:parse_event_log_entry.
 """
 
 from __future__ import annotations
@@ -29,6 +30,15 @@ EVENT = re.compile(
 )
 FIELD = re.compile(rf"\b([a-z_]{{2,10}})={HEX}")
 DEVICE = re.compile(r"device=((?:[0-9a-f]{4}:)?[0-9a-f]{2}:[0-9a-f]{2}\.[0-7])")
+# Xen's: with the device's name since 4.14, with its number before.
+XEN = re.compile(
+    r"IO_PAGE_FAULT: (?P<sbdf>(?:[0-9a-f]{4}:)?[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]) "
+    r"d(?P<domain>\d{1,5}) addr (?P<address>[0-9a-f]{1,16}) flags (?P<flags>0x[0-9a-f]{1,4})"
+)
+OLD_XEN = re.compile(
+    r"IO_PAGE_FAULT: domain ?= ?(?P<domain>\d{1,5}), device id ?= ?(?P<number>0x[0-9a-f]{1,4}), "
+    r"fault address ?= ?(?P<address>0x[0-9a-f]{1,16}), flags ?= ?(?P<flags>0x[0-9a-f]{1,4})"
+)
 WRITE = 0x020
 """EVENT_FLAG_RW: the access was a write (drivers/iommu/amd/amd_iommu_types.h)."""
 KINDS = {"IO_PAGE_FAULT": "amd_vi", "RMP_PAGE_FAULT": "amd_vi_rmp", "RMP_HW_ERROR": "amd_vi_rmp"}
@@ -70,11 +80,40 @@ def _logged(text: str) -> Event | None:
     )
 
 
-def _timeout(text: str) -> Event:
+def _xen(text: str) -> Event | None:
+    match = XEN.search(text) or OLD_XEN.search(text)
+    if match is None:
+        return None
+    fields = match.groupdict()
+    sbdf, number_ = fields.get("sbdf"), fields.get("number")
+    rid = int(number_, 16) if number_ else 0
+    device = (
+        pci_name(sbdf) if sbdf else f"0000:{rid >> 8 & 0xFF:02x}:{rid >> 3 & 0x1F:02x}.{rid & 7}"
+    )
+    return trouble(
+        "amd_vi",
+        text,
+        device=device,
+        address=int(fields["address"], 16),
+        direction="w" if int(fields["flags"], 16) & WRITE else "r",
+        attrs=attributes(event="IO_PAGE_FAULT", domain=fields["domain"]),
+    )
+
+
+def _own(text: str) -> Event:
     return trouble("amd_vi_event", text)
 
 
 FAMILIES = (
     Family(("Event logged [", "IO_PAGE_FAULT device=", "RMP_PAGE_FAULT device="), _logged),
-    Family(("AMD-Vi: Completion-Wait loop timed out", "AMD-Vi: Command buffer timeout"), _timeout),
+    Family(("AMD-Vi: IO_PAGE_FAULT:",), _xen),
+    Family(
+        (
+            "AMD-Vi: Completion-Wait loop timed out",
+            "AMD-Vi: Command buffer timeout",
+            "Event log restarting",
+            "PPR log restarting",
+        ),
+        _own,
+    ),
 )

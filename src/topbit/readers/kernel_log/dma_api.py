@@ -50,7 +50,7 @@ FAILS = re.compile(
     r"fail|error|unable|cannot|can't|could ?n.t|not (?:available|supported|possible)|no |reject",
     re.I,
 )
-SUCCEEDS = re.compile(r"error handling|no errors?\b|without error|fallback not", re.I)
+SUCCEEDS = re.compile(r"error handling|no (?:dma )?errors?\b|without error|fallback not", re.I)
 # A map in the sense of the DMA API, not of a table of channels.
 MAPS = re.compile(r"\b(?:dma[ _-]?(?:re)?map\w*|map\w*(?: \w+)? (?:for |to )?dma)\b", re.I)
 ALLOCATES = re.compile(r"dma_alloc\w*|\bDMA (?:memory|buffers?|descriptors?|ring|pool)\b", re.I)

@@ -33,6 +33,7 @@ REQUEST = re.compile(
     r"(?: PASID (?P<after>[0-9a-fx]{1,12}))? "
     rf"fault (?:addr|index) {HEX}"
 )
+NO_IOVA = re.compile(r"Allocating \d{1,19}-page iova for (\S{1,80}) failed")
 REASON = re.compile(r"\[fault reason (?:0x)?([0-9a-fA-F]{1,4})\] ?(.{0,120})")
 
 
@@ -61,7 +62,21 @@ def _error(text: str) -> Event:
     return trouble("dmar_error", text)
 
 
+def _no_iova(text: str) -> Event | None:
+    match = NO_IOVA.search(text)
+    return trouble("map_failed", text, device=match[1]) if match else None
+
+
 FAMILIES = (
-    Family(("VT-d detected Invalidation",), _error),
+    Family(
+        (
+            "VT-d detected Invalidation",
+            "DMA PTE for vPFN",
+            "DMAR: Invalid page request",
+            "DMAR: Page request",
+        ),
+        _error,
+    ),
+    Family(("-page iova for ",), _no_iova),
     Family(("Request device [", "fault reason"), _fault),
 )

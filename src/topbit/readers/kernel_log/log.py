@@ -13,6 +13,7 @@ from topbit.readers.kernel_log import (
     memory_state,
     smmu_v2,
     smmu_v3,
+    stalls,
     swiotlb,
 )
 from topbit.readers.kernel_log.facts import LogFacts
@@ -26,6 +27,8 @@ OURS = re.compile(r"swiotlb|dma|iommu|smmu|report_addr|rmp", re.I)
 
 def _suppressed(text: str) -> Event | None:
     match = SUPPRESSED.search(text)
+    if match is None and len(text) >= MESSAGE:
+        raise Unreadable  # a number without end
     if match is None or not OURS.search(match[1]):
         return None
     if len(match[2]) > 18:
@@ -43,6 +46,7 @@ FAMILIES: tuple[Family, ...] = (
     *memory_state.FAMILIES,
     *host.FAMILIES,
     *dma_api.FAMILIES,
+    *stalls.FAMILIES,
 )
 """Every family, those with the rarer words first: the first that knows a message has it."""
 

@@ -87,7 +87,11 @@ def _rmp_fault(text: str) -> Event:
 
 FAMILIES = (
     Family(("Failed to decrypt memory", "Failed to encrypt memory", "CPA VMM failure"), _crypt),
-    Family(("set_memory_decrypted", "set_memory_encrypted"), _crypt_call),
+    # drivers/hv/channel.c; arch/x86/hyperv/ivm.c
+    Family(
+        ("set_memory_decrypted", "set_memory_encrypted", "host visibility", "GPA visibility"),
+        _crypt_call,
+    ),
     Family(("leaking DMA memory", "SEV-SNP: Leaking PFN", "leaking page"), _leaked),
     Family(("RMM doesn't support RSI",), _rsi),
     Family(("RMI ABI",), _rmi),

@@ -22,13 +22,19 @@ from topbit.readers.kernel_log.message import (
 )
 
 CONTEXT = re.compile(
-    rf"context fault: fsr={HEX}, ?iova={HEX}, ?fsynr={HEX}"
+    rf"context fault: (?:fsr={HEX}(?: \[[^\]]{{0,60}}\])?, ?)?iova={HEX}, ?fsynr={HEX}"
+    r"(?: \[[^\]]{0,60}\])?"
     rf"(?:, ?cbfrsynra={HEX})?(?:, ?cb=(\d{{1,5}}))?"
 )
 FROM = re.compile(r"context fault from (\S{1,80}?)!?(?:\s|$)")
 WRITE = 1 << 4
 """FSYNR0.WNR (drivers/iommu/arm/arm-smmu/arm-smmu.h)."""
 SID = 0xFFFF
+# drivers/memory/tegra: the memory controller of a Tegra refuses for itself and for its SMMU
+CLIENT = re.compile(
+    r"\b([\w-]{1,40}): (?:(?:non-)?secure )?(read|write) @(0x[0-9a-f]{1,16}): "
+    r"([\w ]{1,60}(?:violation|error|fault)) \("
+)
 UNKNOWN_SID = re.compile(rf"Blocked unknown Stream ID {HEX}")
 OTHERS = (
     # mtk_iommu
@@ -37,7 +43,7 @@ OTHERS = (
     ),
     # rockchip, exynos, sun50i, virtio-iommu, ipmmu, apple-dart, riscv
     re.compile(r"Page fault at (?P<iova>0x[0-9a-f]{1,16}) of type (?P<way>read|write)"),
-    re.compile(r"Page fault for (?P<iova>0x[0-9a-f]{1,16}) .{0,60}dir (?P<way>read|write)", re.I),
+    re.compile(r"Page fault for (?P<iova>0x[0-9a-f]{1,16}) .{0,60}dir (?P<way>rd|wr|read|write)"),
     re.compile(r"PAGE FAULT occurred at (?P<iova>0x[0-9a-f]{1,16})(?P<way>)"),
     re.compile(
         r"(?:page|unknown|domain) fault from EP (?P<sid>\d{1,9})"
@@ -66,7 +72,11 @@ def _context(text: str) -> Event:
         sid=None if sid is None else sid & SID,
         address=number(iova),
         direction="w" if int(fsynr, 16) & WRITE else "r",
-        attrs=attributes(smmu=device_before(text, "Unhandled"), fsr=f"0x{int(fsr, 16):x}", cb=bank),
+        attrs=attributes(
+            smmu=device_before(text, "Unhandled"),
+            fsr=f"0x{int(fsr, 16):x}" if fsr else None,
+            cb=bank,
+        ),
     )
 
 
@@ -100,9 +110,23 @@ def _other(text: str) -> Event | None:
             text,
             sid=int(sid, 0) if sid else None,
             address=number(fields.get("iova")),
-            direction={"read": "r", "write": "w", "r": "r", "w": "w"}.get(way),
+            direction={"r": "r", "w": "w"}.get(way[:1]),
         )
     return None
+
+
+def _memory_controller(text: str) -> Event | None:
+    match = CLIENT.search(text)
+    if match is None:
+        return None
+    return trouble(
+        "iommu_fault",
+        text,
+        device=match[1],
+        address=number(match[3]),
+        direction=match[2][0],
+        attrs=attributes(reason=match[4]),
+    )
 
 
 def _tables(text: str) -> Event:
@@ -110,6 +134,7 @@ def _tables(text: str) -> Event:
 
 
 FAMILIES = (
+    Family((" violation (", " decode error (", "page fault ("), _memory_controller),
     Family(("Cannot accommodate DMA translation for IOMMU page tables",), _tables),
     Family(("context fault",), _context),
     Family(("Unexpected global fault", "Blocked unknown Stream ID", "GFSR 0x"), _global),

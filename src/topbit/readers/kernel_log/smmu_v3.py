@@ -204,6 +204,7 @@ FAMILIES = (
             "MSI write aborted",
             "SMMU Error reported",
             "Wrong VSMMU event on stream",
+            "L2 stream table for SID",
         ),
         _error,
     ),

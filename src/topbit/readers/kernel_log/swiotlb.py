@@ -117,5 +117,5 @@ FAMILIES = (
     Family(("software IO TLB:", "Failed to decrypt default memory pool"), _pool),
     Family(("Buffer overflow detected. Alloc", "Access before mapping start detected"), _sync),
     Family(("Invalid sizes (mapping",), _sizes),
-    Family((*ATOMIC, "pool for atomic allocation\n", "DMA: failed to allocate"), _atomic),
+    Family((*ATOMIC, "DMA coherent pool depleted", "DMA: failed to allocate"), _atomic),
 )

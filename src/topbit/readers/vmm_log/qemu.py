@@ -28,6 +28,8 @@ ABORT = re.compile(rf"sid=0x([0-9a-f]{{1,8}}) (?:iova|addr)={HEX} is_write=(\d)"
 RECORD = re.compile(
     r"smmuv3_record_event.{0,40}?(?:SMMU_EVT_)?([CFE]_\w{3,30}) sid=0x([0-9a-f]{1,8})"
 )
+FROM_QEMU = re.compile(r"qemu|virtio|Virtqueue|used index|avail index|descriptor")
+CONVERT = re.compile(rf"\({HEX} ?,\+ {HEX}\)")
 REGION_SID = re.compile(r"smmuv3-iommu-memory-region-(\d{1,5})-")
 
 
@@ -126,7 +128,46 @@ def _abort(text: str) -> Event | None:
     )
 
 
+def _ring(text: str) -> Event | None:
+    return trouble("ring", text) if FROM_QEMU.search(text) else None
+
+
+def _conversion(text: str) -> Event | None:
+    match = CONVERT.search(text)
+    start, size = (int(match[1], 16), int(match[2], 16)) if match else (None, None)
+    return trouble("conversion", text, phys=start, size=size)
+
+
+def _vhost(text: str) -> Event:
+    return trouble("vmm_dma", text)
+
+
 FAMILIES = (
+    # hw/virtio/virtio.c, hw/block/virtio-blk.c
+    Family(
+        (
+            "Guest moved used index",
+            "Guest moved avail index",
+            "zero sized buffers are not allowed",
+            "bogus descriptor or out of resources",
+            "Virtqueue size exceeded",
+            "Looped descriptor",
+            "virtio-blk missing headers",
+            "incorrect virtio header size",
+        ),
+        _ring,
+    ),
+    # accel/kvm/kvm-all.c:kvm_convert_memory, system/physmem.c:ram_block_discard_range
+    Family(("Convert non guest_memfd", "failed to set memory (0x"), _conversion),
+    # hw/virtio/vhost.c
+    Family(
+        (
+            "vhost_set_mem_table failed",
+            "Fail to lookup the translated address",
+            "Fail to update device iotlb",
+        ),
+        _vhost,
+    ),
     Family(("vfio_listener_region_add", "vfio_listener_region_del", "region_add [ram]"), _region),
     Family(("vfio_iommu_map_notify", "iommu MAP @", "iommu UNMAP @"), _notify),
     Family(("iommufd_backend_map_dma", "iommufd_backend_unmap_dma"), _iommufd),
