@@ -22,13 +22,14 @@ from topbit.readers.wrapping import LogLine
 
 # lib/ratelimit.c:___ratelimit
 SUPPRESSED = re.compile(r"(\w{1,80}): (\d+) callbacks suppressed")
+ENDLESS = re.compile(r"\d{19} callbacks suppressed")
 OURS = re.compile(r"swiotlb|dma|iommu|smmu|report_addr|rmp", re.I)
 
 
 def _suppressed(text: str) -> Event | None:
     match = SUPPRESSED.search(text)
-    if match is None and len(text) >= MESSAGE:
-        raise Unreadable  # a number without end
+    if match is None and ENDLESS.search(text):
+        raise Unreadable
     if match is None or not OURS.search(match[1]):
         return None
     if len(match[2]) > 18:
