@@ -12,11 +12,14 @@ import pytest
 import topbit
 from paths import DATA
 from report_made import boot, finding
-from report_schema import SCHEMA, valid
-from topbit.errors import InputError, RunError, TopbitError
+from report_schema import EXPLAIN, SCHEMA, valid, valid_explanation
+from topbit.errors import InputError, RunError, TopbitError, UsageError
 from topbit.recording import DeviceFacts, FileFacts, Platform, Reading, Unparsed
 from topbit.recording.metadata import RANGES
 from topbit.recording.schema import KINDS
+from topbit.report.explain_form import Explanation
+from topbit.report.explain_form import document as explanation
+from topbit.report.explain_form import render_error as explain_error
 from topbit.report.json_form import render, render_error
 from topbit.rules.finding import Evidence, Unjudged, Verdict
 
@@ -25,8 +28,19 @@ TRACES = sorted((DATA / "trace_dat").glob("*.dat"))
 SCENARIOS = [scenario.name for scenario in topbit.scenarios()]
 
 
-def test_the_schema_is_one() -> None:
-    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+@pytest.mark.parametrize("schema", [SCHEMA, EXPLAIN])
+def test_the_schema_is_one(schema: dict[str, Any]) -> None:
+    jsonschema.Draft202012Validator.check_schema(schema)
+
+
+def test_an_explanation_names_every_property() -> None:
+    shape = EXPLAIN["$defs"]["explanation"]
+    assert list(explanation(Explanation(None))) == shape["required"] == list(shape["properties"])
+
+
+def test_what_cannot_be_explained_is_an_error() -> None:
+    told = valid_explanation(explain_error(UsageError("is wrong", where="here", hint="mend it")))
+    assert told["error"]["what"] == "is wrong"
 
 
 @pytest.mark.parametrize("path", [*LOGS, *TRACES], ids=lambda path: path.name)

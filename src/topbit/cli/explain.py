@@ -54,11 +54,16 @@ def run(args: argparse.Namespace) -> int:
     """
     from topbit import api
     from topbit.report.explain_form import Explanation, render, wrapped
+    from topbit.rules.finding import Evidence
 
-    event = event_of(args.what)
-    address = to_address(args.what[0]) if event is None else address_of(event)
+    text = " ".join(args.what)
+    event, (tells, address) = event_of(args.what), ("", None)
+    if event is None and is_line(args.what):
+        tells, address = fact_of(text)
+    else:
+        address = to_address(text.strip()) if event is None else address_of(event)
     recordings = api.read(args.files, ipa_bits=args.ipa_bits) if args.files else []
-    said, tells = None, ""
+    said = Evidence(text.strip()) if event is None and is_line(args.what) else None
     if event is not None:
         from topbit.recording.trouble import TROUBLE_KINDS, trouble_of
         from topbit.rules.wording import evidence_of
@@ -73,23 +78,67 @@ def run(args: argparse.Namespace) -> int:
         from topbit.report.story import story_of
 
         stories = [story_of(recording, address) for recording in recordings]
-    meaning, note = meaning_of(address, args.ipa_bits, recordings, event)
+    meaning, note = meaning_of(address, args.ipa_bits, recordings, event, said=said is not None)
     told = Explanation(address, meaning, note, said, tells, stories)
-    text = render(told, args.format)
+    shown = render(told, args.format)
     if args.format == "text" and sys.stdout.isatty():
-        text = wrapped(text, shutil.get_terminal_size().columns)
-    print(text, end="")
+        shown = wrapped(shown, shutil.get_terminal_size().columns)
+    print(shown, end="")
     return 0
 
 
-def event_of(words: list[str]) -> Event | None:
-    """Which event does a line or a raw record tell? None if the words are one address.
+FACTS = {
+    "realm": "The guest is an Arm CCA Realm: it speaks RSI with the RMM.",
+    "kernel": "It names the kernel's release, which tells its conventions for DMA addresses.",
+    "pools": "A bounce pool (swiotlb) lies there; a confidential guest shares it at boot.",
+    "ram": "RAM of this machine lies there.",
+    "whole_ram": "RAM of this machine lies there.",
+    "bouncing": "The kernel bounces DMA because its memory is encrypted: a confidential guest "
+    "(CCA, SEV, TDX, s390, POWER; pKVM from 7.3 on).",
+    "encryption": "It names the scheme of memory encryption.",
+    "isolation": "The guest is isolated by Hyper-V.",
+    "services": "KVM's services for its guests; bits 3 and 4 are those of a pKVM guest.",
+    "c_bit": "It names the place of AMD's C bit.",
+    "earlycon": "The early console stands there; a Realm's at the alias of its UART.",
+    "uarts": "A UART stands there.",
+    "past_rsi": "A Realm's log has named its RSI version before this line.",
+}
+"""What a line of a kernel log tells that is no event, by the name of the fact."""
+
+
+def is_line(words: list[str]) -> bool:
+    """Is it a line, and no address?"""
+    return len(words) > 1 or " " in words[0].strip()
+
+
+def fact_of(text: str) -> tuple[str, int | None]:
+    """What does a line tell about its machine, and at which address, if at any?
 
     Raises:
-        UsageError: no reader knows the line.
+        UsageError: it tells no fact either.
+    """
+    from topbit.readers.one_line import facts_of
+
+    facts = facts_of(text)
+    name = next((name for name in facts.told_at if name in FACTS), None)
+    if name is None:
+        raise UsageError(
+            "tells no event of DMA that a reader knows",
+            where=text[:60],
+            hint="give one whole line, in quotes, or the 4 or 8 words of an event record",
+        )
+    places = [base for base, _ in (*facts.pools, *facts.ram, *facts.whole_ram)]
+    places += [*facts.uarts, *([facts.earlycon] if facts.earlycon else [])]
+    return FACTS[name], next(iter(places), None)
+
+
+def event_of(words: list[str]) -> Event | None:
+    """Which event does a line or a raw record tell? None if the words are an address, or no event.
+
+    Raises:
         InputError: a record is of no type that IHI0070 defines.
     """
-    if len(words) == 1 and " " not in words[0].strip():
+    if not is_line(words):
         return None
     from topbit.readers.one_line import events_of, record_of
 
@@ -98,13 +147,9 @@ def event_of(words: list[str]) -> Event | None:
     if record is not None:
         return record
     events = events_of(text)
-    if not events:
-        raise UsageError(
-            "tells no event of DMA that a reader knows",
-            where=text[:60],
-            hint="give one whole line, in quotes, or the 4 or 8 words of an event record",
-        )
-    return next((event for event in events if address_of(event) is not None), events[0])
+    return next(
+        (event for event in events if address_of(event) is not None), next(iter(events), None)
+    )
 
 
 def address_of(event: Event) -> int | None:
@@ -113,7 +158,12 @@ def address_of(event: Event) -> int | None:
 
 
 def meaning_of(
-    address: int | None, ipa_bits: int | None, recordings: list[Recording], event: Event | None
+    address: int | None,
+    ipa_bits: int | None,
+    recordings: list[Recording],
+    event: Event | None,
+    *,
+    said: bool,
 ) -> tuple[Meaning | None, str]:
     """What does the address mean, and what must be said about the width?
 
@@ -121,8 +171,8 @@ def meaning_of(
         address: the address, if there is one.
         ipa_bits: the width that the user gave.
         recordings: what was read beside it.
-        event: the event that the address stands in, of which there is something to say without
-            the width. What a log tells of trouble may be of any machine: no width is assumed.
+        event: the event that the address stands in, if it is one.
+        said: it stands in a line or record, of which there is something to say without the width.
 
     Raises:
         UsageError: the width is not known, and there is nothing else to say.
@@ -137,24 +187,37 @@ def meaning_of(
     if ipa_bits is None and address in SPECIAL:
         return None, ""
     unknown = "in which half it lies is not known without --ipa-bits N"
-    if ipa_bits is None and event is not None and event.event == "trouble":
+    if ipa_bits is None and said and not shows_a_width(address, event):
         return None, unknown
     try:
         width, note = width_for(address, ipa_bits)
     except UsageError:
-        if event is None and not recordings:
+        if not said and not recordings:
             raise
         return None, unknown
     return explain(address, width), note
 
 
+def shows_a_width(address: int, event: Event | None) -> bool:
+    """May the highest bit of an address that stands in a line be a Realm's shared bit?
+
+    A guest's own addresses have none, nor have those below 4 GiB, where its memory is; the bit
+    lies above every buffer. What a log tells of trouble may be of any machine.
+    """
+    if event is None or event.event == "trouble" or event.address is None:
+        return False
+    return address >> 32 > 0 and (event.phys or 0) >> (address.bit_length() - 1) == 0
+
+
 def to_address(text: str) -> int:
     """Which address did the user write? Hexadecimal with or without 0x, as traces print it.
+
+    What stands around it in the line that it was copied from ("dma_addr=…,") is left out.
 
     Raises:
         UsageError: not a number, or more than 64 bits.
     """
-    digits = text.lower().replace("_", "").removeprefix("0x")
+    digits = text.lower().rpartition("=")[2].strip("[]{}(),;.").replace("_", "").removeprefix("0x")
     try:
         value = int(digits, 16)
     except ValueError:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 from topbit.events import Event
 from topbit.readers import smmu_queue
+from topbit.readers.boot import Boot
+from topbit.readers.kernel_log.facts import LogFacts
 from topbit.readers.source import Source
 from topbit.readers.text import read_text
 
@@ -19,9 +21,18 @@ RECORDS = {4: 8, 8: 4, 32: 1}
 
 def events_of(text: str) -> list[Event]:
     """Which events does a text of one line, or of a message's few lines, tell? In their order."""
+    return [event for boot in _read(text) for event in boot.events]
+
+
+def facts_of(text: str) -> LogFacts:
+    """Which facts about its machine does such a text of a kernel log tell?"""
+    return _read(text)[0].facts
+
+
+def _read(text: str) -> list[Boot]:
     # What a shell hands over need not be characters.
     source = Source("", "text", f"{text[:LONGEST]}\n".encode(errors="replace"))
-    return [event for boot in read_text(source, lambda lines: None) for event in boot.events]
+    return read_text(source, lambda lines: None)
 
 
 def record_of(words: Sequence[str]) -> Event | None:

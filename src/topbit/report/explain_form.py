@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 import textwrap
@@ -71,20 +70,29 @@ def render_error(error: TopbitError) -> str:
 
 
 def document(told: Explanation) -> dict[str, Any]:
-    """What is the document, as JSON values?"""
-    data: dict[str, Any] = {"address": None if told.address is None else fmt(told.address)}
-    data["special"] = SPECIAL[told.address][0] if told.address in SPECIAL else None
-    data["said"] = None if told.said is None else {"text": told.said.text, "tells": told.tells}
-    if told.meaning is not None:
-        meaning = dataclasses.asdict(told.meaning)
-        for key in ("canonical", "alias"):
-            meaning[key] = None if meaning[key] is None else fmt(meaning[key])
-        del meaning["address"]
-        data |= meaning
-        data["shared_bit"] = IpaSpace(told.meaning.ipa_bits).bit_number
-        data["agents"] = dict(told.meaning.agents)
-    data["story"] = [_story_data(story) for story in told.stories]
-    return data
+    """What is the document, as JSON values? `schema/explain.schema.json` says what stands in it."""
+    meaning = told.meaning
+    special, agents = SPECIAL.get(-1 if told.address is None else told.address, (None, ()))
+    if special is None and meaning is not None:
+        agents = meaning.agents
+    return {
+        "address": _shown(told.address),
+        "special": special,
+        "said": None if told.said is None else {"text": told.said.text, "tells": told.tells},
+        "note": told.note,
+        "ipa_bits": meaning and meaning.ipa_bits,
+        "shared_bit": meaning and IpaSpace(meaning.ipa_bits).bit_number,
+        "half": meaning and meaning.half,
+        "canonical": meaning and _shown(meaning.canonical),
+        "alias": meaning and _shown(meaning.alias),
+        "looks_like": meaning and meaning.looks_like,
+        "agents": dict(agents),
+        "story": [_story_data(story) for story in told.stories],
+    }
+
+
+def _shown(address: int | None) -> str | None:
+    return None if address is None else fmt(address)
 
 
 def _lines(told: Explanation) -> Iterator[str]:
