@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 
@@ -91,6 +92,26 @@ def test_what_is_known_of_the_platform(facts: dict[str, object], line: str) -> N
 )
 def test_what_is_not_worth_a_line(facts: dict[str, object], start: str) -> None:
     assert not [line for line in lines(**facts) if line.startswith(start)]
+
+
+@pytest.mark.parametrize(
+    ("roles", "facts", "machine"),
+    [
+        (["host"], {}, "host"),
+        (["host", "unknown"], {"realm": False}, "host"),
+        (["host", "guest"], {}, "guest"),
+        (["host"], {"realm": True}, "guest"),  # --ipa-bits asks for a guest of it
+        (["guest"], {"scheme": "amd-sme"}, "host"),
+        (["unknown"], {}, "guest"),
+        ([], {}, "guest"),
+    ],
+)
+def test_a_host_is_called_none_of_its_guests(
+    roles: list[str], facts: dict[str, Any], machine: str
+) -> None:
+    files = [FileFacts(f"log{number}", role=role) for number, role in enumerate(roles)]
+    (line, *_) = platform_lines(Platform(files=files, **facts))
+    assert line.startswith(f"{machine} ")
 
 
 @pytest.mark.parametrize(

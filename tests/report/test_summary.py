@@ -68,6 +68,17 @@ def test_which_maps_bounced(address: int, phys: int, bounced: int) -> None:
     assert (made.streaming_maps, made.bounced) == (1, bounced)
 
 
+@pytest.mark.parametrize(("others", "bounced"), [((), 0), ((dma("swiotlb_bounced", None),), 2)])
+@pytest.mark.parametrize("facts", [{"realm": None}, {"realm": False, "scheme": "none"}])
+def test_what_is_no_guest_of_shared_memory_bounces_only_as_its_trace_says(
+    facts: dict[str, object], others: tuple[Event, ...], bounced: int
+) -> None:
+    platform = dataclasses.replace(REALM, ipa_bits=None, **facts)  # type: ignore[arg-type]
+    maps = [dma("dma_map", 0xFFFF_F000_0000 + n * 0x1000, BUFFER) for n in (1, 2)]
+    made = summary(*maps, *others, platform=platform)
+    assert (made.streaming_maps, made.bounced) == (2, bounced)
+
+
 def test_dma_ranges_are_undone_before_a_bounce_is_judged() -> None:
     platform = dataclasses.replace(REALM, dma_ranges=[(0x4000_0000, 0, 1 << 30)])
     made = summary(dma("dma_map", (BUFFER - 0x4000_0000) | S), platform=platform)

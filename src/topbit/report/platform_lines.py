@@ -45,10 +45,16 @@ def platform_lines(platform: Platform) -> Iterator[str]:
 
 
 def kernel_of(platform: Platform) -> str:
-    """Whose kernel is the platform's, "guest" or "host"? A host's if a host's log alone told it."""
+    """Whose kernel is the platform's, "guest" or "host"?
+
+    A host's if a host's log alone told it, if a host was asked about alone, or under SME.
+    """
     origin = platform.origins.get("kernel", "")
     told = (file.role for file in platform.files if f"{origin}:".startswith(f"{file.name}:"))
-    return "host" if next(told, "") == "host" else "guest"
+    roles = {file.role for file in platform.files}
+    alone = "guest" not in roles and "host" in roles and not platform.realm
+    host = next(told, "") == "host" or alone or platform.scheme == "amd-sme"
+    return "host" if host else "guest"
 
 
 def unread_lines(platform: Platform) -> Iterator[str]:

@@ -17,6 +17,7 @@ from topbit.replay.columns import (
     with_shared_bit,
 )
 from topbit.report.transfers import Transfers, transfers
+from topbit.rules.rule import a_guest_of_shared_dma
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +63,10 @@ def summarise(recording: Recording) -> Summary:
     shared = given & with_shared_bit(platform) if known else given
     addresses = _counts(recording, ADDRESSES, given=given, shared=shared)
     good = address.is_not_null() & succeeded
-    elsewhere = (canonical(platform) != pl.col("phys")) | in_ranges(
-        canonical(platform), platform.pools
-    )
+    elsewhere = in_ranges(canonical(platform), platform.pools)
+    if not a_guest_of_shared_dma(recording) or recording.has("swiotlb_bounced"):
+        # Elsewhere an IOMMU, or a bus with addresses of its own, leads to another place as well.
+        elsewhere |= canonical(platform) != pl.col("phys")
     failed = address == DMA_MAPPING_ERROR
     maps = _counts(recording, ("dma_map",), good=good, bounced=good & elsewhere, failed=failed)
     accesses = _counts(
