@@ -27,7 +27,7 @@ PYTEST := $(BIN)/python -m pytest -n $(WORKERS)
 quietly = @echo "topbit: $(1)" >&2; \
   { $(2); } >$(VENV)/pip.log 2>&1 || { cat $(VENV)/pip.log >&2; exit 1; }
 
-.PHONY: run test test-all test-fast test-debian13 lint types tools mutants hooks lock docs site dist man clean named
+.PHONY: run test test-all test-fast test-newest-qemu test-debian13 lint types tools mutants hooks lock docs site dist man clean named
 
 # The matrix shows broken conventions on purpose: exit status 1 is its result, not a failure.
 run: $(VENV)/run.stamp
@@ -41,6 +41,11 @@ test test-all: $(VENV)/test.stamp lint types tools
 
 test-fast: $(VENV)/test.stamp
 	$(PYTEST) --dist worksteal -m "not qemu and not slow"
+
+# With the libraries of its own Debian, in the cache.
+test-newest-qemu: $(VENV)/test.stamp tools
+	qemu=$$($(BIN)/topbit tool fetch newest-qemu | cut -f2) && \
+	  TOPBIT_QEMU=$$qemu $(PYTEST) --dist worksteal -m "qemu and not slow"
 
 test-debian13: $(VENV)/test.stamp
 	tools/debian13.sh

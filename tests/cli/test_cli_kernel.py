@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from topbit.cli import kernel as verb
-from topbit.errors import RunError
+from topbit.errors import RunError, UsageError
 from topbit.store import kernels
 from topbit.store.apt import Package
 from topbit.store.kernels import Kernel, Offer
@@ -70,14 +70,18 @@ def test_fetch_prints_where_each_kernel_is(
 ) -> None:
     asked = []
 
-    def fetch(name: str, *, flavour: str, note: object, fetched: object) -> Kernel:
-        asked.append((name, flavour))
+    def fetch(name: str, *, flavour: str, suite: str, note: object, fetched: object) -> Kernel:
+        asked.append((name, flavour, suite))
         return Kernel(name, tmp_path / "Image", None)
 
     monkeypatch.setattr(kernels, "fetch", fetch)
     assert run("fetch", "6.18", "7.3", "--flavour", "full") == 0
-    assert asked == [("6.18", "full"), ("7.3", "full")]
+    assert asked == [("6.18", "full", ""), ("7.3", "full", "")]
     assert capsys.readouterr().out.count(str(tmp_path / "Image")) == 2
+    assert run("fetch", "7.2", "--suite", "unstable") == 0
+    assert asked[-1] == ("7.2", "cloud", "unstable")
+    with pytest.raises(UsageError, match="--suite"):
+        run("fetch", "7.2", "--suite", "unstable", "--source")
 
 
 def test_flavours_are_those_of_the_store() -> None:

@@ -9,6 +9,7 @@ from topbit.store import kernels
 from topbit.store.apt import Package
 
 BPO = "-1~bpo13+1"
+REAL_APT = kernels.arm64_apt
 
 
 def split_kernel(release: str) -> list[Package]:
@@ -38,6 +39,11 @@ class FakeApt:
     def __init__(self) -> None:
         self.updates: list[bool] = []
         self.offered = OFFERED
+        self.suites: list[str] = []
+
+    def __call__(self, suite: str = "") -> "FakeApt":
+        self.suites.append(suite)
+        return self
 
     def update(self, *, force: bool = False) -> None:
         self.updates.append(force)
@@ -52,7 +58,7 @@ class FakeApt:
 @pytest.fixture(autouse=True)
 def apt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeApt:
     fake = FakeApt()
-    monkeypatch.setattr(kernels, "arm64_apt", lambda: fake)
+    monkeypatch.setattr(kernels, "arm64_apt", fake)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     return fake
 
@@ -98,6 +104,26 @@ def test_newest_of_what_is_meant_is_fetched(
         kernels.fetch(name, flavour=flavour, note=notes.append)
     assert f": Linux {fetched} (" in notes[0]
     assert apt.updates == [False, True]  # a point release that has gone: asked for the index again
+
+
+def test_another_suite_is_asked_at_every_step(apt: FakeApt, tmp_path: Path) -> None:
+    """Debian's unstable has kernels of the next release (+deb14)."""
+    wanted = "7.2.13+deb14-cloud-arm64"
+    apt.offered = split_kernel(wanted)
+    with pytest.raises(RunError, match="has gone"):
+        kernels.fetch("7.2", suite="unstable")
+    assert set(apt.suites) == {"unstable"}
+    cache(tmp_path, wanted)
+    cache(tmp_path, "7.2.99+deb13-cloud-arm64")
+    assert kernels.fetch("7.2", suite="unstable").release == wanted
+
+
+def test_a_suite_has_an_index_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "debian_mirror", lambda: "http://mirror/debian")
+    usual, other = REAL_APT(), REAL_APT("unstable")
+    assert [source.suite for source in usual.sources] == ["trixie", "trixie-backports"]
+    assert [source.suite for source in other.sources] == ["unstable"]
+    assert usual.folder != other.folder
 
 
 @pytest.mark.parametrize("name", ["6.1", "6.12", "6.180", "7.1", "9.9"])

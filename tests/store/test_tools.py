@@ -1,4 +1,6 @@
+import dataclasses
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -110,6 +112,57 @@ def test_fetched_program_runs_with_its_libraries(
     assert (name, path) == ("dtc", str(home / "dtc"))
     said = subprocess.check_output([path, "--version"], text=True)
     assert said == f"Version: DTC 1.6.1 {home}/root/usr/lib/some-linux-gnu\n"
+
+
+def test_newest_qemu_comes_with_its_own_c_library(
+    archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is fetched from another Debian, over nothing at all, and run by that one's loader."""
+    library = "usr/lib/some-linux-gnu"
+    archive.add(
+        "qemu-system-arm",
+        "1",
+        {
+            "usr/bin/qemu-system-aarch64": '#!/bin/sh\necho "QEMU emulator version 11.1.3 $*"\n',
+            "usr/share/qemu/efi.rom": "",
+        },
+        "libc6",
+    )
+    loads = '#!/bin/sh\necho "$1 $2"; shift 2; exec "$@"\n'
+    archive.add("libc6", "1", {f"{library}/ld-linux.so.2": loads, f"{library}/libc.so.6": ""})
+    archive.publish()
+    asked = []
+
+    def whole_apt(suites: Sequence[str]) -> AptRoot:
+        asked.append(suites)
+        return AptRoot(
+            tmp_path / "whole", archive.architecture, [Source(archive.uri, archive.suite)]
+        )
+
+    monkeypatch.setattr(tools, "whole_apt", whole_apt)
+    # The preferred suite is the archive's only one here.
+    preferred = dataclasses.replace(tools.TOOLS["newest-qemu"], suites=("trixie", archive.suite))
+    monkeypatch.setitem(tools.TOOLS, "newest-qemu", preferred)
+    program(tmp_path / "bin/qemu-system-aarch64", "QEMU emulator version 10.0.2")
+    path = tools.fetch("newest-qemu")
+    root = tmp_path / "cache/topbit/tools/newest-qemu/root"
+    assert asked == [("trixie", "bookworm")]
+    assert subprocess.check_output([path, "--version"], text=True).splitlines() == [
+        f"--library-path {root}/{library}",
+        f"QEMU emulator version 11.1.3 -L {root}/usr/share/qemu --version",
+    ]
+    assert tools.find("qemu") == tmp_path / "bin/qemu-system-aarch64"  # used where it is named
+
+
+def test_the_newest_qemus_suites_are_another_debians(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tools, "debian_mirror", lambda: "http://mirror/debian")
+    apt_ = tools.whole_apt(tools.TOOLS["newest-qemu"].suites)
+    assert apt_.sources == [
+        Source("http://mirror/debian", "trixie"),
+        Source("http://mirror/debian", "trixie-backports"),
+    ]
+    assert apt_.status == apt.NO_STATUS
+    assert apt_.architecture
 
 
 def test_fetched_program_needs_no_archive_again(archive: Archive, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from topbit.cli.bar import bar
 from topbit.cli.ending import add_exit_for
 from topbit.cli.output import note
+from topbit.errors import UsageError
 
 if TYPE_CHECKING:
     from topbit.store.kernels import Kernel, Offer
@@ -34,6 +35,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     fetching.add_argument(
         "--flavour", choices=FLAVOURS, default="cloud", help="which of Debian's builds (cloud)"
+    )
+    fetching.add_argument(
+        "--suite",
+        default="",
+        help="another suite of Debian's archive than trixie and trixie-backports, such as unstable",
     )
     fetching.add_argument(
         "--source", action="store_true", help="their source packages instead, for `kernel check`"
@@ -70,6 +76,8 @@ def run(args: argparse.Namespace) -> int:
         print(check.render(args.format), end="")
         return check.exit_status
     if args.action == "fetch" and args.source:
+        if args.suite:
+            raise UsageError("goes with binary packages only", where="--suite")
         from topbit.store import sources
 
         with bar() as fetched:
@@ -81,7 +89,9 @@ def run(args: argparse.Namespace) -> int:
 
         with bar() as fetched:
             for name in args.series:
-                kernel = kernels.fetch(name, flavour=args.flavour, note=note, fetched=fetched)
+                kernel = kernels.fetch(
+                    name, flavour=args.flavour, suite=args.suite, note=note, fetched=fetched
+                )
                 print(_cached_line(kernel))
         return 0
     return _list(everything=args.all)

@@ -34,7 +34,7 @@ def _list() -> int:
             said = str(tools.find(name))
         except MissingToolError as missing:
             said = f"-  {missing}"
-        print(f"{name:10}  {said}")
+        print(f"{name:11}  {said}")
     return 0
 
 

@@ -20,7 +20,8 @@ CONFIG_START, CONFIG_END = b"IKCFG_ST", b"IKCFG_ED"
 MAX_CONFIG = 4 << 20  # bytes of a configuration
 MAX_IMAGE = 1 << 30  # bytes; what claims to unpack to more is not a kernel
 PAGE_SIZES = {1: 4096, 2: 16384, 3: 65536}
-# arch/arm64/kernel/rsi.c:arm64_rsi_init logs it; the file is always built since Linux 6.13.
+# arm64_rsi_init logs it: arch/arm64/kernel/rsi.c, always built since Linux 6.13; from 7.4 on
+# drivers/firmware/arm_rmm/rsi.c, an option that is y unless it is turned off.
 RSI_BANNER = b"Using RSI version"
 
 
@@ -71,7 +72,7 @@ class Image:
                 f"Linux {self.release or '(unknown release)'} cannot be a Realm: "
                 "this Image has no RSI support",
                 where=where,
-                hint="arm64 kernels have it since 6.13",
+                hint="arm64 kernels have it since 6.13; from 7.4 on with CONFIG_ARM_RMM_RSI",
             )
 
 

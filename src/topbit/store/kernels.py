@@ -62,11 +62,15 @@ class Kernel:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """Which kernel does the archive offer? `packages` are all that hold its files."""
+    """Which kernel does the archive offer? `packages` are all that hold its files.
+
+    `suite`: where it was looked for; empty for `SUITES`.
+    """
 
     release: str
     flavour: str
     packages: tuple[Package, ...]
+    suite: str = ""
 
     @property
     def size(self) -> int:
@@ -81,19 +85,20 @@ def cached() -> list[Kernel]:
     return [Kernel(name, home / name / "Image", home / name / "modules") for name in names]
 
 
-def available(*, force: bool = False) -> list[Offer]:
+def available(*, force: bool = False, suite: str = "") -> list[Offer]:
     """Which kernels that can be a Realm does Debian's archive offer? Oldest version first.
 
     A kernel of which the archive has lost a part (its modules, say) is left out.
 
     Args:
         force: ask the archive even if its index was fetched less than a day ago.
+        suite: where to look; empty for `SUITES`.
 
     Raises:
         MissingToolError: this machine has no apt or no Debian archive.
-        RunError: the archive cannot be reached and was never asked before.
+        RunError: the archive cannot be reached and was never asked before, or has no such suite.
     """
-    apt = arm64_apt()
+    apt = arm64_apt(suite)
     apt.update(force=force)
     wanted = [f"linux-{part}-[0-9]*" for part in ("image", "binary", "modules", "base")]
     packages = {package.name: package for package in reversed(apt.offers(*wanted))}
@@ -109,7 +114,7 @@ def available(*, force: bool = False) -> list[Offer]:
             parts.append(f"linux-base-{match[1]}-{match[2]}")
         if all(part in packages for part in parts):
             held = tuple(packages[part] for part in parts) or (package,)
-            offers.append(Offer(f"{match[1]}-{match[2]}", flavour, held))
+            offers.append(Offer(f"{match[1]}-{match[2]}", flavour, held, suite))
     return sorted(offers, key=lambda offer: (version_of(offer.release), offer.flavour))
 
 
@@ -184,19 +189,28 @@ def _build_beside(image: Path) -> Path | None:
 
 
 def fetch(
-    name: str, *, flavour: str = "cloud", note: Note = quiet, fetched: Fetched = unseen
+    name: str,
+    *,
+    flavour: str = "cloud",
+    suite: str = "",
+    note: Note = quiet,
+    fetched: Fetched = unseen,
 ) -> Kernel:
     """Fetch the newest kernel that `name` (series, version or release) means, if not yet cached.
+
+    Args:
+        name, flavour, note, fetched: as for `kernel`.
+        suite: of Debian's archive; empty for `SUITES`.
 
     Raises:
         InputError: the archive offers no such kernel.
         MissingToolError: this machine has no apt or no Debian archive.
         RunError: the archive cannot be reached.
     """
-    offer = _offered(name, flavour)
+    offer = _offered(name, flavour, suite)
     if not (_home() / offer.release).is_dir():
         fetch_all([_download(offer, name)], note, fetched)
-    found = held(name, flavour)
+    found = held(offer.release, flavour) or held(name, flavour)  # the index may have been old
     assert found is not None
     return found
 
@@ -218,26 +232,27 @@ def _download(offer: Offer, name: str) -> Download:
             raise
         except RunError:
             # A point release disappears when a newer one comes: the index may be out of date.
-            _install(_newest(name, offer.flavour, available(force=True)), came)
+            offers = available(force=True, suite=offer.suite)
+            _install(_newest(name, offer.flavour, offers), came)
 
     return Download(f"Linux {offer.release}", offer.size, get)
 
 
-def _offered(name: str, flavour: str) -> Offer:
+def _offered(name: str, flavour: str, suite: str = "") -> Offer:
     _suffix(flavour)
     try:
-        return _newest(name, flavour, available())
+        return _newest(name, flavour, available(suite=suite))
     except InputError:
         with contextlib.suppress(RunError):
-            return _newest(name, flavour, available(force=True))
+            return _newest(name, flavour, available(force=True, suite=suite))
         raise
 
 
-def arm64_apt() -> AptRoot:
-    """What does Debian offer for arm64, whatever this machine is?"""
+def arm64_apt(suite: str = "") -> AptRoot:
+    """What does Debian offer for arm64, whatever this machine is? In `SUITES`, or in `suite`."""
     mirror = debian_mirror()
-    folder = cache_dir() / "apt/arm64"
-    return AptRoot(folder, "arm64", [Source(mirror, suite) for suite in SUITES])
+    folder = cache_dir() / (f"apt/arm64-{suite}" if suite else "apt/arm64")
+    return AptRoot(folder, "arm64", [Source(mirror, one) for one in ([suite] if suite else SUITES)])
 
 
 def _home() -> Path:
@@ -287,7 +302,7 @@ def _install(offer: Offer, came: Came) -> None:
 
 def _fill(folder: Path, offer: Offer, came: Came) -> None:
     """Fetch and unpack an offered kernel: leaves Image, config and modules in `folder`."""
-    apt = arm64_apt()
+    apt = arm64_apt(offer.suite)
     debs: list[Path] = []
     before = 0
     for package in offer.packages:

@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +37,8 @@ class Tool:
         minimum: oldest version that serves; (0,) if any does.
         backports: Debian releases whose own version is too old, but not their backports.
         also: programs of the same package that are wanted beside it.
+        suites: another Debian's suites, the preferred one last: it is fetched from there with all
+            its libraries, the C library included. Empty: from this machine's own.
     """
 
     program: str
@@ -43,6 +46,7 @@ class Tool:
     minimum: tuple[int, ...] = (0,)
     backports: frozenset[str] = frozenset()
     also: tuple[str, ...] = ()
+    suites: tuple[str, ...] = ()
 
     @property
     def described(self) -> str:
@@ -53,6 +57,11 @@ class Tool:
 
 TOOLS = {
     "qemu": Tool("qemu-system-aarch64", "qemu-system-arm", OLDEST_QEMU, frozenset({"bookworm"})),
+    # What the tests are run with besides: name it by TOPBIT_QEMU.
+    "newest-qemu": Tool(
+        *("qemu-system-aarch64", "qemu-system-arm", (11, 1)),
+        suites=("trixie", "trixie-backports"),
+    ),
     "binutils": Tool(
         "aarch64-linux-gnu-as",
         "binutils-aarch64-linux-gnu",
@@ -128,6 +137,8 @@ def wanted(name: str, status: Path = DPKG_STATUS) -> Download:
     release = os_release().get("VERSION_CODENAME", "")
     suite = f"{release}-backports" if release in tool.backports else None
     apt = host_apt(status)
+    if tool.suites:
+        suite, apt = tool.suites[-1], whole_apt(tool.suites)
     with locked(cache_dir() / "tools"):
         apt.update()
         needed = apt.missing(tool.package, suite)
@@ -161,8 +172,19 @@ def host_apt(status: Path = DPKG_STATUS) -> AptRoot:
     sources = dict.fromkeys([Source(mirror, release), *debian])
     if any(release in tool.backports for tool in TOOLS.values()):
         sources[Source(mirror, f"{release}-backports")] = None
+    return AptRoot(cache_dir() / "apt/host", _architecture(), list(sources), status)
+
+
+def whole_apt(suites: Sequence[str]) -> AptRoot:
+    """What do these suites of Debian offer for this machine's processor, over nothing at all?"""
+    mirror = debian_mirror()
+    folder = cache_dir() / "apt" / suites[-1]
+    return AptRoot(folder, _architecture(), [Source(mirror, suite) for suite in suites])
+
+
+def _architecture() -> str:
     done = subprocess.run(["dpkg", "--print-architecture"], capture_output=True, text=True)
-    return AptRoot(cache_dir() / "apt/host", done.stdout.strip(), list(sources), status)
+    return done.stdout.strip()
 
 
 def _home(name: str) -> Path:
@@ -185,11 +207,17 @@ def _write_wrapper(script: Path, unpacked: Path, root: Path, program: str) -> No
     # Debian 12 still has packages that put their programs into /bin.
     bin_ = "usr/bin" if (unpacked / "usr/bin" / program).exists() else "bin"
     data = f' -L "{root}/usr/share/qemu"' if program.startswith("qemu-system-") else ""
-    script.write_text(
-        "#!/bin/sh\n"
-        f'export LD_LIBRARY_PATH="{search}${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}"\n'
-        f'exec "{root}/{bin_}/{program}"{data} "$@"\n'
-    )
+    command = f'"{root}/{bin_}/{program}"{data} "$@"\n'
+    if loader := next(unpacked.glob("usr/lib/*/ld-linux*.so.*"), None):
+        # Only the loader that came with a C library can load that one.
+        own = f'"{root}/{loader.relative_to(unpacked)}" --library-path "{search}"'
+        script.write_text(f"#!/bin/sh\nexec {own} {command}")
+    else:
+        script.write_text(
+            "#!/bin/sh\n"
+            f'export LD_LIBRARY_PATH="{search}${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}"\n'
+            f"exec {command}"
+        )
     script.chmod(0o755)
 
 

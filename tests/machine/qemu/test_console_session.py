@@ -86,10 +86,11 @@ def children(parent: int) -> set[int]:
     found = set()
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            name, _, rest = (folder / "stat").read_text().partition("(")[2].rpartition(")")
+            words = (folder / "stat").read_text().rpartition(")")[2].split()
+            command = (folder / "cmdline").read_bytes()  # one's own QEMU may run by another name
         except OSError:
             continue
-        if name.startswith("qemu-system") and int(rest.split()[1]) == parent:
+        if b"qemu-system" in command and int(words[1]) == parent:
             found.add(int(folder.name))
     return found
 

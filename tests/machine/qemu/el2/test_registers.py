@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from topbit.arch.ipa import Pa
 from topbit.machine.qemu.el2 import registers
+from topbit.machine.qemu.el2.cpu_model import CpuFeatures
 from topbit.machine.qemu.el2.mailbox import MAILBOX_BYTES, MAILBOXES_OFFSET, SET_EL1, Mailbox
 from topbit.memory import PhysicalMemory
 
@@ -50,6 +52,21 @@ def test_system_register_instructions() -> None:
     """Encodings as GNU as gives them."""
     assert registers.msr("VTTBR_EL2", 5)[1:] == (0xD51C_2100, 5)  # msr vttbr_el2, x0
     assert registers.mrs("HCR_EL2")[1] == 0xD53C_1100  # mrs x0, hcr_el2
+
+
+@pytest.mark.parametrize(("there", "count"), [(True, 4), (False, 0)])
+def test_what_a_large_cpu_model_has_does_not_trap(there: bool, count: int) -> None:
+    """Bits that DDI0487 names *En and n*: GCS, FPMR, SCTLR2, TCR2, MOPS; a small one lacks all."""
+    features = CpuFeatures(52, True, True, there, there, False, False)
+    ops = registers.setup(features, 50, 0, Pa(0x4000_0000), 1)
+    wanted = {
+        0xD51C_1240: 0x00C0_C800,  # msr hcrx_el2, x0: EnFPM, GCSEn, SCTLR2En, TCR2En, MSCEn
+        0xD51C_1180: 0xFFF4 << 48,  # hfgrtr_el2
+        0xD51C_11A0: 0xFFF4 << 48,  # hfgwtr_el2
+        0xD51C_11C0: 0xF80 << 48,  # hfgitr_el2: nGCS*, nBRB*
+    }
+    written = {op[1]: op[2] for op in ops if op[1] in wanted}
+    assert written == dict(list(wanted.items())[:count])
 
 
 @pytest.mark.parametrize(

@@ -81,3 +81,34 @@ def test_a_stale_device_finds_its_victims_rings_in_a_trace_of_their_own(tmp_path
         edu = GuestDevice(DeviceSpec("edu", behaviour=behaviour), PciDevice("edu", 1))
         system = GuestSystem(loads("", "test"), kernel, OwnSystem(), [edu], None, "")
         assert ("trace_instance=rings,dma:dma_alloc" in system.command_line().split()) == kept
+
+
+def pool(tmp_path: Path, release: str, text: str, append: str = "") -> tuple[list[str], bool]:
+    """Which words of the command line give the pool's size, and is it told?"""
+    kernel = Kernel(release, written(tmp_path, image()), None)
+    system = GuestSystem(loads(text, "test"), kernel, OwnSystem(), [], None, append)
+    found = [word for word in system.command_line().split() if word.startswith("swiotlb=")]
+    return found, any("swiotlb=8192" in note for note in system.notes)
+
+
+@pytest.mark.parametrize(
+    ("release", "mib", "words"),
+    [
+        ("7.3.4+deb13-cloud-arm64", 64, ["swiotlb=8192"]),
+        ("7.4.0", 1, ["swiotlb=8192"]),
+        ("7.3.4+deb13-cloud-arm64", 0, []),
+        ("7.2.12+deb13-cloud-arm64", 64, []),
+    ],
+)
+def test_a_wire_gets_a_pool_that_holds_its_buffers(
+    tmp_path: Path, release: str, mib: int, words: list[str]
+) -> None:
+    found = pool(tmp_path, release, f"[workload]\nnetwork_mib = {mib}\n")
+    assert found == (words, bool(words))
+
+
+def test_who_asks_for_another_pool_gets_that(tmp_path: Path) -> None:
+    wire = "[workload]\nnetwork_mib = 64\n"
+    assert pool(tmp_path, "7.3.4", wire, "swiotlb=512") == (["swiotlb=512"], False)
+    own = f"{wire}[guest]\nswiotlb_mib = 8\n"
+    assert pool(tmp_path, "7.3.4", own) == (["swiotlb=4096"], False)

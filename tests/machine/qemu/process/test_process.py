@@ -58,7 +58,7 @@ def test_qemu_dies_with_python(signal_number: int) -> None:
         child.send_signal(signal_number)
         child.wait(60)
         assert gone(qemu)
-    assert set(os.listdir("/dev/shm")) == shared_before
+    assert set(os.listdir("/dev/shm")) <= shared_before
 
 
 @pytest.mark.qemu

@@ -28,6 +28,7 @@ _SYSTEM_REGISTERS = {  # op0, op1, CRn, CRm, op2
     "CPTR_EL2": (3, 4, 1, 1, 2),
     "HFGRTR_EL2": (3, 4, 1, 1, 4),
     "HFGWTR_EL2": (3, 4, 1, 1, 5),
+    "HFGITR_EL2": (3, 4, 1, 1, 6),
     "VTTBR_EL2": (3, 4, 2, 1, 0),
     "VTCR_EL2": (3, 4, 2, 1, 2),
     "ICC_SRE_EL2": (3, 4, 12, 9, 5),
@@ -43,6 +44,12 @@ _HCR_FWB = 1 << 46
 _HCR_ENSCXT = 1 << 53
 _HCR_ATA = 1 << 56
 _HCR = _HCR_RW | _HCR_TSC | _HCR_VM | _HCR_APK_API | _HCR_FWB | _HCR_ENSCXT | _HCR_ATA
+
+# The registers and instructions of MOPS, TCR2, SCTLR2, GCS and FPMR are the guest's; for what the
+# model lacks the bit is RES0.
+_HCRX = 1 << 11 | 1 << 14 | 1 << 15 | 1 << 22 | 1 << 23
+_NO_REGISTER_TRAPS = 0xFFF4 << 48  # HFGRTR_EL2, HFGWTR_EL2: bits that are set to not trap
+_NO_INSTRUCTION_TRAPS = 0x1F << 55  # HFGITR_EL2: so for BRBE and GCS
 
 EL1H_MASKED = 0x3C5  # EL1h, DAIF set: how a vCPU starts, and how it takes an exception
 _WFI = 0xD503_207F
@@ -92,9 +99,12 @@ def setup(features: CpuFeatures, ipa_bits: int, start_level: int, root: Pa, vmid
         root: physical address of the root table.
         vmid: the Realm's VMID.
     """
-    fine_grained = 0xFFF4 << 48  # no traps (bits that are set to not trap)
-    optional = [(features.hcx, "HCRX_EL2", 0x4800)]  # MSCEn, TCR2En
-    optional += [(features.fgt, name, fine_grained) for name in ("HFGRTR_EL2", "HFGWTR_EL2")]
+    optional = [
+        (features.hcx, "HCRX_EL2", _HCRX),
+        (features.fgt, "HFGRTR_EL2", _NO_REGISTER_TRAPS),
+        (features.fgt, "HFGWTR_EL2", _NO_REGISTER_TRAPS),
+        (features.fgt, "HFGITR_EL2", _NO_INSTRUCTION_TRAPS),
+    ]
     return [
         msr("SCTLR_EL2", 0x30C5_0830),
         msr("CPTR_EL2", 0x22FF),  # FP and SIMD are the guest's

@@ -31,6 +31,9 @@ from topbit.store.modules import kernel_name
 SLOT = 2048  # bytes: IO_TLB_SIZE
 # NVMe with SGLs corrupts bounced reads from f0887e2a52d4 (6.18) to a54afbc8a213 (6.19).
 SGL_BROKEN, SGL_FIXED = (6, 18), (6, 19)
+# The pool of a Realm is RAM/1024: 1 MiB of 1 GiB, which a network card's receive buffers fill.
+POOL_SHRINKS = (7, 3)
+WIRE_SLOTS = 8192  # 16 MiB
 
 
 class GuestSystem:
@@ -140,6 +143,13 @@ class GuestSystem:
         scenario = self.scenario
         if scenario.guest.swiotlb_mib not in (0, GuestSpec().swiotlb_mib):
             words.append(f"swiotlb={scenario.guest.swiotlb_mib * MIB // SLOT}")
+        elif self._wire_needs_more():
+            words.append(f"swiotlb={WIRE_SLOTS}")
+            self.notes.append(
+                f"the bounce pool has 16 MiB (swiotlb={WIRE_SLOTS}) for workload.network_mib: a "
+                "network card's receive buffers fill the 1 MiB that this kernel gives it (S1); "
+                "--append swiotlb=512 shows it"
+            )
         if scenario.host.destroy_page == "shared":
             words.append("oops=panic")  # else an oops under a spinlock leaves the vCPU spinning
         if any(device.spec.behaviour == "stale" for device in self.devices):
@@ -158,3 +168,9 @@ class GuestSystem:
         if self._late_trace:
             return command_line(trace=(), late_trace=True, extra=words)
         return command_line(extra=words)
+
+    def _wire_needs_more(self) -> bool:
+        """Is much sent over a wire, by a kernel whose own bounce pool is too small for that?"""
+        much = self.scenario.workload.network_mib > 0 and not self.own.boots
+        shrinks = kernels.version_of(self.kernel.release) >= POOL_SHRINKS
+        return much and shrinks and "swiotlb=" not in self.append
