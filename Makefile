@@ -58,7 +58,7 @@ types: $(VENV)/test.stamp
 	$(BIN)/mypy
 
 tools: $(VENV)/test.stamp
-	@$(BIN)/topbit tool fetch qemu binutils dtc trace-cmd gdb cpio || \
+	@$(BIN)/topbit tool fetch qemu newest-qemu binutils dtc trace-cmd gdb cpio || \
 	  echo "topbit: the tests that need the missing tools will be skipped" >&2
 	@$(BIN)/topbit kernel fetch --source 6.12 7.2 7.3 >/dev/null || \
 	  echo "topbit: the tests that need kernel sources will be skipped" >&2

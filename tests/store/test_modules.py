@@ -43,6 +43,22 @@ def tree(tmp_path: Path) -> ModuleTree:
     return ModuleTree(tmp_path)
 
 
+def test_added_modules_come_before_the_kernels_own(
+    tree: ModuleTree, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    mine = tmp_path_factory.mktemp("mine")
+    (mine / "my-net.ko").write_bytes(module("virtio_net"))
+    (mine / "failover.ko.xz").write_bytes(lzma.compress(module(extra=b"license=MINE\0")))
+    (mine / "notes.txt").write_bytes(b"")
+    wider = tree.adding(sorted(mine.iterdir()))
+    loaded = wider.closure(["my_net"])
+    assert [m.name for m in loaded] == ["failover", "net_failover", "virtio_net", "my_net"]
+    assert b"MINE" in loaded[0].data
+    assert wider.builtin == tree.builtin
+    assert not wider.has("notes")
+    assert not tree.has("my_net")
+
+
 @pytest.mark.parametrize(
     ("wanted", "loaded"),
     [

@@ -7,7 +7,7 @@ that depmod has never seen (an unpacked package, a fresh ``make modules_install`
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -51,16 +51,29 @@ class ModuleTree:
         folder: the folder.
         configuration: options of the kernel's configuration that are y, where `folder` does not
             tell what is built in.
+        added: further modules' files, which come before the folder's own of the same names; what
+            is no module's by its name is passed over.
     """
 
-    def __init__(self, folder: Path, configuration: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        configuration: frozenset[str] = frozenset(),
+        added: Sequence[Path] = (),
+    ) -> None:
         self.folder = folder
         self._configuration = configuration
+        self._added = added
+
+    def adding(self, files: Sequence[Path]) -> ModuleTree:
+        """Which tree has these modules besides?"""
+        return ModuleTree(self.folder, self._configuration, [*self._added, *files])
 
     @cached_property
     def files(self) -> dict[str, Path]:
         """Which file holds which module? By kernel name."""
-        found = (p for p in sorted(self.folder.rglob("*.ko*")) if p.name.endswith(SUFFIXES))
+        known = [*sorted(self.folder.rglob("*.ko*")), *self._added]
+        found = (path for path in known if path.name.endswith(SUFFIXES))
         return {kernel_name(path.name.split(".ko")[0]): path for path in found}
 
     @property

@@ -5,7 +5,7 @@ import pytest
 import needs
 from topbit.arch.ipa import IpaSpace
 from topbit.errors import UsageError
-from topbit.machine.qemu.guest import edu, steps
+from topbit.machine.qemu.guest import edu, steps, testdev
 from topbit.machine.qemu.guest.init import INIT, plan_files
 from topbit.machine.qemu.guest.steps import Step
 
@@ -19,6 +19,8 @@ STEPS = [
     steps.unplug("0000:00:02.0"),
     edu.wild_dma("0000:00:02.0", IpaSpace(41), 3 << 40),
     edu.use_after_unbind("0000:00:02.0", "0000:00:01.0", IpaSpace(41)),
+    testdev.translate("translate-test0", "0000:00:02.0", IpaSpace(41)),
+    testdev.wild_dma("0000:00:03.0", IpaSpace(41), 3 << 40),
     steps.attest(bytes(range(64))),
     steps.run_command("echo 'it''s' \"$HOME\" && exit 3"),
     steps.shell(),

@@ -26,6 +26,7 @@ VIRTIO = "disable-legacy=on,iommu_platform=on"
 def test_any_device_of_qemus(model: str, device: str, modules: tuple[str, ...]) -> None:
     found = model_of(model)
     assert (found.device, found.modules) == (device, modules)
+    assert found.name == device.split(",")[0]
     assert found.is_wire == ("{net}" in model)
     assert not found.is_disk
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from topbit.arch.ipa import IpaSpace
 from topbit.errors import UsageError
 from topbit.machine.qemu.feasible import victim_of
-from topbit.machine.qemu.guest import edu
+from topbit.machine.qemu.guest import edu, testdev
 from topbit.machine.qemu.guest.device import GuestDevice
 from topbit.machine.qemu.guest.disk import DiskDevice, Medium, disk_bytes
 from topbit.machine.qemu.guest.integrity import Disk
@@ -43,13 +43,25 @@ class DrivenDevice(GuestDevice):
         self.again = [probed(f"probe-again-{spec.name}", device.name)]
 
 
+class TestDevice(GuestDevice):
+    """QEMU's `iommu-testdev`, which the guest has write to a shared page by its alias."""
+
+    def __init__(self, spec: DeviceSpec, device: PciDevice, space: IpaSpace) -> None:
+        super().__init__(spec, device)
+        self.steps = [testdev.translate(f"translate-{spec.name}", device.name, space)]
+
+
 class WildDevice(GuestDevice):
-    """QEMU's `edu`, told by the guest to read at an address beyond the IPA space."""
+    """QEMU's `edu`, told by the guest to read at an address beyond the IPA space.
+
+    Or `iommu-testdev`, told to write there.
+    """
 
     def __init__(self, spec: DeviceSpec, device: PciDevice, space: IpaSpace) -> None:
         super().__init__(spec, device)
         wild = space.size + space.unprotected(RAM_BASE)
-        self.steps = [edu.wild_dma(device.name, space, wild)]
+        told = testdev if device.kind_of_device.name == testdev.MODEL else edu
+        self.steps = [told.wild_dma(device.name, space, wild)]
 
 
 class StaleDevice(GuestDevice):
@@ -76,9 +88,11 @@ def device_of(spec: DeviceSpec, number: int, scenario: Scenario, payload: bytes)
     if known.is_disk and spec.behaviour == "good":
         return DiskDevice(spec, number, Medium(Disk(number, disk_bytes(work))), work, bus)
     if spec.behaviour == "wild":
-        device = PciDevice("edu", number, trusted=spec.trusted)
-        return WildDevice(spec, device, space)
+        model = spec.model if known.name == testdev.MODEL else "edu"
+        return WildDevice(spec, PciDevice(model, number, trusted=spec.trusted), space)
     device = PciDevice(spec.model, number, bus=bus, trusted=spec.trusted)
+    if known.name == testdev.MODEL:
+        return TestDevice(spec, device, space)
     victim = victim_of(spec, scenario)
     if spec.behaviour == "stale" and victim is not None:
         name = pci_name(scenario.device.index(victim) + 1)

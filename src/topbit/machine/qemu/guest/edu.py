@@ -16,7 +16,20 @@ BYTES = 16
 def shell(pci: str, space: IpaSpace) -> str:
     """Which lines turn the device on, and have ``move FROM TO COMMAND`` move `BYTES`?
 
-    COMMAND is 1 to read guest memory, 3 to write it. The guest reaches the registers at the alias.
+    COMMAND is 1 to read guest memory, 3 to write it.
+    """
+    return f"""{enabled(pci, space)}
+move() {{
+    devmem $(at 0x80) 64 $1 && devmem $(at 0x88) 64 $2 && devmem $(at 0x90) 64 {BYTES} &&
+        devmem $(at 0x98) 64 $3 && usleep 300000
+}}
+"""
+
+
+def enabled(pci: str, space: IpaSpace) -> str:
+    """Which lines turn a device without a driver on, and have ``at OFFSET`` name a register?
+
+    Of BAR 0, which the guest reaches at the alias.
     """
     return f"""
 cd /sys/bus/pci/devices/{pci} || exit 1
@@ -24,10 +37,6 @@ echo 1 >enable
 printf '\\006\\000' | dd of=config bs=1 seek=4 conv=notrunc 2>/dev/null  # memory, bus master
 read -r base rest <resource
 at() {{ printf '0x%x' $((base + {space.shared_bit} + $1)); }}
-move() {{
-    devmem $(at 0x80) 64 $1 && devmem $(at 0x88) 64 $2 && devmem $(at 0x90) 64 {BYTES} &&
-        devmem $(at 0x98) 64 $3 && usleep 300000
-}}
 """
 
 

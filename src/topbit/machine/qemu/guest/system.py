@@ -72,7 +72,8 @@ class GuestSystem:
         self.challenge = os.urandom(64)
         self.notes: list[str] = []
         self._late_trace = late_trace
-        self._tree = kernel.tree()
+        added = [path for one in own.added for path in one.sources()]
+        self._tree = kernel.tree().adding(added)
 
     def steps(self, interactive: bool) -> list[Step]:
         """What does topbit's init do in the guest?"""

@@ -45,22 +45,24 @@ class Added:
             raise InputError("cannot be read: No such file or directory", where=f"--add {name}")
         return cls(source, _absolute(path, "--add") if path else f"/{source.resolve().name}")
 
+    def sources(self) -> list[Path]:
+        """Which files are they outside?"""
+        if self.source.is_dir():
+            return [path for path in sorted(self.source.rglob("*")) if path.is_file()]
+        return [self.source]
+
     def files(self) -> dict[str, tuple[bytes, int]]:
         """Which files of the initramfs are they? Content and permissions by path.
 
         Raises:
             InputError: one cannot be read.
         """
-        if self.source.is_dir():
-            inside = [path for path in sorted(self.source.rglob("*")) if path.is_file()]
-        else:
-            inside = [self.source]
         return {
             posixpath.normpath(posixpath.join(self.path, path.relative_to(self.source)))[1:]: (
                 _content(path),
                 path.stat().st_mode & 0o777,
             )
-            for path in inside
+            for path in self.sources()
         }
 
 

@@ -29,6 +29,11 @@ class PciModel:
     modules: tuple[str, ...] = ()
 
     @property
+    def name(self) -> str:
+        """What does QEMU call it, without its properties?"""
+        return self.device.partition(",")[0]
+
+    @property
     def is_disk(self) -> bool:
         """Is there a disk behind it?"""
         return DISK in self.device
