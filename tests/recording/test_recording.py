@@ -8,6 +8,7 @@ import sys
 import tarfile
 from pathlib import Path
 
+import numpy as np
 import polars
 import pytest
 
@@ -24,6 +25,7 @@ from topbit.recording import (
     Recording,
     Unparsed,
 )
+from topbit.recording import recording as module
 from topbit.recording.recording import require_place
 from topbit.recording.schema import COLUMNS, KINDS, polars_schema
 from topbit.rules import check
@@ -131,37 +133,6 @@ def test_a_full_disk_is_a_clear_error_and_leaves_nothing(tmp_path: Path) -> None
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("kept", [0, 3, 4, 11, 100, -1, -4, -40])
-def test_truncated_files_are_clear_errors(tmp_path: Path, kept: int) -> None:
-    path = tmp_path / "run.parquet"
-    Recording.of_events(PLATFORM, EVENTS).write(path)
-    path.write_bytes(path.read_bytes()[:kept])
-    with pytest.raises(InputError, match=r"run\.parquet"):
-        Recording.read(path)
-
-
-def test_damaged_in_the_middle(tmp_path: Path) -> None:
-    path = tmp_path / "run.parquet"
-    Recording.of_events(PLATFORM, EVENTS).write(path)
-    data = bytearray(path.read_bytes())
-    data[-200:-8] = bytes(192)
-    path.write_bytes(data)
-    with pytest.raises(InputError, match="damaged"):
-        Recording.read(path)
-
-
-def test_a_foreign_parquet_file_is_a_clear_error(tmp_path: Path) -> None:
-    path = tmp_path / "other.parquet"
-    polars.DataFrame({"a": [1]}).write_parquet(path)
-    with pytest.raises(InputError, match="not a recording of topbit"):
-        Recording.read(path)
-
-
-def test_a_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="No such file"):
-        Recording.read(tmp_path / "none.parquet")
-
-
 def test_every_kind_uses_columns_of_the_table() -> None:
     for name, kind in KINDS.items():
         assert set(kind.columns) <= set(COLUMNS), name
@@ -253,3 +224,39 @@ def test_words_that_are_numbers_to_the_machine_tell_the_same(name: str, tmp_path
     again = Recording.read(tmp_path / "r.parquet")
     assert again.frame.schema == terse.frame.schema
     assert again.of_kind(*kinds).equals(plain.frame)
+
+
+@pytest.mark.parametrize("words", [False, True])
+def test_events_are_told_by_a_word(words: bool) -> None:
+    recording = mixed()
+    if words:
+        kinds = polars.Enum(["vmm", "guest"])
+        frame = recording.frame.with_columns(
+            polars.col("agent").cast(kinds), polars.col("status").cast(polars.Enum(["error"]))
+        )
+        recording = Recording(PLATFORM, frame)
+    assert recording.says("agent", "vmm", "host").tolist() == [False, True, False, False, False]
+    assert recording.says("status", "error").tolist() == [False] * 4 + [True]
+    assert not recording.says("agent", "host").any()
+    assert not recording.says("device", "disk").any()
+
+
+def test_what_is_left_out_is_of_no_kind_and_keeps_its_number() -> None:
+    whole = mixed()
+    left = whole.without(np.array([True, True, False, False, False]))
+    assert (whole.told, left.told) == (5, 3)
+    assert left.scan("dma_map").collect()["number"].to_list() == [4]
+    assert not left.has("convert")
+    assert left.of_kind("convert").is_empty()
+    assert left.row(0)["address"] == 1
+    other = left.on(Platform(ipa_bits=40))
+    assert (other.platform.ipa_bits, other.told) == (40, 3)
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 100])
+def test_a_part_at_a_time(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PART", size)
+    parts = list(mixed().parts("dma_map", "dma_unmap"))
+    assert len(parts) == -(-5 // size)
+    assert polars.concat(parts).collect().equals(mixed().scan("dma_map", "dma_unmap").collect())
+    assert list(mixed().parts("access")) == []

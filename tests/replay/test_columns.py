@@ -26,6 +26,7 @@ from topbit.events import Event
 from topbit.recording import DeviceFacts, Platform, Recording
 from topbit.replay.columns import (
     NEEDED,
+    as_read,
     at_doorbell,
     beyond_ipa_space,
     canonical,
@@ -194,8 +195,10 @@ def test_events_without_what_their_kind_needs_are_left_out(kind: str) -> None:
     whole = Event(agent, kind, address=1, phys=PAGE, pa=PAGE)
     for column in ("address", "phys"):
         lacking = dataclasses.replace(whole, **{column: None})
-        kept = usable(Recording.of_events(REALM, [lacking, whole])).frame
-        assert len(kept) == (1 if column in NEEDED.get(kind, ()) else 2)
+        used = usable(Recording.of_events(REALM, [lacking, whole]))
+        numbers = [1] if column in NEEDED.get(kind, ()) else [0, 1]
+        assert used.scan(kind).collect()["number"].to_list() == numbers
+        assert used.told == len(numbers)
 
 
 def test_a_recording_of_which_everything_is_usable_is_not_copied() -> None:
@@ -219,5 +222,12 @@ def test_a_recording_of_which_everything_is_usable_is_not_copied() -> None:
 )
 def test_what_concerns_others_is_left_out(event: Event, kept: bool) -> None:
     events = [Event("guest", "step"), event, Event("guest", "step")]
-    left = usable(Recording.of_events(REALM, events)).frame
-    assert left["event"].to_list() == ["step", *[event.event] * kept, "step"]
+    recording = Recording.of_events(REALM, events)
+    left = usable(recording)
+    assert left.of_kind("step", event.event)["event"].to_list() == [
+        "step",
+        *[event.event] * kept,
+        "step",
+    ]
+    assert (left.told, left.has(event.event)) == (2 + kept, kept)
+    assert as_read(left) is recording

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from rule_events import FAILED, POOL, REALM, S, dma_map, dma_sync, dma_unmap
 from topbit.events import Event
 from topbit.recording import Recording
-from topbit.replay import last_events as module
+from topbit.replay import given_addresses as module
+from topbit.replay.given_addresses import GivenAddresses
 from topbit.replay.last_events import last_events
 
 KINDS = ("dma_map", "dma_unmap", "dma_sync")
@@ -17,7 +18,8 @@ MAKE = {"dma_map": dma_map, "dma_unmap": dma_unmap, "dma_sync": dma_sync}
 
 
 def last(*events: Event) -> list[tuple[int, int | None, int | None, int | None]]:
-    frame = last_events(Recording.of_events(REALM, events), *KINDS)
+    recording = Recording.of_events(REALM, events)
+    frame = last_events(recording, GivenAddresses(recording, *KINDS))
     assert frame.columns == ["address", *KINDS]
     return frame.rows()
 

@@ -1,12 +1,7 @@
-"""A recording: the event table of one run, with the platform it happened on.
-
-On disk it is one Parquet file; the platform stands as JSON under the key `topbit.platform` of
-the file's metadata. Any tool that reads Parquet reads the table.
-"""
+"""A recording: the event table of one run, with the platform it happened on."""
 
 from __future__ import annotations
 
-import contextlib
 import html
 import io
 import json
@@ -19,59 +14,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from topbit.errors import InputError
-from topbit.events import AGENTS, Event
-from topbit.recording.metadata import platform_of
+from topbit.events import Event
 from topbit.recording.platform import Platform
 from topbit.recording.schema import COLUMNS, KINDS, polars_schema
+from topbit.recording.stored import FORMAT, FORMAT_KEY, PLATFORM_KEY, read_stored
 
 if TYPE_CHECKING:
     import numpy as np
     import polars
     from numpy.typing import NDArray
 
-PLATFORM_KEY = "topbit.platform"
-FORMAT_KEY = "topbit.format"
-FORMAT = "2"
-FORMATS = ("1", FORMAT)
-"""What is written, and what can be read: 1 has no origins, and plain lines of kind `log`."""
-PARQUET_MAGIC = b"PAR1"
-SMALLEST = 12
-"""Bytes of the two magics and the footer's length, without which no Parquet file is whole."""
-
 NUMBER = "number"
 """The column of an event's row in the recording, where it is told."""
 
-ROWS_ANY_FILE, ROWS_A_BYTE = 1 << 20, 1
-"""How many rows a file may have: so many, and so many more for each of its bytes."""
+PART = 1 << 20
+"""Rows that are looked at together where all of them at once would take much memory."""
 
 _CODE = "kind"
 _row = attrgetter(*COLUMNS)
-
-
-@contextlib.contextmanager
-def _quiet_stderr() -> Iterator[None]:
-    """Who hears what polars' Rust side prints when it panics? Nobody: it comes as an error too."""
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
-
-
-def _check_agents(frame: polars.DataFrame) -> None:
-    """Refuse events without a kind or of nobody.
-
-    Raises:
-        ValueError: there is such an event.
-    """
-    if frame["event"].null_count():
-        raise ValueError("an event without a kind")
-    strange = set(frame["agent"].unique()) - set(AGENTS)
-    if strange:
-        raise ValueError(f"events of the agent {min(map(str, strange))[:40]!r}")
 
 
 def require_place(path: Path) -> None:
@@ -94,11 +54,19 @@ class Recording:
         platform: the facts.
         frame: polars DataFrame, one row per event in order, columns of `schema.COLUMNS`. Columns of
             words may be of the type Enum: a long recording's few words are numbers to the machine.
+
+    `left_out`: events that it is not asked about, as if they were of no kind; see `without`.
     """
 
-    def __init__(self, platform: Platform, frame: polars.DataFrame) -> None:
+    def __init__(
+        self,
+        platform: Platform,
+        frame: polars.DataFrame,
+        left_out: NDArray[np.bool_] | None = None,
+    ) -> None:
         self.platform = platform
         self.frame = frame
+        self._left_out = left_out
 
     def __repr__(self) -> str:
         return f"<Recording: {self.platform.machine}, {len(self.frame)} events>"
@@ -122,6 +90,22 @@ class Recording:
         )
         return cls(platform, frame)
 
+    def without(self, left_out: NDArray[np.bool_]) -> Recording:
+        """Which recording does not tell of these events? Its frame still has them; none is copied.
+
+        `left_out`: for each row whether it is one of them.
+        """
+        return Recording(self.platform, self.frame, left_out)
+
+    @property
+    def told(self) -> int:
+        """How many events does it tell of?"""
+        return len(self.frame) - (0 if self._left_out is None else int(self._left_out.sum()))
+
+    def on(self, platform: Platform) -> Recording:
+        """Which recording tells the same of another platform?"""
+        return Recording(platform, self.frame, self._left_out)
+
     def of_kind(self, *kinds: str, where: polars.Expr | None = None) -> polars.DataFrame:
         """Which rows are of one of these kinds?
 
@@ -132,20 +116,34 @@ class Recording:
         if not self.has(*kinds):
             return self.frame.clear().with_columns(self._plain)
         rows = self.scan(*kinds)
-        return rows.filter(True if where is None else where).drop(NUMBER).collect()
+        if where is None:
+            return rows.drop(NUMBER).collect()
+        # First which they are: the columns that are not asked for are looked at only of these.
+        numbers = rows.filter(where).select(NUMBER).collect()[NUMBER]
+        return self.rows(numbers).drop(NUMBER)
 
-    def scan(self, *kinds: str) -> polars.LazyFrame:
+    def scan(self, *kinds: str, start: int = 0, count: int | None = None) -> polars.LazyFrame:
         """Which rows are of one of these kinds, to be asked for lazily?
 
         Their first column, `number`, is the row in `frame`.
+
+        Args:
+            kinds: which.
+            start, count: of which rows of the frame; of all if left out.
         """
         import polars
 
         wanted = [polars.col(_CODE) == kind for kind in self._kinds.intersection(kinds)]
         # Of kinds that are not there no row is looked at.
-        rows = (self._coded if wanted else self._coded.clear()).lazy().with_row_index(NUMBER)
+        some = self._coded.slice(start, count) if wanted else self._coded.clear()
+        rows = some.lazy().with_row_index(NUMBER, offset=start)
         rows = rows.filter(polars.any_horizontal(wanted or polars.lit(True))).drop(_CODE)
         return rows.with_columns(self._plain)
+
+    def parts(self, *kinds: str) -> Iterator[polars.LazyFrame]:
+        """Which rows are of one of these kinds? As `scan`, a part of the recording at a time."""
+        for start in range(0, len(self.frame) if self.has(*kinds) else 0, PART):
+            yield self.scan(*kinds, start=start, count=PART)
 
     def places_among(self, *kinds: str) -> NDArray[np.uint8]:
         """Which of these kinds is each event of? Its place among them; their number if of none."""
@@ -155,6 +153,20 @@ class Recording:
         place[[list(KINDS).index(kind) for kind in kinds]] = range(len(kinds))
         codes: NDArray[np.uint8] = self._coded[_CODE].to_physical().fill_null(len(KINDS)).to_numpy()
         return place[codes]
+
+    def says(self, column: str, *words: str) -> NDArray[np.bool_]:
+        """Which events have one of these words in this column?"""
+        import numpy as np
+        import polars
+
+        told, dtype = self.frame[column], self.frame.schema[column]
+        there = np.zeros(len(told), np.bool_)
+        if not isinstance(dtype, polars.Enum):
+            there[:] = told.is_in(list(words)).fill_null(False).to_numpy()
+        elif any(known := [*(word in words for word in dtype.categories), False]):
+            codes = told.to_physical().cast(polars.UInt32).fill_null(len(known) - 1)
+            there[:] = np.array(known)[codes.to_numpy()]
+        return there
 
     def rows(self, numbers: Sequence[int] | polars.Series) -> polars.DataFrame:
         """Which events have these numbers? Numbered as by `scan`."""
@@ -195,6 +207,8 @@ class Recording:
         import polars
 
         codes = self.frame["event"].cast(polars.Enum(list(KINDS)), strict=False)
+        if self._left_out is not None:
+            codes = codes.set(polars.Series(self._left_out), None)
         return self.frame.with_columns(codes.alias(_CODE))
 
     def write(self, path: str | Path) -> None:
@@ -224,68 +238,7 @@ class Recording:
     def read(cls, path: str | Path) -> Recording:
         """Which recording does the file hold?
 
-        Whoever wrote it is not trusted: how many rows it may have depends on its size, and what
-        stands in its metadata and columns is checked.
-
         Raises:
             InputError: missing, truncated, not Parquet, or not a recording.
         """
-        import polars
-
-        where = str(path)
-        try:
-            with Path(path).open("rb") as file:
-                start = file.read(4)
-                length = file.seek(0, os.SEEK_END)
-                file.seek(max(length - 4, 0))
-                end = file.read(4)
-        except OSError as error:
-            raise InputError(f"cannot read: {error.strerror}", where=where) from error
-        if start != PARQUET_MAGIC:
-            raise InputError("is not a recording (not a Parquet file)", where=where)
-        if end != PARQUET_MAGIC or length < SMALLEST:
-            raise InputError("is a truncated recording", where=where)
-        try:
-            with _quiet_stderr():
-                metadata = polars.read_parquet_metadata(where)
-                lazy = polars.scan_parquet(where)
-                columns = lazy.collect_schema().names()
-                rows = int(lazy.select(polars.len()).collect().item())
-                there = [name for name in COLUMNS if name in columns]
-                small = rows <= ROWS_ANY_FILE + length * ROWS_A_BYTE
-                frame = lazy.select(there).collect() if small else polars.DataFrame()
-        # A flipped bit in a page can make the Rust side panic, which is no PolarsError.
-        except (polars.exceptions.PolarsError, polars.exceptions.PanicException, OSError) as error:
-            why = str(error).partition("\n")[0]
-            raise InputError(f"is a damaged recording: {why}", where=where) from error
-        if PLATFORM_KEY not in metadata:
-            raise InputError(
-                "is a Parquet file, but not a recording of topbit",
-                where=where,
-                hint="topbit run -o FILE.parquet writes recordings",
-            )
-        if (form := metadata.get(FORMAT_KEY, FORMAT)) not in FORMATS:
-            raise InputError(
-                f"is a recording of format {form!r}; read are {', '.join(FORMATS)}",
-                where=where,
-                hint="read it with the topbit that wrote it, or a later one",
-            )
-        missing = [name for name in COLUMNS if name not in columns]
-        if missing:
-            raise InputError(f"lacks the columns {', '.join(missing)}", where=where)
-        if not small:
-            raise InputError(f"has {rows} rows, more than a file of its size can hold", where=where)
-        try:
-            platform = platform_of(metadata[PLATFORM_KEY])
-            # Words that are numbers to the machine stay so.
-            schema = {
-                name: frame.schema[name] if frame.schema[name] == polars.Enum else dtype
-                for name, dtype in polars_schema().items()
-            }
-            frame = frame.select(COLUMNS).cast(polars.Schema(schema))
-            frame = frame.with_columns(polars.col("time").fill_nan(None))
-            _check_agents(frame)
-        except (TypeError, ValueError, polars.exceptions.PolarsError) as error:
-            why = str(error).partition("\n")[0]
-            raise InputError(f"is a damaged recording: {why}", where=where) from error
-        return cls(platform, frame)
+        return cls(*read_stored(path))

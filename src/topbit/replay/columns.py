@@ -39,18 +39,18 @@ def usable(recording: Recording) -> Recording:
     Those that lack a column that their kind needs, and what concerns a host's own devices, or a
     guest's own IOMMU.
     """
-    agent = pl.col("agent")
-    useless = {OWN_DEVICES: agent == "host", IOMMU: agent.is_in(OTHERS)}
+    left_out = np.zeros(len(recording.frame), dtype=bool)
+    for kinds, agents in ((OWN_DEVICES, ("host",)), (IOMMU, OTHERS)):
+        if recording.has(*kinds) and (theirs := recording.says("agent", *agents)).any():
+            left_out |= theirs & (recording.places_among(*kinds) < len(kinds))
     for kind, columns in NEEDED.items():
-        useless[(kind,)] = pl.any_horizontal(pl.col(columns).is_null())
-    kept = np.ones(len(recording.frame), dtype=bool)
-    for kinds, is_useless in useless.items():
-        if recording.has(*kinds):
-            numbers = recording.scan(*kinds).filter(is_useless).select(NUMBER).collect()[NUMBER]
-            kept[numbers.to_numpy()] = False
-    if kept.all():
+        if recording.has(kind):
+            useless = pl.any_horizontal(pl.col(columns).is_null())
+            numbers = recording.scan(kind).filter(useless).select(NUMBER).collect()[NUMBER]
+            left_out[numbers.to_numpy()] = True
+    if not left_out.any():
         return recording
-    used = Recording(recording.platform, recording.frame.filter(pl.Series(kept)))
+    used = recording.without(left_out)
     _as_read[used] = recording
     return used
 

@@ -6,12 +6,15 @@ the rest is replayed.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from topbit.recording import Platform, Recording
 from topbit.recording.recording import NUMBER
+from topbit.recording.schema import KINDS
 from topbit.replay.columns import PAGE_SHIFT, canonical, other_bits
 
 U64 = npt.NDArray[np.uint64]
@@ -95,13 +98,24 @@ def ipa_of(platform: Platform) -> pl.Expr:
     A page and its alias are one then, so that nothing that is about either is left out.
     """
     kind = pl.col("event")
+    (_, by_ipa), (_, by_dma), (_, other) = _starts(platform, ())
     return (
         pl.when(kind.is_in(BY_IPA))
-        .then(pl.col("phys"))
+        .then(by_ipa)
         .when(kind.is_in(BY_DMA_ADDRESS))
-        .then(canonical(platform))
-        .otherwise(pl.col("address") & other_bits(platform))
+        .then(by_dma)
+        .otherwise(other)
     )
+
+
+def _starts(platform: Platform, kinds: Sequence[str]) -> list[tuple[list[str], pl.Expr]]:
+    """Where do ranges of these kinds of events begin, kinds of one way together? As `ipa_of`."""
+    ways = [
+        (BY_IPA, pl.col("phys")),
+        (BY_DMA_ADDRESS, canonical(platform)),
+        (KINDS.keys() - {*BY_IPA, *BY_DMA_ADDRESS}, pl.col("address") & other_bits(platform)),
+    ]
+    return [([kind for kind in kinds if kind in some], start) for some, start in ways]
 
 
 def numbers_near(
@@ -118,16 +132,18 @@ def numbers_near(
         start: where their range begins, an IPA with the shared bit clear; `ipa_of` if left out.
         where: only those for which this is true.
     """
-    start = ipa_of(recording.platform) if start is None else start
-    spans = (
-        recording.scan(*kinds)
-        .filter(True if where is None else where)
-        .select(NUMBER, start=start, size=pl.col("size").fill_null(1))
-        .drop_nulls("start")
-        .collect()
-    )
-    touched = pages.touched_by(spans["start"].to_numpy(), spans["size"].to_numpy())
-    return spans[NUMBER].filter(pl.Series(touched))
+    near: list[pl.Series] = [pl.Series(NUMBER, dtype=pl.UInt32)]
+    for some, begin in _starts(recording.platform, kinds) if start is None else [(kinds, start)]:
+        for rows in recording.parts(*some):
+            spans = (
+                rows.filter(True if where is None else where)
+                .select(NUMBER, start=begin, size=pl.col("size").fill_null(1))
+                .drop_nulls("start")
+                .collect()
+            )
+            touched = pages.touched_by(spans["start"].to_numpy(), spans["size"].to_numpy())
+            near.append(spans[NUMBER].filter(pl.Series(touched)))
+    return pl.concat(near).sort()
 
 
 def pages_of(platform: Platform, rows: pl.DataFrame) -> PageSet:

@@ -25,7 +25,7 @@ class Summary:
     """How much of what was recorded?
 
     Attributes:
-        events: rows of the event table.
+        events: those that a rule could use.
         dma_addresses: DMA addresses in mappings, allocations, syncs and unmaps (failed ones not
             counted).
         with_shared_bit: how many of them have the shared bit set; None while it is unknown.
@@ -73,7 +73,7 @@ def summarise(recording: Recording) -> Summary:
         recording, ("access",), all=pl.col("event").is_not_null(), refused=pl.col("status") != "ok"
     )
     return Summary(
-        events=len(recording.frame),
+        events=recording.told,
         dma_addresses=addresses["given"],
         with_shared_bit=addresses["shared"] if known else None,
         streaming_maps=maps["good"],

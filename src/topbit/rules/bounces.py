@@ -8,6 +8,7 @@ import polars as pl
 
 from topbit.recording import Recording
 from topbit.recording.recording import NUMBER
+from topbit.replay.bounce_pairs import unlike_pairs
 from topbit.replay.columns import canonical, devices_where, given, in_ranges, shared_mappings
 from topbit.rules.finding import Finding
 from topbit.rules.pool_messages import LARGEST
@@ -115,7 +116,7 @@ def bounces_belong_to_maps(recording: Recording) -> Iterator[Finding]:
 
 def _of_other_buffers(recording: Recording) -> Iterator[Finding]:
     """Which maps follow a bounce of another buffer, neither having a counterpart anywhere?"""
-    pairs = _unlike_pairs(recording)
+    pairs = unlike_pairs(recording)
     if pairs.is_empty() or len(pairs) * 2 > recording.scan(MAP).select(pl.len()).collect().item():
         return  # of most of them: dev_addr has bits that the buffers have not, as the C bit
     key = ["device", "buffer", "size"]
@@ -157,29 +158,6 @@ def _of_other_buffers(recording: Recording) -> Iterator[Finding]:
             evidence=evidence(group.select(recording.frame.columns)),
             hint="look at what filled the bounce buffer: the device gets another buffer's data",
         )
-
-
-def _unlike_pairs(recording: Recording) -> pl.DataFrame:
-    """Which bounces are followed by a map of the same size and another buffer?
-
-    Returns:
-        `number` of the bounce and of the map (`next`).
-    """
-    rows = recording.scan(BOUNCED, MAP).select(
-        NUMBER, "size", bounce=pl.col("direction").is_null(), buffer="phys"
-    )
-    if recording.platform.dma_ranges:
-        buffer = pl.when("bounce").then(canonical(recording.platform, "buffer"))
-        rows = rows.with_columns(buffer=buffer.otherwise("buffer"))
-    following = pl.all().shift(-1).name.suffix("_next")
-    rows = rows.with_columns(following).filter(
-        pl.col("bounce")
-        & ~pl.col("bounce_next")
-        & (pl.col("size") == pl.col("size_next"))
-        & (pl.col("buffer") != pl.col("buffer_next"))
-    )
-    # In batches: the whole recording is asked.
-    return rows.select(NUMBER, next="number_next").collect(engine="streaming")
 
 
 def _unforced(recording: Recording) -> Iterator[Finding]:

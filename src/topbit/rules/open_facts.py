@@ -39,7 +39,7 @@ class OpenFacts:
         for fact in [fact for fact in self._readings if fact in UNKNOWN]:
             platform = copy.copy(recording.platform)
             setattr(platform, fact, UNKNOWN[fact])
-            self._without[fact] = Recording(platform, recording.frame)
+            self._without[fact] = recording.on(platform)
 
     def lower(self, rule: Rule, finding: Finding) -> None:
         """A violation that is none without such a fact is a note, until something decides."""
