@@ -21,7 +21,7 @@ from topbit.readers.unpack import BombError, is_packed, unpack
 LARGEST = 8 << 30
 """Bytes of a file that is read."""
 LARGE = 32 << 20
-"""Bytes of a text from which on it is read piece by piece."""
+"""Bytes of a text or trace.dat from which on it is read piece by piece."""
 MOST_FILES = 1000
 """Files of one folder that are taken for the files of one run."""
 SPECIAL = {
@@ -95,8 +95,8 @@ def open_source(path: Path) -> Source:
             kind that is not read.
     """
     name = str(path)
-    if (stored := _large_text(path, name)) is not None:
-        return Source(name, "text", stored, "utf-8")
+    if (large := _large(path, name)) is not None:
+        return large
     data = _bytes(path, name)
     if data.startswith(b"PAR1"):
         return Source(name, "recording")
@@ -134,8 +134,11 @@ def open_source(path: Path) -> Source:
     return Source(name, "text", lines, text.encoding, text.replaced, damage)
 
 
-def _large_text(path: Path, name: str) -> StoredBytes | None:
-    """What stands in the file, if it is text of the usual encoding and too large to hold?"""
+def _large(path: Path, name: str) -> Source | None:
+    """What stands in the file, if it is too large to hold, and can be read piece by piece?
+
+    That is text of the usual encoding, or a trace.dat.
+    """
     try:
         if not path.is_file() or not LARGE < path.stat().st_size <= LARGEST:
             return None
@@ -143,10 +146,12 @@ def _large_text(path: Path, name: str) -> StoredBytes | None:
     except (OSError, ValueError):
         return None
     head = stored[: encoding.LOOK]
-    known = head.startswith((b"PAR1", TRACE_DAT_MAGIC)) or is_packed(head)
+    if head.startswith(TRACE_DAT_MAGIC):
+        return Source(name, "trace.dat", stored)
+    known = head.startswith(b"PAR1") or is_packed(head)
     if known or encoding.other_kind(head) is not None or encoding.wide_encoding(head):
         return None
-    return stored if encoding.is_text(head) else None
+    return Source(name, "text", stored, "utf-8") if encoding.is_text(head) else None
 
 
 def _bytes(path: Path, name: str) -> bytes:

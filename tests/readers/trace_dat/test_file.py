@@ -13,6 +13,7 @@ from topbit.readers.trace_dat.file import Cpu, File
 from trace_dat_bench import FORMS
 from trace_dat_files import MAGIC, NUMBERS, Buffer, TraceDat, a_map, page
 
+BLOCK = 1 << 20
 PAGES = page(a_map(), size=512) + page(a_map(), a_map(), size=512)
 TWO = TraceDat(
     [Buffer({0: PAGES, 1: PAGES[:512]}, clock="mono"), Buffer({0: PAGES[512:]}, "side", "boot")],
@@ -22,7 +23,7 @@ TWO = TraceDat(
 
 def data_of(file: File) -> dict[str, list[bytes]]:
     return {
-        buffer.name: [b"".join(file.trace_data(buffer, cpu)) for cpu in buffer.cpus]
+        buffer.name: [b"".join(file.trace_data(buffer, cpu, BLOCK)) for cpu in buffer.cpus]
         for buffer in file.told.buffers
     }
 
@@ -79,7 +80,7 @@ def test_pages_are_handed_out_some_at_a_time() -> None:
     many = PAGES[:512] * 5000
     file = File(TraceDat([Buffer({0: many})], page_size=512).version_6())
     (buffer,) = file.told.buffers
-    parts = list(file.trace_data(buffer, buffer.cpus[0]))
+    parts = list(file.trace_data(buffer, buffer.cpus[0], BLOCK))
     assert [len(part) for part in parts] == [1 << 20, 1 << 20, 5000 * 512 - (2 << 20)]
     assert b"".join(parts) == many
 
@@ -89,7 +90,7 @@ def test_a_cpu_without_data_has_no_pages(offset: int | None) -> None:
     file = File(TraceDat([Buffer({0: b""})], page_size=512).version_7("zlib"))
     (buffer,) = file.told.buffers
     (cpu,) = buffer.cpus
-    assert list(file.trace_data(buffer, cpu if offset is None else Cpu(0, offset, 0))) == []
+    assert list(file.trace_data(buffer, cpu if offset is None else Cpu(0, offset, 0), BLOCK)) == []
 
 
 def test_cpus_that_share_their_data_end() -> None:
@@ -97,7 +98,7 @@ def test_cpus_that_share_their_data_end() -> None:
     (buffer,) = file.told.buffers
     (cpu,) = buffer.cpus
     most = RATIO + 2 + SLACK // cpu.size
-    parts = (part for _ in range(most) for part in file.trace_data(buffer, cpu))
+    parts = (part for _ in range(most) for part in file.trace_data(buffer, cpu, BLOCK))
     with pytest.raises(DamagedError, match="far more than it can hold"):
         list(parts)
 
@@ -106,7 +107,7 @@ def test_of_data_that_is_cut_off_what_is_there_is_given_first() -> None:
     whole = TraceDat([Buffer({0: PAGES})], page_size=512).version_6()
     file = File(whole[:-512])
     (buffer,) = file.told.buffers
-    parts = file.trace_data(buffer, buffer.cpus[0])
+    parts = file.trace_data(buffer, buffer.cpus[0], BLOCK)
     assert next(parts) == PAGES[:512]
     with pytest.raises(DamagedError, match="CPU 0: 0x200 of 0x400 bytes are there"):
         next(parts)

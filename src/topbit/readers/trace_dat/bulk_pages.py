@@ -9,6 +9,7 @@ Source: Linux 7.2 include/linux/ring_buffer.h (struct ring_buffer_event, enum ri
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -24,9 +25,9 @@ from topbit.readers.trace_dat.ring_buffer import (
     TIME_STAMP,
 )
 
-_LOW = np.uint64(0xFFFF_FFFF)
-_KIND, _DELTA = np.uint64(31), np.uint64(5)
-_HALF = np.uint64(32)
+U32: TypeAlias = np.ndarray[Any, np.dtype[np.uint32]]
+
+_KIND, _DELTA = np.uint32(31), np.uint32(5)
 _SHIFT = np.uint64(DELTA_BITS)
 _EPOCH = np.uint64(ABSOLUTE_BITS)
 LATEST = np.uint64(1 << 62)
@@ -60,46 +61,77 @@ def walk(pages: bytes, size: int) -> PageRecords:
     count = len(pages) // size
     base = MARGIN + np.arange(count, dtype=np.int64) * size
     header = words.several(base, 2)
-    time, commit = header[:, 0].copy(), header[:, 1]
-    end = base + HEADER + (commit & np.uint64(STORED - 1)).astype(np.int64)
+    start, commit = header[:, 0], header[:, 1]
+    ends = base + HEADER + (commit & np.uint64(STORED - 1)).astype(np.int64)
     # Events were lost before it, or it says to hold more than it can.
-    whole = (commit < np.uint64(STORED)) & (end <= base + size) & (time < LATEST)
-    at = base + HEADER
-    page = np.flatnonzero(whole & (at < end))
+    whole = (commit < np.uint64(STORED)) & (ends <= base + size) & (start < LATEST)
+    if size % 4:
+        whole[:] = False
+    quads = words.text[: len(words.text) & -4].view("<u4")
+    page = np.flatnonzero(whole & (base + HEADER < ends))
+    time, here, end = start[page], base[page] + HEADER, ends[page]
     steps: list[tuple[Places, Places, U64, Places]] = []
     while len(page):
-        here = at[page]
-        word = words.at(here)
-        first, second = word & _LOW, (word >> _HALF).astype(np.int64)
-        kind = (first & _KIND).astype(np.int64)
-        delta = first >> _DELTA
-        # A record that tells its size itself is of kind 0; its size counts its own four bytes.
-        large = kind == 0
-        is_record = kind < PADDING
-        begin = here + np.where(large, 8, 4)
-        length = np.where(large, second - 4, kind * 4)
-        now = time[page] + delta
-        step = begin + (length + 3 & -4)
-        done = np.zeros(len(page), np.bool_)
-        if not is_record.all():
-            padding = kind == PADDING
-            done = padding & (delta == 0)
-            extend = kind == TIME_EXTEND
-            long = (second.astype(np.uint64) << _SHIFT) | delta
-            now = np.where(extend, time[page] + long, now)
-            stamp = (time[page] >> _EPOCH << _EPOCH) | long
-            now = np.where(kind == TIME_STAMP, stamp, now)
-            step = np.where(is_record, step, here + np.where(padding, 4 + np.maximum(second, 4), 8))
-        wrong = is_record & ((length < SMALLEST) | (begin + length > end[page]))
-        # What another kind needs stands on the page, or the page is left to others.
-        wrong |= (here + 4 > end[page]) | (~is_record & ~done & (here + 8 > end[page]))
-        wrong |= now >= LATEST
-        whole[page[wrong]] = False
-        kept = is_record & ~wrong
-        steps.append((page[kept], begin[kept], now[kept], length[kept]))
-        time[page], at[page] = now, step
-        page = page[~done & ~wrong & (step < end[page])]
+        word = quads[here >> 2]
+        kind = word & _KIND
+        if kind.max() < PADDING:
+            # Nearly always: records, whose kind is their size in words, or 0.
+            time = time + (word >> _DELTA)
+            length, begin = kind.astype(np.int64) << 2, here + 4
+            if not kind.all():
+                tells, second = kind == 0, quads[begin >> 2]
+                # Its size counts its own four bytes.
+                length = np.where(tells, second.astype(np.int64) - 4, length)
+                begin += tells.astype(np.int64) << 2
+            here = begin + (length + 3 & -4)
+            wrong = (begin + length > end) | (length < SMALLEST) | (time >= LATEST)
+            steps.append((page, begin, time, length))
+            if wrong.any():
+                whole[page[wrong]] = False
+            left = (here < end) & ~wrong
+        else:
+            second = quads[np.minimum((here >> 2) + 1, len(quads) - 1)]
+            step = _any_records(word, second, time, here, end)
+            whole[page[step.wrong]] = False
+            kept = step.is_record & ~step.wrong
+            steps.append((page[kept], step.begin[kept], step.time[kept], step.length[kept]))
+            time, here = step.time, step.following
+            left = ~step.done & ~step.wrong & (here < end)
+        if not left.all():
+            page, time, here, end = page[left], time[left], here[left], end[left]
     return _in_order(words, steps, whole)
+
+
+class _Step(NamedTuple):
+    """What stands at one place of each page, of whatever kind it is?"""
+
+    is_record: Mask
+    begin: Places
+    length: Places
+    time: U64
+    following: Places
+    done: Mask
+    wrong: Mask
+
+
+def _any_records(word: U32, second: U32, time: U64, here: Places, end: Places) -> _Step:
+    kind, delta = (word & _KIND).astype(np.int64), (word >> _DELTA).astype(np.uint64)
+    # A record that tells its size itself is of kind 0; its size counts its own four bytes.
+    large, told = kind == 0, second.astype(np.int64)
+    is_record = kind < PADDING
+    begin = here + np.where(large, 8, 4)
+    length = np.where(large, told - 4, kind * 4)
+    padding = kind == PADDING
+    done = padding & (delta == 0)
+    now, long = time + delta, (second.astype(np.uint64) << _SHIFT) | delta
+    now = np.where(kind == TIME_EXTEND, time + long, now)
+    now = np.where(kind == TIME_STAMP, (time >> _EPOCH << _EPOCH) | long, now)
+    beyond = here + np.where(padding, 4 + np.maximum(told, 4), 8)
+    following = np.where(is_record, begin + (length + 3 & -4), beyond)
+    wrong = is_record & ((length < SMALLEST) | (begin + length > end))
+    # What another kind needs stands on the page, or the page is left to others.
+    wrong |= (here + 4 > end) | (~is_record & ~done & (here + 8 > end)) | (now >= LATEST)
+    return _Step(is_record, begin, length, now, following, done, wrong)
 
 
 def _in_order(
@@ -110,6 +142,7 @@ def _in_order(
         return PageRecords(words, none, none, none.astype(np.uint64), none, whole)
     page, begins, times, sizes = (np.concatenate(parts) for parts in zip(*steps, strict=True))
     # By place, which is by page and then as they stand on it.
-    order = np.argsort(begins, kind="stable")
-    order = order[whole[page[order]]]
+    order = np.argsort(begins, kind="stable")  # of what is in order for each step
+    if not whole.all():
+        order = order[whole[page[order]]]
     return PageRecords(words, begins[order], sizes[order], times[order], page[order], whole)

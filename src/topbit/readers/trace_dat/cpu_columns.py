@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from operator import itemgetter
+from typing import NamedTuple
 
 import numpy as np
 
 from topbit.events import Event
 from topbit.readers.bulk.words import MARGIN, U64, Mask, Places
-from topbit.readers.columns import Columns, Piece, joined
+from topbit.readers.columns import TYPES, Columns, Piece
 from topbit.readers.growing import Array
 from topbit.readers.trace_dat.bulk_pages import PageRecords, walk
 from topbit.readers.trace_dat.bulk_records import BulkDecoder
@@ -40,6 +42,18 @@ class Looked:
     rare: list[tuple[int, tuple[Event, ...]]]
 
 
+class Block(NamedTuple):
+    """What do some pages of one CPU hold?
+
+    Attributes:
+        times: of all records, on the clock; none is below that of the one before.
+        piece: the events in order; "line" is the number of the record among these.
+    """
+
+    times: U64
+    piece: Piece
+
+
 class CpuColumns:
     """Who reads the pages of one CPU?
 
@@ -49,11 +63,6 @@ class CpuColumns:
         decoders: who reads a single record, by the number of the event.
         records: what was read record by record, with what is damaged and lost.
         page_size: bytes.
-
-    Attributes:
-        pieces: the events; "line" is the number of this CPU's record, from 0.
-        times: of its records, on the clock.
-        count: how many they are.
     """
 
     def __init__(
@@ -66,9 +75,7 @@ class CpuColumns:
     ) -> None:
         self._columns, self._bulk, self._decoders = columns, bulk, decoders
         self.records, self._size = records, page_size
-        self.pieces: list[Piece] = []
-        self.times: list[Array] = []
-        self.count = 0
+        self._latest = np.uint64(0)
 
     def look(self, pages: bytes) -> Looked:
         """What do these pages hold, as far as it can be read in bulk? From any thread."""
@@ -79,38 +86,61 @@ class CpuColumns:
         rare = self._rare(found, usual, pages) if usual.any() else []
         return Looked(pages, found, usual, parts, rare)
 
-    def add(self, looked: Looked) -> None:
-        """Add what the next pages hold; of the last one there may be a part."""
+    def block(self, looked: Looked) -> Block:
+        """What do the next pages hold, those with them that are read record by record?
+
+        Of the last one there may be a part.
+        """
         pages, found, usual = looked.pages, looked.found, looked.usual
-        parts, rare = looked.parts, looked.rare
         whole = len(pages) // self._size * self._size
         slow = np.flatnonzero(~usual).tolist()
         if whole < len(pages):
             slow.append(whole // self._size)
+        if not slow:
+            self.records.pages += len(usual)
+            every = np.arange(len(found.times))
+            return self._block(
+                found.times,
+                [(every[rows], p) for rows, p in looked.parts],
+                [(row, events) for row, events in looked.rare if events],
+            )
         single = self._page_by_page(pages, slow)
         # The records in their order: by page, and as they stand on it.
         kept = usual[found.page]
         page = np.concatenate((found.page[kept], np.array([at for at, _, _ in single], np.int64)))
         order = np.argsort(page, kind="stable")
         number = np.empty(len(order), np.int64)
-        number[order] = np.arange(self.count, self.count + len(order))
+        number[order] = np.arange(len(order))
         slow_times = np.array([min(time, LATEST) for _, time, _ in single], np.uint64)
-        self.times.append(np.concatenate((found.times[kept], slow_times))[order])
-        self.count += len(order)
+        times = np.concatenate((found.times[kept], slow_times))[order]
         of_kept = np.cumsum(kept) - 1
-        pieces = []
-        for rows, piece in parts:
+        parts = []
+        for rows, piece in looked.parts:
             there = np.flatnonzero(kept[rows])
-            piece = piece.taken(there)
-            piece.columns["line"] = number[of_kept[rows[there]]].astype(np.uint32)
-            pieces.append(piece)
-        alone = [(int(number[of_kept[row]]), events) for row, events in rare if kept[row]]
+            parts.append((number[of_kept[rows[there]]], piece.taken(there)))
+        rare = [(int(number[of_kept[row]]), events) for row, events in looked.rare if kept[row]]
         first = int(kept.sum())
-        alone += [
+        rare += [
             (int(number[first + at]), events) for at, (_, _, events) in enumerate(single) if events
         ]
-        pieces.append(self._piece_of(alone))
-        self.pieces.append(joined([piece for piece in pieces if piece.count]))
+        return self._block(times, parts, rare)
+
+    def _block(
+        self,
+        times: U64,
+        parts: list[tuple[Places, Piece]],
+        rare: list[tuple[int, tuple[Event, ...]]],
+    ) -> Block:
+        """The events of all of these records, which are numbered, in order."""
+        if rare:
+            piece = self._piece_of(sorted(rare, key=itemgetter(0)))
+            parts = [*parts, (piece.columns["line"].astype(np.int64), piece)]
+        # Where a clock falls back, a record stands behind the one before it all the same.
+        if len(times):
+            times = np.maximum.accumulate(times)
+            times = np.maximum(times, self._latest)
+            self._latest = times[-1]
+        return Block(times, in_place(parts, len(times)))
 
     def _seconds(self, times: U64) -> Array | None:
         if not self.records.nanoseconds:
@@ -179,29 +209,33 @@ class CpuColumns:
         return self._columns.piece_of(events, exact, [None] * len(events))
 
 
-def in_order(cpus: list[CpuColumns], number: int) -> tuple[Piece, int]:
-    """Which events have these CPUs in the order of their times, and how many records are there?
+def in_place(parts: list[tuple[Places, Piece]], records: int) -> Piece:
+    """Which piece are these, each event at the place of its record? "line" is the record's number.
 
     Args:
-        cpus: of one clock.
-        number: records that stand before them; "line" counts from there.
+        parts: the numbers of the records that the events of a piece are of, and the piece. Several
+            events of one record stand in one piece, in order, and not beside other records'.
+        records: how many there are.
     """
-    # Where a clock falls back, a record stands behind the one before it all the same.
-    times = [
-        np.maximum.accumulate(np.concatenate([*cpu.times, np.zeros(0, np.uint64)])) for cpu in cpus
-    ]
-    order = np.argsort(np.concatenate([*times, np.zeros(0, np.uint64)]), kind="stable")
-    place = np.empty(len(order), np.uint32)
-    place[order] = np.arange(number, number + len(order), dtype=np.uint32)
-    pieces, before = [], 0
-    for cpu in cpus:
-        for piece in cpu.pieces:
-            if piece.count:
-                piece.columns["line"] = place[before + piece.columns["line"].astype(np.int64)]
-                pieces.append(piece)
-        cpu.pieces = []
-        before += cpu.count
-    whole = joined(pieces)
-    if whole.count:
-        whole = whole.taken(np.argsort(whole.columns["line"], kind="stable"))
-    return whole, len(order)
+    counts = np.zeros(records + 1, np.int64)
+    for rows, _ in parts:
+        np.add.at(counts, rows + 1, 1)
+    begins = np.cumsum(counts)
+    total = int(begins[-1])
+    names = dict.fromkeys(name for _, piece in parts for name in piece.columns)
+    types = {
+        name: TYPES.get(name)
+        or np.result_type(*(p.columns[name] for _, p in parts if name in p.columns))
+        for name in names
+    }
+    columns = {name: np.zeros(total, dtype) for name, dtype in types.items()}
+    for rows, piece in parts:
+        places = begins[rows]
+        if len(rows) and (repeated := rows[1:] == rows[:-1]).any():
+            first = np.flatnonzero(np.append(True, ~repeated))
+            places += np.arange(len(rows)) - np.repeat(first, np.diff(np.append(first, len(rows))))
+        for name, values in piece.columns.items():
+            columns[name][places] = values
+        if total:
+            columns.setdefault("line", np.zeros(total, np.uint32))[places] = rows
+    return Piece(total, columns)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import zlib
 
 from topbit.errors import InputError
+from topbit.readers.stored_bytes import Bytes
 from topbit.readers.unpack import MAGIC as ZSTD_MAGIC
 from topbit.readers.unpack import unzstd
 
@@ -30,7 +31,7 @@ class UnreadableError(InputError):
 class Cursor:
     """What stands next in these bytes? Whatever lies beyond them is damage."""
 
-    def __init__(self, data: bytes, at: int, part: str) -> None:
+    def __init__(self, data: Bytes, at: int, part: str) -> None:
         self.data, self.at, self.part = data, at, part
 
     def take(self, size: int) -> bytes:
@@ -42,7 +43,10 @@ class Cursor:
                 f"0x{len(self.data):x}"
             )
         self.at += size
-        return self.data[start : start + size]
+        taken = self.data[start : start + size]
+        if len(taken) < size:
+            raise DamagedError(f"{self.part}: the file became shorter while it was read")
+        return taken
 
     def number(self, size: int) -> int:
         """Which number of `size` bytes comes next?"""

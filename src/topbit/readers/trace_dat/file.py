@@ -17,6 +17,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from topbit.readers.stored_bytes import Bytes
 from topbit.readers.trace_dat.cursor import (
     Cursor,
     DamagedError,
@@ -33,8 +34,6 @@ SYSTEMS = ("dma", "swiotlb", "iommu")
 _COMPRESSED = 1
 _DONE, _DATE, _CPUSTAT, _BUFFER, _TRACECLOCK, _UNAME, _OFFSET, _CPUCOUNT = 0, 1, 2, 3, 4, 5, 7, 8
 _HEADER_INFO, _EVENT_FORMATS, _BUFFER_TEXT = 16, 18, 22
-_BLOCK = 1 << 20
-"""About how many bytes of trace data are handed out at a time."""
 _PAGE_SIZES = range(512, (64 << 20) + 1)
 _ADDED = re.compile(r"(-?)(?:0x([0-9a-f]{1,16})|(\d{1,19}))\s*$")
 _DATA = re.compile(r"field: char data;\toffset:(\d{1,9});\tsize:(\d{1,9});")
@@ -102,7 +101,7 @@ class File:
         UnreadableError: it is of a kind that is not read.
     """
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: Bytes) -> None:
         self.data = data
         self._unpacker = Unpacker("none", len(data))
         self.told = TraceDat()
@@ -293,8 +292,8 @@ class File:
         if cpu:
             self.told.overwritten[self._stats_of, int(cpu[1])] = sum(map(int, lost))
 
-    def trace_data(self, buffer: Buffer, cpu: Cpu) -> Iterator[bytes]:
-        """Which pages hold the trace of this CPU, some at a time?
+    def trace_data(self, buffer: Buffer, cpu: Cpu, block: int) -> Iterator[bytes]:
+        """Which pages hold the trace of this CPU, about `block` bytes at a time?
 
         Raises:
             DamagedError: a part of it is missing or damaged; what stands before it was given.
@@ -309,10 +308,11 @@ class File:
                 compressed, unpacked = chunks.number(4), chunks.number(4)
                 yield self._unpacker.unpack(chunks.take(compressed), unpacked, part)
             return
-        whole = self.data[cpu.offset : cpu.offset + cpu.size]
-        self._unpacker.spend(len(whole), part)
-        step = max(_BLOCK - _BLOCK % buffer.page_size, buffer.page_size)
-        for start in range(0, len(whole), step):
-            yield whole[start : start + step]
-        if len(whole) < cpu.size:
-            raise DamagedError(f"{part}: 0x{len(whole):x} of 0x{cpu.size:x} bytes are there")
+        there = max(min(cpu.size, len(self.data) - cpu.offset), 0)
+        self._unpacker.spend(there, part)
+        step = max(block - block % buffer.page_size, buffer.page_size)
+        for start in range(0, there, step):
+            at = cpu.offset + start
+            yield self.data[at : at + min(step, there - start)]
+        if there < cpu.size:
+            raise DamagedError(f"{part}: 0x{there:x} of 0x{cpu.size:x} bytes are there")

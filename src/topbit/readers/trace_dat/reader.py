@@ -7,18 +7,22 @@ of all are put into the order of their times, as `trace-cmd report` does.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import groupby
+from operator import attrgetter
+
+import numpy as np
 
 from topbit.errors import InputError
 from topbit.readers.boot import SHOWN, Boot
 from topbit.readers.columns import Columns
 from topbit.readers.source import Source
 from topbit.readers.trace_dat.bulk_records import BulkDecoder
-from topbit.readers.trace_dat.cpu_columns import CpuColumns, Looked, in_order
+from topbit.readers.trace_dat.cpu_columns import Block, CpuColumns, Looked
 from topbit.readers.trace_dat.cursor import DamagedError, UnreadableError
-from topbit.readers.trace_dat.file import Buffer, File
+from topbit.readers.trace_dat.file import Buffer, Cpu, File
+from topbit.readers.trace_dat.in_order import in_order
 from topbit.readers.trace_dat.raw_event import Decoder, decoders_of
 from topbit.readers.trace_dat.ring_buffer import Records
 from topbit.recording import Unparsed
@@ -30,6 +34,8 @@ PRINTK_CLOCKS = {"local", "global", "perf"}
 ARCHITECTURES = {"aarch64": "arm64", "x86_64": "x86"}
 AHEAD = 2 * (os.cpu_count() or 1)
 """Blocks of pages that are looked at before the first of them is asked for."""
+BLOCK, MOST_AT_HAND = 4 << 20, 64 << 20
+"""About how many bytes of trace data are looked at together: of one CPU, and of all."""
 REPORT = "give the text that `trace-cmd report` prints"
 
 
@@ -44,7 +50,7 @@ def read_trace_dat(source: Source, progress: Callable[[int], None]) -> Boot:
         InputError: nothing of it can be read: damaged, truncated, or of a kind that is not known.
     """
     try:
-        return _read(File(source.data[:]), source.name, progress)
+        return _read(File(source.data), source.name, progress)
     except DamagedError as error:
         what, hint = f"is a damaged or truncated trace.dat: {error}", "copy or record it again"
         raise InputError(what, where=source.name, hint=hint) from error
@@ -56,23 +62,25 @@ def _read(file: File, name: str, progress: Callable[[int], None]) -> Boot:
     if file.told.has_text and not file.told.buffers:
         raise UnreadableError("is a trace.dat with no more than a latency tracer's text")
     boot = Boot(name, lines=0)
-    decoders = decoders_of(file.told.formats)
+    columns = Columns(name)
+    who = columns, BulkDecoder(file.told.formats, columns), decoders_of(file.told.formats)
     damage = [(1, what) for what in file.told.damage]
     # Times of different clocks cannot be compared: such buffers stand one behind the other.
     clocks = dict.fromkeys(buffer.clock for buffer in file.told.buffers)
     number = 0
-    columns = Columns(name)
-    bulk = BulkDecoder(file.told.formats, columns)
     for clock in clocks:
-        cpus: list[CpuColumns] = []
-        who = columns, bulk, decoders
+        buffers = [buffer for buffer in file.told.buffers if buffer.clock == clock]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            for buffer in file.told.buffers:
-                if buffer.clock == clock:
-                    cpus += _read_buffer(file, buffer, who, pool, damage, boot, progress)
-        piece, records = in_order(cpus, number)
-        columns.add(piece)
-        number += records
+            cpus = _Cpu.all_of(file, buffers, who, pool)
+            for times, piece in in_order([cpu.blocks() for cpu in cpus]):
+                if piece.count:
+                    piece.columns["line"] = piece.columns["line"] + np.uint32(number)
+                columns.add(piece)
+                number += len(times)
+                progress(len(times))
+        for cpu in cpus:
+            damage += cpu.damage()
+            boot.lost_events += max(cpu.records.lost, cpu.overwritten)
     boot.table = columns.frame()
     if damage:
         count = sum(count for count, _ in damage)
@@ -81,48 +89,84 @@ def _read(file: File, name: str, progress: Callable[[int], None]) -> Boot:
     return boot
 
 
-def _read_buffer(
-    file: File,
-    buffer: Buffer,
-    who: tuple[Columns, BulkDecoder, dict[int, Decoder]],
-    pool: ThreadPoolExecutor,
-    damage: list[tuple[int, str]],
-    boot: Boot,
-    progress: Callable[[int], None],
-) -> list[CpuColumns]:
-    """What do the CPUs of a buffer hold? `who` reads their records, in threads of the `pool`."""
-    read: list[CpuColumns] = []
-    by_number = sorted(buffer.cpus, key=lambda cpu: cpu.number)
-    for number, parts in groupby(by_number, key=lambda cpu: cpu.number):
-        records = Records(buffer.clock in NANOSECONDS, file.told.offset)
-        columns = CpuColumns(*who, records, buffer.page_size)
-        rest = b""
+class _Cpu:
+    """Who reads what one CPU wrote into one buffer, while others look at what comes next?
+
+    Args:
+        file, buffer: where it stands.
+        parts: of it, in order.
+        who: the columns, who reads many records, and who reads one, by the number of the event.
+        pool: of threads.
+        several: how many others are read at the same time.
+    """
+
+    def __init__(
+        self,
+        file: File,
+        buffer: Buffer,
+        parts: list[Cpu],
+        who: tuple[Columns, BulkDecoder, dict[int, Decoder]],
+        pool: ThreadPoolExecutor,
+        several: int,
+    ) -> None:
+        self.records = Records(buffer.clock in NANOSECONDS, file.told.offset)
+        self.overwritten = file.told.overwritten.get((buffer.name, parts[0].number), 0)
+        self._file, self._buffer, self._parts = file, buffer, parts
+        self._columns = CpuColumns(*who, self.records, buffer.page_size)
+        self._pool, self._ahead = pool, max(AHEAD // several, 1)
+        self._block = min(BLOCK, MOST_AT_HAND // several)
+        self._missing = ""
+
+    @classmethod
+    def all_of(
+        cls,
+        file: File,
+        buffers: list[Buffer],
+        who: tuple[Columns, BulkDecoder, dict[int, Decoder]],
+        pool: ThreadPoolExecutor,
+    ) -> list[_Cpu]:
+        """Which CPUs wrote into these buffers?"""
+        found = [
+            (buffer, list(parts))
+            for buffer in buffers
+            for _, parts in groupby(sorted(buffer.cpus, key=_NUMBER), key=_NUMBER)
+        ]
+        return [cls(file, buffer, parts, who, pool, len(found)) for buffer, parts in found]
+
+    def blocks(self) -> Iterator[Block]:
+        """What stands there?"""
         waiting: list[Future[Looked]] = []
+        for data in self._pages():
+            waiting.append(self._pool.submit(self._columns.look, data))
+            if len(waiting) > self._ahead:
+                yield self._columns.block(waiting.pop(0).result())
+        for looked in waiting:
+            yield self._columns.block(looked.result())
+
+    def _pages(self) -> Iterator[bytes]:
+        """Its whole pages, some at a time, and what is there of the last one."""
+        rest = b""
         try:
-            for cpu in parts:
-                for data in file.trace_data(buffer, cpu):
+            for part in self._parts:
+                for data in self._file.trace_data(self._buffer, part, self._block):
                     data = rest + data if rest else data
-                    whole = len(data) - len(data) % buffer.page_size
+                    whole = len(data) - len(data) % self._buffer.page_size
                     rest = data[whole:]
-                    waiting.append(pool.submit(columns.look, data[:whole] if rest else data))
-                    if len(waiting) > AHEAD:
-                        _add(columns, waiting.pop(0), progress)
+                    yield data[:whole] if rest else data
         except DamagedError as error:
-            damage.append((1, str(error)))
-        for looked in [*waiting, pool.submit(columns.look, rest)]:
-            _add(columns, looked, progress)
-        if records.damaged:
-            damage.append((records.damaged, f"CPU {number}, {records.damage}"))
-        counted = file.told.overwritten.get((buffer.name, number), 0)
-        boot.lost_events += max(records.lost, counted)
-        read.append(columns)
-    return read
+            self._missing = str(error)
+        yield rest
+
+    def damage(self) -> list[tuple[int, str]]:
+        """What is wrong with it, and how often, once it was read?"""
+        told = [(1, self._missing)] if self._missing else []
+        if self.records.damaged:
+            number = self._parts[0].number
+            told.append((self.records.damaged, f"CPU {number}, {self.records.damage}"))
+        return told
 
 
-def _add(columns: CpuColumns, looked: Future[Looked], progress: Callable[[int], None]) -> None:
-    before = columns.count
-    columns.add(looked.result())
-    progress(columns.count - before)
+_NUMBER = attrgetter("number")
 
 
 def _tell_facts(boot: Boot, file: File, clocks: list[str]) -> None:
