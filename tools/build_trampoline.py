@@ -20,6 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 SOURCES = (
     ROOT / "src/topbit/machine/qemu/el2/trampoline.S",
+    ROOT / "src/topbit/machine/qemu/guest/dma_ask.S",
     ROOT / "src/topbit/machine/qemu/guest/outbox.S",
     ROOT / "tests/support/payload.S",
 )

@@ -6,7 +6,8 @@
     assert report.ok, report
 
 `run` a scenario, `read` files of a machine into recordings, `check` either, `explain` an address,
-show the `matrix` of the convention, or the `table` of the addresses that kernels give to devices.
+show the `matrix` of the convention, or the `table` of the addresses that kernels give to devices,
+and `observe` whether a real kernel gives them.
 Everything is loaded when it is first used.
 """
 
@@ -26,6 +27,7 @@ __all__ = [
     "Matrix",
     "Meaning",
     "MissingToolError",
+    "ObservedTable",
     "Platform",
     "Recording",
     "Report",
@@ -40,6 +42,7 @@ __all__ = [
     "check_kernel",
     "explain",
     "matrix",
+    "observe",
     "read",
     "run",
     "scenarios",
@@ -48,7 +51,17 @@ __all__ = [
 
 if TYPE_CHECKING:
     from topbit.addressing.explain import Meaning
-    from topbit.api import check, check_kernel, explain, matrix, read, run, scenarios, table
+    from topbit.api import (
+        check,
+        check_kernel,
+        explain,
+        matrix,
+        observe,
+        read,
+        run,
+        scenarios,
+        table,
+    )
     from topbit.errors import (
         GuestDiedError,
         InputError,
@@ -60,6 +73,7 @@ if TYPE_CHECKING:
     )
     from topbit.machine.interrupted import RunInterrupted
     from topbit.recording import Platform, Recording
+    from topbit.report.dma_observed import ObservedTable
     from topbit.report.dma_table import DmaTable
     from topbit.report.kernel_check import KernelCheck
     from topbit.report.matrix import Matrix
@@ -77,6 +91,7 @@ else:
         "Matrix": "topbit.report.matrix",
         "Meaning": "topbit.addressing.explain",
         "MissingToolError": "topbit.errors",
+        "ObservedTable": "topbit.report.dma_observed",
         "Platform": "topbit.recording",
         "Recording": "topbit.recording",
         "Report": "topbit.report.report",
@@ -91,6 +106,7 @@ else:
         "check_kernel": "topbit.api",
         "explain": "topbit.api",
         "matrix": "topbit.api",
+        "observe": "topbit.api",
         "read": "topbit.api",
         "run": "topbit.api",
         "scenarios": "topbit.api",

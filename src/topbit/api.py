@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from topbit.machine.qemu.options import QemuOptions
     from topbit.readers.options import ReadOptions
     from topbit.recording import Recording
+    from topbit.report.dma_observed import ObservedTable
     from topbit.report.dma_table import DmaTable
     from topbit.report.kernel_check import KernelCheck
     from topbit.report.matrix import Matrix
@@ -272,6 +273,54 @@ def table(
     from topbit.report.dma_table import DmaTable
 
     return DmaTable.of(kernel, against, ipa_bits, schemes)
+
+
+def observe(
+    kernel: StrPath = "7.3",
+    *,
+    ipa_bits: Sequence[int] = (41, 42, 48, 52),
+    note: Callable[[str], None] = _nobody,
+    progress: Callable[[str], None] = _nobody,
+    fetched: Callable[[str, int, int], None] = _nobody_fetches,
+    modules: StrPath | None = None,
+    flavour: str = "cloud",
+    timeout: float | None = None,
+) -> ObservedTable:
+    """Does a real kernel give devices the addresses that the table says?
+
+    It boots as a Realm on the QEMU machine, once for each width, and is asked for every row that
+    such a run can show. `print(topbit.observe("7.3"))` shows what came of it.
+
+    Args:
+        kernel: a series of Debian's kernels ("7.3"), a release, or the path of an Image.
+        ipa_bits: widths of the Realm's IPA space, 41 to 52.
+        note, progress, fetched: as `run`.
+        modules, flavour, timeout: as `run`, of machine "qemu".
+
+    Raises:
+        UsageError: no such width, or the kernel is too old to be a Realm.
+        InputError: a file cannot be read, or the kernel has no modules.
+        RunError: a run cannot be made.
+    """
+    from topbit.machine.qemu import observe as machine
+    from topbit.report.dma_asks import asked
+    from topbit.report.dma_observed import ObservedTable, compared
+
+    wanted: QemuOptions = {"kernel": kernel, "flavour": flavour}
+    if modules is not None:
+        wanted["modules"] = modules
+    if timeout is not None:
+        wanted["timeout"] = timeout
+    chosen = machine.kernel_for(wanted, note, fetched)
+    boots = []
+    for bits in ipa_bits:
+        rows = asked(chosen.release, bits)
+        asks = list(dict.fromkeys(row.ask for row in rows if row.ask is not None))
+        seen = machine.observe(
+            chosen, bits, asks, wanted, note=note, progress=progress, fetched=fetched
+        )
+        boots.append(compared(rows, seen))
+    return ObservedTable(chosen.release, tuple(boots))
 
 
 def check_kernel(

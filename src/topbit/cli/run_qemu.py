@@ -110,25 +110,37 @@ def shown(args: argparse.Namespace) -> Iterator[Shown]:
     if args.machine != "qemu" or not sys.stderr.isatty() or args.console or own:
         yield lambda text: None, _to_stderr
         return
+    written = threading.Event()
+    with progress_line(written) as told:
+
+        def output(data: bytes) -> None:
+            written.set()
+            told("")
+            _to_stderr(data)
+
+        yield told, output
+
+
+@contextmanager
+def progress_line(over: threading.Event | None = None) -> Iterator[Callable[[str], None]]:
+    """Who shows what the guest is doing? A line on a terminal, until `over`; none elsewhere."""
+    if not sys.stderr.isatty():
+        yield lambda text: None
+        return
     from rich.console import Console
     from rich.markup import escape
 
     status = Console(stderr=True).status("starting", spinner="dots")
-    written = threading.Event()
 
     def told(text: str) -> None:
-        if not written.is_set():
-            status.update(escape(printable(text)))  # steps are called as the guest likes
-            status.start()  # not before: a download may have a line of its own
-
-    def output(data: bytes) -> None:
-        if not written.is_set():
-            written.set()
+        if over is not None and over.is_set():
             status.stop()
-        _to_stderr(data)
+            return
+        status.update(escape(printable(text)))  # steps are called as the guest likes
+        status.start()  # not before: a download may have a line of its own
 
     try:
-        yield told, output
+        yield told
     finally:
         status.stop()
 

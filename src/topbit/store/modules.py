@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from topbit.arch import elf
 from topbit.errors import InputError, nearest
 from topbit.store.image import unpack
 
@@ -140,29 +141,10 @@ def modinfo(data: bytes, where: str) -> dict[str, str]:
         InputError: it is not a 64-bit little-endian ELF file with such a section.
     """
     try:
-        section = _elf_section(data, b".modinfo")
+        section = elf.sections(data).get(".modinfo")
     except struct.error:
         section = None
     if section is None:
         raise InputError("is not a kernel module", where=where)
     entries = (entry.partition(b"=") for entry in section.split(b"\0") if entry)
     return {key.decode("utf-8", "replace"): v.decode("utf-8", "replace") for key, _, v in entries}
-
-
-def _elf_section(data: bytes, name: bytes) -> bytes | None:
-    """What does an ELF64 section hold? (ELF-64 Object File Format, section header table)"""
-    if data[:6] != b"\x7fELF\x02\x01":
-        return None
-    (table,) = struct.unpack_from("<Q", data, 0x28)
-    entry_size, count, names_index = struct.unpack_from("<HHH", data, 0x3A)
-    headers = [
-        struct.unpack_from("<IIQQQQ", data, table + index * entry_size) for index in range(count)
-    ]
-    if names_index >= count:
-        return None
-    names_offset = headers[names_index][4]
-    for name_offset, _, _, _, offset, size in headers:
-        start = names_offset + name_offset
-        if data[start : start + len(name) + 1] == name + b"\0":
-            return data[offset : offset + size]
-    return None

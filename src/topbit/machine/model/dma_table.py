@@ -148,10 +148,10 @@ class Bench:
         self.direct = DmaDirect(policy, platform, self.memory, self.pool, emit, lambda *told: None)
         self.coherent = CoherentMemory(self.direct, lambda count: PAGES, lambda *page: None)
 
-    def device(self, who: Who) -> Device:
-        """Which struct device has the kernel for it?"""
+    def device(self, who: Who, mask_bits: int | None = None) -> Device:
+        """Which struct device has the kernel for it? `mask_bits`: None for those of `who`."""
         trusted = who is Who.TRUSTED
-        mask = DMA_BIT_MASK(32 if who is Who.NARROW else 64)
+        mask = DMA_BIT_MASK(mask_bits or (32 if who is Who.NARROW else 64))
         dma = DmaDevice(
             self.platform.device_scheme(self.policy, trusted=trusted),
             dma_mask=mask,
@@ -166,10 +166,10 @@ class Bench:
         )
         return Device("dev", dma, mask, force_unencrypted=forced)
 
-    def ask(self, who: Who, what: What) -> Outcome:
-        """What comes of one request?"""
+    def ask(self, who: Who, what: What, mask_bits: int | None = None) -> Outcome:
+        """What comes of one request? `mask_bits`: None for those of `who`."""
         self.events.clear()
-        dev = self.device(who)
+        dev = self.device(who, mask_bits)
         if what is What.VIRTIO:
             return self._virtio(who)
         if what is What.SHARED:

@@ -92,7 +92,7 @@ def run(
     if scenario.workload.attest:
         token.require()
     dying_with_this_process()
-    kernel = _kernel(scenario, options, note, fetched)
+    kernel = chosen_kernel(scenario, options, note, fetched)
     append, debugger = options.get("append", ""), options.get("gdb", False)
     keyboard = options.get("console", False) and sys.stdin.isatty()
     with (
@@ -127,8 +127,14 @@ def run(
     return outcome
 
 
-def _kernel(scenario: Scenario, options: QemuOptions, note: Say, fetched: Fetched) -> Kernel:
-    """Which kernel boots? It is here then, and so is all else that is fetched for a run."""
+def chosen_kernel(
+    scenario: Scenario, options: QemuOptions, note: Say, fetched: Fetched = unseen
+) -> Kernel:
+    """Which kernel boots? It is here then, and so is all else that is fetched for a run.
+
+    Raises:
+        UsageError, InputError, RunError: as `run`.
+    """
     name = os.fspath(options.get("kernel") or kernel_of(scenario, KERNEL))
     flavour, modules = options.get("flavour", "cloud"), _path(options.get("modules"))
     if kernels.is_path(name):

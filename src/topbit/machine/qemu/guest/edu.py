@@ -13,15 +13,22 @@ RINGS = "rings"  # a trace of its own
 BYTES = 16
 
 
-def shell(pci: str, space: IpaSpace) -> str:
+SETTLED = "usleep 300000"
+AWAITED = """for i in $(seq 100); do
+            [ $(($(devmem $(at 0x98) 64) & 1)) = 1 ] || break; usleep 5000; done"""
+
+
+def shell(pci: str, space: IpaSpace, then: str = SETTLED) -> str:
     """Which lines turn the device on, and have ``move FROM TO COMMAND`` move `BYTES`?
 
     COMMAND is 1 to read guest memory, 3 to write it.
+    `then`: how it waits for the end, which takes the device 100 ms of its own clock: `SETTLED`, or
+    `AWAITED`.
     """
     return f"""{enabled(pci, space)}
 move() {{
     devmem $(at 0x80) 64 $1 && devmem $(at 0x88) 64 $2 && devmem $(at 0x90) 64 {BYTES} &&
-        devmem $(at 0x98) 64 $3 && usleep 300000
+        devmem $(at 0x98) 64 $3 && {then}
 }}
 """
 
