@@ -41,7 +41,6 @@ HELD_BY = {
         readers/bulk/chunk readers/bulk/dull_lines readers/bulk/known readers/bulk/scatterlists
         readers/bulk/stored readers/bulk/trace_forms readers/bulk/trace_lines
     """,
-    "readers/bulk/test_words.py": "readers/bulk/words_numba",
     "readers/trace_dat/test_cpu_columns.py": """
         readers/trace_dat/bulk_pages readers/trace_dat/bulk_records
     """,

@@ -17,6 +17,7 @@ from mixed_traces import Guest
 from paths import DATA
 from topbit.readers.bulk import survey
 from topbit.readers.bulk.chunk import Chunk
+from topbit.readers.bulk.dull_lines import TELLING
 from topbit.readers.bulk.trace_lines import TraceLines
 from topbit.readers.columns import Columns, Piece
 from topbit.readers.source import Source
@@ -80,11 +81,13 @@ def chunks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> i
     return int(request.param)
 
 
-def test_numba_reads_what_is_read_without(
-    line_by_line: Callable[[bytes], Told], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(survey, "NUMBA_FROM", 0)
-    assert told(MIXED.encode()) == line_by_line(MIXED.encode())
+@pytest.mark.parametrize("word", TELLING)
+def test_no_line_with_a_word_that_tells_something_is_passed_over(word: str) -> None:
+    lines = [
+        f"[    4.100000] {before}{word}{after}" for before in ("", "a", "ab") for after in "c "
+    ]
+    _, rest = lines_in_bulk("\n".join([*lines, word, f"it is {word}", "[    4.100000] dull"]))
+    assert rest == len(lines) + 2 or "\n" in word
 
 
 def test_most_lines_are_read_in_bulk() -> None:

@@ -6,7 +6,7 @@ program or a terminal broke within such a word.
 
 from __future__ import annotations
 
-import re
+from functools import cache
 
 import numpy as np
 
@@ -18,8 +18,14 @@ from topbit.readers.needles import NEEDLES
 
 TELLING = sorted({*NEEDLES, *HINTS, *LOSSES})
 """A line without any of these tells nothing by itself."""
-# The Rust side keeps what it makes of a pattern, not what it makes of a list of words.
-_ANY = "|".join(map(re.escape, TELLING))
+COMMON = " etaoinsrhldcumfpgwybvkxjqz"
+"""What logs are mostly made of, the most usual character first."""
+GRAM = 4
+"""Characters that a word is known by at first, those of its characters that are the rarest."""
+PAIR = 0xFFFF
+"""The numbers of two characters."""
+BLOCK = 1 << 16
+"""Characters that are looked at together: what is made of them stays in a core's cache."""
 OPENING, CLOSING, BLANK, DOT, NINE, ZERO = b"[] .90"
 SECONDS, FRACTION = 5, 6
 """Digits of a printk time as the kernel prints it (printk.c:print_time)."""
@@ -50,14 +56,62 @@ def dull_lines(chunk: Chunk, regular: Mask, begins: Mask) -> Mask:
 
 def _telling(chunk: Chunk, asked: Places) -> Mask:
     """Which of these lines hold a word that tells something?"""
-    import polars
+    length = chunk.ends[asked] - chunk.starts[asked] + 1
+    behind = np.cumsum(length)
+    telling = np.zeros(len(asked), np.bool_)
+    words, start = _words(), 0
+    while start < len(asked):
+        before = int(behind[start] - length[start])
+        end = max(int(np.searchsorted(behind, before + BLOCK, "right")), start + 1)
+        # Each line with the character behind it, which is in no word.
+        begins = chunk.starts[asked[start:end]] - (behind[start:end] - length[start:end])
+        places = np.repeat(begins, length[start:end]) + np.arange(before, behind[end - 1])
+        text = chunk.words.text[places]
+        whole = text.tobytes()
+        for at in _may_tell(text.astype(np.int64)).tolist():
+            gram = int.from_bytes(whole[at : at + GRAM], "little")
+            for word, offset in (*words.get(gram, ()), *words.get(gram & PAIR, ())):
+                if whole.startswith(word, at - offset):
+                    telling[np.searchsorted(behind, before + at, "right")] = True
+        start = end
+    return telling
 
-    length = np.diff(chunk.starts, append=chunk.ends[-1] + 1)
-    wanted = np.zeros(len(chunk), np.bool_)
-    wanted[asked] = True
-    text = chunk.words.text[chunk.starts[0] : chunk.ends[-1] + 1][np.repeat(wanted, length)]
-    lines = polars.Series([text.tobytes().decode("ascii")]).str.split("\n").explode()
-    return lines.head(len(asked)).str.contains(_ANY).to_numpy()
+
+def _may_tell(text: Places) -> Places:
+    """Where in a text of characters stands what the words are known by?"""
+    first, alone, grams = _known_by()
+    pairs = text[:-1] | text[1:] << 8
+    at = np.flatnonzero(first[pairs])
+    found = pairs[at] | pairs[np.minimum(at + 2, len(pairs) - 1)] << 16
+    near = np.minimum(np.searchsorted(grams, found), len(grams) - 1)
+    telling: Places = at[(grams[near] == found) | alone[pairs[at]]]
+    return telling
+
+
+@cache
+def _words() -> dict[int, list[tuple[bytes, int]]]:
+    """Which words are known by some characters of theirs, and where in them do these stand?"""
+    found: dict[int, list[tuple[bytes, int]]] = {}
+    for word in TELLING:
+        windows = range(max(len(word) - GRAM, 0) + 1)
+        best = max(windows, key=lambda at: sum(map(_rarity, word[at : at + GRAM])))
+        gram = int.from_bytes(word[best : best + GRAM].encode(), "little")
+        found.setdefault(gram, []).append((word.encode(), best))
+    return found
+
+
+@cache
+def _known_by() -> tuple[Mask, Mask, Places]:
+    """Which pairs of characters begin what words are known by, which are a word, and what is it?"""
+    grams = np.array(sorted(_words()), np.int64)
+    first, alone = np.zeros(PAIR + 1, np.bool_), np.zeros(PAIR + 1, np.bool_)
+    first[grams & PAIR] = True
+    alone[grams[grams <= PAIR]] = True
+    return first, alone, grams
+
+
+def _rarity(character: str) -> int:
+    return COMMON.index(character) if character in COMMON else 2 * len(COMMON)
 
 
 def _has_stamp(chunk: Chunk, lines: Places) -> Mask:

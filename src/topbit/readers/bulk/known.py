@@ -1,20 +1,19 @@
-"""What mean the names that a trace uses: its tasks, events, devices, directions and attributes?
+"""What mean the texts that repeat in a trace: how its lines begin, what leads to the first number,
+and how they end?
 
-Each different name is looked at once, by what reads such names line by line.
+Each different text is looked at once, by what reads such texts line by line.
 """
 
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
-from topbit.readers.bulk.names import Codes, Names
-from topbit.readers.bulk.trace_forms import FORMS
-from topbit.readers.bulk.words import Mask, Places
+from topbit.readers.bulk.names import Names
+from topbit.readers.bulk.trace_forms import FORMS, LEADS, TAILS
+from topbit.readers.bulk.words import U64, Places, Words
 from topbit.readers.columns import TASK, Columns
 from topbit.readers.ftrace.events import DIRECTIONS
 from topbit.readers.ftrace.line import EVENT
@@ -25,17 +24,20 @@ from topbit.readers.roles import KERNEL_TASKS, VMM_TASKS
 GOOD, BEGINS_A_LINE, BY_VMM, BY_KERNEL = 1, 2, 4, 8
 """What the head of a line, what stands before its time, tells: nothing in it misleads those who
 look for an event; it begins a line; whose task it is."""
-FORM_OF = {(form.name, len(form.keys)): number for number, form in enumerate(FORMS)}
-_NAMES = sorted({form.name for form in FORMS})
-_MOST_FIELDS = max(len(form.keys) for form in FORMS)
-_SYSTEM = re.compile(r"(?:dma:|swiotlb:|iommu:)?(\w+)")
-_SINGLE = re.compile(r"\S{1,80}")
-_ATTRIBUTES = re.compile(r"[A-Z_|]*")
-_UNKNOWN = -1
+NO_FORM = len(FORMS)
+# A name may be padded, by `trace-cmd report` and `perf script`.
+LEAD = re.compile(
+    r": {1,25}(?:dma:|swiotlb:|iommu:)?(\w+): {1,25}"
+    r"(?:(IOMMU:)|(dev_name: )?([^\s=[][^\s=]{0,79}))((?: \w+=[^\s=]{0,80})*) (\w+)"
+)
+"""What stands between the time and the "=" before the first number that differs from line to line.
+A bounce's mask is no such number."""
+TAIL = re.compile(r"( flags=[^\s=]{0,80})? attrs=([A-Z_|]*)| (FORCE|NORMAL)")
+MASK = re.compile("[0-9a-f]{1,16}")
 
 
 class Known:
-    """Which names does a trace use, and what does each mean? One for all chunks of a file.
+    """Which texts does a trace use, and what does each mean? One for all chunks of a file.
 
     Args:
         columns: where the events go, whose vocabularies the words get their numbers from.
@@ -43,23 +45,21 @@ class Known:
 
     def __init__(self, columns: Columns) -> None:
         self.columns = columns
-        self.heads, self.events = Names(), Names()
-        self.values = {what: Names() for what in ("device", "dir", "attrs", "other")}
-        self._meanings: dict[str, Array] = {}
-        self._lock = threading.Lock()
-        self._forms = np.full((len(_NAMES) + 1, _MOST_FIELDS + 1), _UNKNOWN, np.int32)
-        for (name, fields), number in FORM_OF.items():
-            self._forms[_NAMES.index(name), fields] = number
+        self._heads = _Meanings(_head, (0,))
+        self._leads = _Meanings(self._lead, (NO_FORM, 0, 0, 0))
+        self._tails = _Meanings(self._tail, (len(TAILS), 0))
 
-    def forms(self, codes: Codes, fields: Places) -> Array:
-        """Which forms have events of these names with so many fields? -1: none that is known."""
-        names = self._meaning("event", self.events, codes, _name)
-        found: Array = self._forms[names, fields]
-        return found
+    def heads(self, words: Words, starts: Places, ends: Places) -> Array:
+        """What tell the heads of lines? Flags as above."""
+        return self._heads.of(words, starts, ends)[0]
 
-    def head(self, codes: Codes) -> Array:
-        """What tell the heads of lines with these numbers? Flags as above."""
-        return np.maximum(self._meaning("head", self.heads, codes, _head), 0)
+    def leads(self, words: Words, starts: Places, ends: Places) -> list[U64]:
+        """Which form (NO_FORM: none), device, direction and mask tell these leads?"""
+        return self._leads.of(words, starts, ends)
+
+    def tails(self, words: Words, starts: Places, ends: Places) -> list[U64]:
+        """Of which kind of TAILS are these, and which attributes or status do they tell?"""
+        return self._tails.of(words, starts, ends)
 
     def task(self, heads: Array) -> Array:
         """Whose tasks have these heads: words of the column TASK?"""
@@ -67,53 +67,37 @@ class Known:
         by_kernel = np.where((heads & BY_KERNEL) != 0, np.uint8(kernel), np.uint8(0))
         return np.where((heads & BY_VMM) != 0, np.uint8(vmm), by_kernel)
 
-    def word(self, what: str, codes: Codes) -> tuple[Array, Mask]:
-        """Which words of their column are these names, and which are of the usual form?"""
-        found = self._meaning(what, self.values[what], codes, getattr(self, f"_{what}"))
-        good = found >= 0
-        numbers = np.maximum(found, 0)
-        return numbers.astype(np.min_scalar_type(numbers.max(initial=0))), good
-
     def number(self, column: str, word: str | None) -> int:
         """Which number has a word of a column?"""
-        with self._lock:
-            return self.columns.words[column].number(word)
+        return self.columns.words[column].number(word)
 
-    def _device(self, name: str) -> int:
-        return self.number("device", name) if _SINGLE.fullmatch(name) else _UNKNOWN
+    def _lead(self, text: str) -> tuple[int, ...] | None:
+        match = LEAD.fullmatch(text)
+        if match is None:
+            return None
+        name, iommu, bounced, device, fields, key = match.groups()
+        told = dict(part.split("=") for part in fields.split())
+        form = LEADS.get((name, iommu or bounced or "", *told, key))
+        way, mask = told.get("dir"), told.get("dma_mask", "0")
+        if form is None or way not in (None, *DIRECTIONS) or not MASK.fullmatch(mask):
+            return None
+        direction = None if way is None else DIRECTIONS[way]
+        numbers = self.number("device", device), self.number("direction", direction)
+        return (form, *numbers, int(mask, 16))
 
-    def _dir(self, name: str) -> int:
-        return self.number("direction", DIRECTIONS[name]) if name in DIRECTIONS else _UNKNOWN
-
-    def _attrs(self, name: str) -> int:
-        return self.number("attrs", name or None) if _ATTRIBUTES.fullmatch(name) else _UNKNOWN
-
-    def _other(self, name: str) -> int:
-        return 0 if not name or _SINGLE.fullmatch(name) else _UNKNOWN
-
-    def _meaning(self, what: str, names: Names, codes: Codes, tell: Callable[[str], int]) -> Array:
-        known: Any = self._meanings.get(what)
-        count = len(names.texts)
-        if known is None or len(known) < count:
-            start = 0 if known is None else len(known)
-            texts = names.texts[start:count]
-            new = np.array([tell(text) for text in texts], np.int32)
-            known = new if known is None else np.concatenate((known, new))
-            known[0] = _UNKNOWN
-            self._meanings[what] = known
-        found: Array = known[codes]
-        return found
+    def _tail(self, text: str) -> tuple[int, ...] | None:
+        match = TAIL.fullmatch(text)
+        if match is None:
+            return None
+        flags, attributes, how = match.groups()
+        if how:
+            return TAILS.index("how"), self.number("status", how)
+        return TAILS.index("flags" if flags else "attrs"), self.number("attrs", attributes or None)
 
 
-def _name(text: str) -> int:
-    match = _SYSTEM.fullmatch(text)
-    known = match is not None and match[1] in _NAMES
-    return _NAMES.index(match[1]) if match and known else len(_NAMES)
-
-
-def _head(text: str) -> int:
+def _head(text: str) -> tuple[int, ...] | None:
     if EVENT.search(text) or "EVENTS" in text or "entries-written" in text:
-        return 0
+        return None
     told = GOOD
     if BEGINS.match(text):
         told |= BEGINS_A_LINE
@@ -121,4 +105,29 @@ def _head(text: str) -> int:
         told |= BY_VMM
     elif KERNEL_TASKS.search(text):
         told |= BY_KERNEL
-    return told
+    return (told,)
+
+
+class _Meanings:
+    """What do the texts of one kind mean?
+
+    Args:
+        tell: what a text means, in numbers; None if nothing.
+        nothing: the numbers then.
+    """
+
+    def __init__(
+        self, tell: Callable[[str], tuple[int, ...] | None], nothing: tuple[int, ...]
+    ) -> None:
+        self._names, self._tell, self._nothing = Names(), tell, nothing
+        self._table = np.array([nothing], np.uint64).T
+
+    def of(self, words: Words, starts: Places, ends: Places) -> list[U64]:
+        """What mean the texts from `starts` to `ends`: an array for each number?"""
+        codes = self._names.encode(words, starts, ends)
+        known = self._table.shape[1]
+        if known < len(self._names.texts):
+            told = [self._tell(text) or self._nothing for text in self._names.texts[known:]]
+            new = np.array(told, np.uint64).T
+            self._table = np.concatenate((self._table, new), axis=1)
+        return [numbers[codes] for numbers in self._table]

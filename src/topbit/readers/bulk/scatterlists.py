@@ -17,12 +17,14 @@ class Lists:
 
     Attributes:
         owners: for each entry, which array it is of; in order.
+        places: which entry of its array it is, from 0.
         counts: entries of each array.
         values: of the entries.
         good: the array is whole, not empty, and all of its entries are numbers.
     """
 
     owners: Places
+    places: Places
     counts: Places
     values: U64
     good: Mask
@@ -50,4 +52,4 @@ def lists_of(words: Words, commas: Places, starts: Places, ends: Places) -> List
     values, valid = words.hexadecimal(begin + 2, end)
     valid &= words.ends(begin + 2, b"0x")
     good[owners[~valid]] = False
-    return Lists(owners, counts, values, good)
+    return Lists(owners, place, counts, values, good)

@@ -18,7 +18,7 @@ from topbit.readers.bulk.dull_lines import dull_lines
 from topbit.readers.bulk.known import Known
 from topbit.readers.bulk.stored import Lines
 from topbit.readers.bulk.trace_lines import trace_lines
-from topbit.readers.bulk.words import MARGIN, Places, Words
+from topbit.readers.bulk.words import MARGIN, Places
 from topbit.readers.columns import Columns, Piece
 from topbit.readers.encoding import characters
 from topbit.readers.joined import TRACE_LINES
@@ -26,9 +26,6 @@ from topbit.readers.stored_bytes import Bytes
 
 CHUNK = 4 << 20
 """Bytes of a chunk: what is made of it while it is looked at stays in a core's cache."""
-
-NUMBA_FROM = 64 << 20
-"""Bytes of a text from which on numba, if it is there, saves more time than its import takes."""
 LOOK_AHEAD = TRACE_LINES + 1
 """Lines behind a chunk that its last one may go on in."""
 
@@ -73,7 +70,6 @@ class Survey:
 
     def __init__(self, data: Bytes, columns: Columns) -> None:
         self._data, self._known = data, Known(columns)
-        self._make = _fastest() if len(data) >= NUMBA_FROM else Words
         self.columns = columns
         self.lines = Lines(data)
         self.replaced = 0
@@ -114,7 +110,9 @@ class Survey:
     def _survey(self, start: int, end: int) -> _Surveyed:
         data = self._data[start:end]
         replaced = 0 if data.isascii() else characters(data).replaced
-        chunk: Chunk = chunk_of(data, self._make)
+        margin = b" " * MARGIN
+        text = np.frombuffer(b"".join((margin, data, b"\n", margin)), np.uint8)
+        chunk: Chunk = chunk_of(text)
         told = trace_lines(chunk, self._known)
         dull = dull_lines(chunk, told.regular, told.begins)
         rest = np.flatnonzero(~(told.regular | dull))
@@ -130,15 +128,6 @@ class _Surveyed:
     rest: Places
     replaced: int
     end: int
-
-
-def _fastest() -> type[Words]:
-    """Who looks at words fastest?"""
-    try:
-        from topbit.readers.bulk.words_numba import FastWords
-    except ImportError:
-        return Words
-    return FastWords
 
 
 def _chunks(data: Bytes) -> Iterator[tuple[int, int]]:

@@ -8,6 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+LEADING = ("dir", "nents", "ents", "dma_mask")
+"""Fields that have few different values in a trace."""
+TAILS = ("attrs", "flags", "how")
+"""What a line may end with: attributes, flags and attributes, or how a buffer was bounced."""
+
 
 @dataclass(frozen=True, slots=True)
 class Form:
@@ -18,14 +23,36 @@ class Form:
         event: kind of the event that it tells.
         keys: the fields, in order, as they stand before their "=".
         detail: of the event.
-        agent: who emits it.
+        before: what stands before the device, or instead of it.
     """
 
     name: str
     event: str
     keys: tuple[str, ...]
     detail: str | None = None
-    agent: str = "guest"
+    before: str = ""
+
+    @property
+    def agent(self) -> str:
+        """Who emits it?"""
+        return "vmm" if self.before == "IOMMU:" else "guest"
+
+    @property
+    def lead(self) -> int:
+        """Which of the fields is the first whose value differs from line to line?"""
+        return next(place for place, key in enumerate(self.keys) if key not in LEADING)
+
+    @property
+    def tail(self) -> str | None:
+        """Which of TAILS has it?"""
+        if self.keys[0] == "dma_mask":
+            return "how"
+        return next((key for key in self.keys if key in TAILS), None)
+
+    @property
+    def colons(self) -> int:
+        """How many ": " has a line of it, the one behind the time among them?"""
+        return 3 if self.before else 2
 
 
 _RANGE = ("dir", "dma_addr", "size")
@@ -62,9 +89,16 @@ _SCATTERLISTS = (
         for whom in ("cpu", "device")
     ),
 )
-BOUNCED = Form("swiotlb_bounced", "swiotlb_bounced", ("dma_mask", "dev_addr", "size"))
+BOUNCED = Form(
+    "swiotlb_bounced", "swiotlb_bounced", ("dma_mask", "dev_addr", "size"), before="dev_name: "
+)
 _IOMMU = (
-    Form("map", "iommu_map", ("iova", "paddr", "size"), agent="vmm"),
-    Form("unmap", "iommu_unmap", ("iova", "size", "unmapped_size"), agent="vmm"),
+    Form("map", "iommu_map", ("iova", "paddr", "size"), before="IOMMU:"),
+    Form("unmap", "iommu_unmap", ("iova", "size", "unmapped_size"), before="IOMMU:"),
 )
 FORMS = (*_MAP, *_SYNC, *_ALLOC, *_SCATTERLISTS, BOUNCED, *_IOMMU)
+LEADS = {
+    (form.name, form.before, *form.keys[: form.lead + 1]): number
+    for number, form in enumerate(FORMS)
+}
+"""The form of each name, what stands before the device, and keys up to the first number."""

@@ -1,56 +1,82 @@
 """Which lines of a chunk are trace events of the usual form, and what are their columns?
 
-    comm-pid [cpu] flags 4.100001: dma_map_phys: 0000:00:02.0 dir=... dma_addr=...
+    comm-pid [cpu] flags 4.100001: dma_map_phys: 0000:00:02.0 dir=TO_DEVICE dma_addr=... attrs=
+    head                 time    lead                                               numbers  tail
 
-The places of ": " and "=" in a line tell where its fields are. Every character of a line is looked
-at: a line is taken only if it tells here what `ftrace.line.parse` makes of it, and all others
-are left to that.
+Heads, leads and tails repeat all over a trace, and each different one is understood once; between
+them stand numbers. Every character of a line is looked at: a line is taken only if it tells here
+what `ftrace.line.parse` makes of it, and all others are left to that.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
 from topbit.readers.bulk.chunk import Chunk
-from topbit.readers.bulk.known import BEGINS_A_LINE, GOOD, Known
+from topbit.readers.bulk.known import BEGINS_A_LINE, GOOD, NO_FORM, Known
 from topbit.readers.bulk.scatterlists import Lists, lists_of
-from topbit.readers.bulk.trace_forms import BOUNCED, FORMS, Form
-from topbit.readers.bulk.words import (
-    BEYOND_9,
-    FROM_0,
-    TOP_BITS,
-    WORD,
-    Mask,
-    Places,
-)
-from topbit.readers.columns import BITS, EXACT, HAS, TASK, Piece, joined
+from topbit.readers.bulk.trace_forms import FORMS, TAILS, Form
+from topbit.readers.bulk.words import BEYOND_9, FROM_0, TOP_BITS, U64, WORD, Mask, Places
+from topbit.readers.columns import BITS, EXACT, HAS, TASK, Piece
 from topbit.readers.growing import Array
 from topbit.recording.schema import DMA_MAPPING_ERROR, ERROR, OK
 
-COLON, BLANK, EQUALS, DOT, COMMA, ZERO = b": =.,0"
-WIDEST_GAP = 24
-"""Blanks that `trace-cmd report` and `perf script` put around an event's name at most."""
+DOT, COMMA, BLANK, ZERO, NORMALS_END = b"., 0L"
 MICROSECONDS, NANOSECONDS = 6, 9
 """Digits of a time's fraction."""
 EXACTLY = np.uint64(1 << 53)
 """Integers up to this one are exact as floating-point numbers."""
 NULL_DIGITS = (1, 8, 16)
 """Digits of a NULL pointer (`ftrace.events.NULL_POINTERS`)."""
-FORCED, NORMAL = b" FORCE", b" NORMAL"
-# What the columns of the event table are called in an event's body.
-COLUMN_OF = {
-    "dma_addr": "address",
-    "phys_addr": "phys",
-    "size": "size",
-    "dma_mask": "mask",
-    "dev_addr": "phys",
-    "dma_addrs": "address",
-    "phys_addrs": "phys",
-    "sizes": "size",
+FORCED = b" FORCE"
+NUMBERS = {"dma_addr": "address", "phys_addr": "phys", "dev_addr": "phys", "size": "size"}
+LISTS = {"dma_addrs": "address", "sizes": "size", "phys_addrs": "phys"}
+"""Fields that are numbers, or arrays of them, and what the event table calls them."""
+LEADING_LETTERS = b"is"
+"""Two letters before their "=", only fields of a lead have one of these: dir and dma_mask."""
+WITH_ENTRIES = 7
+"""Fields of a line whose lead has two more, the counts of a scatterlist."""
+
+
+def _each(what: list[int], none: int = 0) -> Places:
+    """What has each form, and what has none?"""
+    return np.array([*what, none], np.int64)
+
+
+def _gap(form: Form, key: str) -> int:
+    """How many characters stand between the end of a field's value and the next "="?"""
+    following = form.keys[form.keys.index(key) + 1 :] if key in form.keys else ()
+    return len(following[0]) + 1 if following else 0
+
+
+def _has(form: Form) -> int:
+    names = {NUMBERS.get(key) for key in form.keys} | {"line", "time"}
+    names |= {"mask"} if "dma_mask" in form.keys else set()
+    names |= {"address"} if "iova" in form.keys else set()
+    names |= {"pa"} if "paddr" in form.keys else set()
+    return sum(int(BITS[name]) for name in names if name)
+
+
+_KEYS = dict.fromkeys(key for form in FORMS for key in form.keys[form.lead :])
+_PLACES = {
+    key: _each([form.keys.index(key) if key in form.keys else -1 for form in FORMS], -1)
+    for key in _KEYS
 }
+_GAPS = {key: _each([_gap(form, key) for form in FORMS]) for key in _KEYS}
+_FIRST_OF_ALL = {form.keys[form.lead] for form in FORMS} - {"phys_addrs"}
+_LEADS = _each([form.lead for form in FORMS])
+_FIELDS = _each([len(form.keys) for form in FORMS])
+_COLONS = _each([form.colons for form in FORMS])
+_TAILS = _each([TAILS.index(form.tail) if form.tail else -1 for form in FORMS], -1)
+_TAIL_AT = _each([form.keys.index(form.tail) if form.tail in form.keys else 0 for form in FORMS])
+_HAS = _each([_has(form) for form in FORMS]).astype(np.uint16)
+_MAPS, _ALLOCATIONS = (
+    _each([form.event == event for form in FORMS]) != 0 for event in ("dma_map", "dma_alloc")
+)
+_BY_IOMMU = _each([form.agent == "vmm" for form in FORMS]) != 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,306 +94,218 @@ class TraceLines:
     begins: Mask
 
 
-@dataclass(frozen=True, slots=True)
-class _Group:
-    """Which lines have one form, and where does what stand in them?
-
-    Attributes:
-        form: theirs.
-        line: of the chunk.
-        equals: where each "=" is, by field.
-        body, end: where the body begins, and the line ends.
-        colon: the last ": " before the fields.
-        time: seconds.
-        head: number of the task's meaning.
-    """
-
-    form: Form
-    line: Places
-    equals: list[Places]
-    body: Places
-    end: Places
-    colon: Places
-    time: Array
-    head: Array
-
-    def only(self, kept: Mask) -> _Group:
-        return _Group(
-            self.form,
-            self.line[kept],
-            [places[kept] for places in self.equals],
-            self.body[kept],
-            self.end[kept],
-            self.colon[kept],
-            self.time[kept],
-            self.head[kept],
-        )
+def trace_lines(chunk: Chunk, known: Known) -> TraceLines:
+    """Which lines of a chunk are trace events of the usual form, and what do they tell?"""
+    regular, begins = np.zeros(len(chunk), np.bool_), np.zeros(len(chunk), np.bool_)
+    reader = _Reader(chunk, known)
+    piece = reader.read()
+    regular[reader.line[reader.good]] = True
+    begins[reader.line[reader.good & ((reader.heads & BEGINS_A_LINE) != 0)]] = True
+    return TraceLines(piece, regular, begins)
 
 
 class _Reader:
-    """Who reads the trace lines of one chunk?"""
+    """Who reads the trace lines of one chunk?
+
+    Attributes:
+        line: those of the chunk that can be trace lines.
+        heads: what the heads of these tell.
+        good: they are of the usual form, as far as is known.
+    """
 
     def __init__(self, chunk: Chunk, known: Known) -> None:
-        self.chunk, self.known = chunk, known
-        self.words, self.text = chunk.words, chunk.words.text
-
-    @cached_property
-    def _commas(self) -> Places:
-        return self.words.where(COMMA)
-
-    def read(self) -> TraceLines:
-        count = len(self.chunk)
-        regular, begins = np.zeros(count, np.bool_), np.zeros(count, np.bool_)
-        pieces: list[Piece] = []
-        for group, starting in self._groups():
-            piece, good = self._piece(group)
-            pieces.append(piece)
-            regular[group.line[good]] = True
-            begins[group.line[good & starting]] = True
-        whole = joined(pieces)
-        if whole.count:
-            whole = whole.taken(np.argsort(whole.columns["line"], kind="stable"))
-        return TraceLines(whole, regular, begins)
-
-    def _groups(self) -> list[tuple[_Group, Mask]]:
-        """Which lines may be of which form, going by their event's name and number of fields?"""
-        chunk = self.chunk
-        equals = self.words.where(EQUALS)
-        colons = self.words.where(COLON, BLANK)
-        first_equals = np.searchsorted(equals, chunk.starts)
-        first_colon = np.searchsorted(colons, chunk.starts)
-        fields = np.diff(first_equals, append=len(equals))
-        marks = np.diff(first_colon, append=len(colons))
+        self.words, self.text, self._marks = chunk.words, chunk.words.text, chunk.marks
+        self.known = known
         line = np.flatnonzero(
-            ~chunk.odd & ((marks == 2) | (marks == 3)) & (fields >= 3) & (fields <= 7)
+            ((chunk.colons == 2) | (chunk.colons == 3))
+            & ((chunk.equals >= 3) & (chunk.equals <= WITH_ENTRIES))
+            & ~chunk.odd
         )
-        if not len(line):
-            return []
-        first = first_colon[line]
-        name = self._skip(colons[first] + 2)
-        named = self.known.events.encode(self.words, name, colons[first + 1])
-        forms = self.known.forms(named, fields[line])
-        line, first, form = (part[forms >= 0] for part in (line, first, forms))
-        if not len(line):
-            return []
-        time, time_start, good = self._time(colons[first])
-        head = self.known.head(self.known.heads.encode(self.words, chunk.starts[line], time_start))
-        good &= (head & GOOD) != 0
-        groups = []
-        for number in np.unique(form).tolist():
-            wanted = FORMS[number]
-            here = np.flatnonzero(good & (form == number))
-            at = line[here]
-            extra = int(wanted is BOUNCED or wanted.agent == "vmm")
-            here = here[marks[at] == 2 + extra]
-            at = line[here]
-            start = first_equals[at]
-            group = _Group(
-                wanted,
-                at,
-                [equals[start + place] for place in range(len(wanted.keys))],
-                self._skip(colons[first[here] + 1] + 2),
-                chunk.ends[at],
-                colons[first[here] + 1 + extra],
-                time[here],
-                head[here],
-            )
-            groups.append((group, (head[here] & BEGINS_A_LINE) != 0))
-        return groups
+        colons, equals, first = chunk.colons[line], chunk.equals[line], chunk.first[line]
+        equal, stamp = first + colons, self._marks[first]
+        letter = self.text[self._marks[equal] - 2]
+        leading = (letter == LEADING_LETTERS[0]) | (letter == LEADING_LETTERS[1])
+        lead = leading * np.where(equals == WITH_ENTRIES, 3, 1)
+        told = known.leads(self.words, stamp, self._marks[equal + lead])
+        form = told[0].astype(np.int64)
+        right = (form != NO_FORM) & (_LEADS[form] == lead)
+        right &= (_FIELDS[form] == equals) & (_COLONS[form] == colons)
+        if not right.all():
+            kept = np.flatnonzero(right)
+            line, form, equal, stamp = (one[kept] for one in (line, form, equal, stamp))
+            told = [one[kept] for one in told]
+        self.line, self._form, self._equal, self._told = line, form, equal, told
+        self._present = np.unique(form)
+        self._ends = chunk.ends[line]
+        self._time, begin, self.good = self._times(stamp)
+        self.heads = known.heads(self.words, chunk.starts[line], begin)
+        self.good &= (self.heads & np.uint64(GOOD)) != 0
 
-    def _skip(self, places: Places) -> Places:
-        """Where do blanks end that begin at these places?"""
-        for _ in range(WIDEST_GAP):
-            blank = self.text[places] == BLANK
-            if not blank.any():
-                break
-            places = places + blank
-        return places
-
-    def _time(self, ends: Places) -> tuple[Array, Places, Mask]:
+    def _times(self, ends: Places) -> tuple[Array, Places, Mask]:
         """Which times (seconds) end there, where do they begin, and are they times at all?"""
-        digits = np.where(self.text[ends - MICROSECONDS - 1] == DOT, MICROSECONDS, NANOSECONDS)
-        nano = digits == NANOSECONDS
-        whole_end = ends - digits - 1
-        good = self.text[whole_end] == DOT
-        fraction, valid = self.words.decimal(ends - MICROSECONDS, ends)
-        good &= valid
+        nano = self.text[ends - MICROSECONDS - 1] != DOT
+        whole_end = ends - MICROSECONDS - 1
+        fraction, good = self.words.decimal(ends - MICROSECONDS, ends)
         unit = np.full(len(ends), 10**MICROSECONDS, np.uint64)
         if nano.any():
+            whole_end = whole_end - nano * (NANOSECONDS - MICROSECONDS)
             above, valid = self.words.decimal(ends - NANOSECONDS, ends - MICROSECONDS)
-            good &= valid | ~nano
-            fraction[nano] += above[nano] * np.uint64(10**MICROSECONDS)
+            good &= (valid & (self.text[whole_end] == DOT)) | ~nano
+            fraction += nano * above * unit
             unit[nano] = 10**NANOSECONDS
-        length = self._digits_before(whole_end)
-        start = whole_end - length
-        good &= (length > 0) & (length < WORD) & (self.text[start - 1] == BLANK)
-        whole, valid = self.words.decimal(start, whole_end)
-        total = whole * unit + fraction
-        good &= valid & (total < EXACTLY)
-        # Both are exact, and so the quotient is rounded as the number's own text is.
-        return total / unit, start, good
-
-    def _digits_before(self, ends: Places) -> Places:
-        """How many decimal digits stand before these places? 8 for as many or more."""
-        words = self.words.at(ends - WORD)
+        words = self.words.at(whole_end - WORD)
         others = ~((words + FROM_0) & ~(words + BEYOND_9)) & TOP_BITS
         # The highest bit that is set is in the last character that is no digit.
         highest = np.frexp(others.astype(np.float64))[1]
-        return (WORD - (highest + 7) // 8).astype(np.int64)
+        length = WORD - ((highest + 7) >> 3).astype(np.int64)
+        start = whole_end - length
+        good &= (length > 0) & (length < WORD) & (self.text[start - 1] == BLANK)
+        whole, _ = self.words.decimal(start, whole_end)
+        total = whole * unit + fraction
+        good &= total < EXACTLY
+        # Both are exact, and so the quotient is rounded as the number's own text is.
+        return total / unit, start, good
 
-    def _piece(self, group: _Group) -> tuple[Piece, Mask]:
-        """What tell the lines of a group, and which of them are of its form after all?"""
-        form, words = group.form, self.words
-        good = np.ones(len(group.line), np.bool_)
-        starts: dict[str, Places] = {}
-        ends: dict[str, Places] = {}
-        for place, (key, at) in enumerate(zip(form.keys, group.equals, strict=True)):
-            lead = "IOMMU: " if key == "iova" else " "
-            good &= words.ends(at, f"{lead}{key}".encode())
-            starts[key] = at + 1
-            if place:
-                ends[form.keys[place - 1]] = at - len(key) - 1
-        ends[form.keys[-1]] = group.end
-        columns: dict[str, Array] = {}
-        if form is BOUNCED:
-            forced = words.ends(group.end, FORCED)
-            good &= forced | words.ends(group.end, NORMAL)
-            ends["size"] = group.end - np.where(forced, len(FORCED), len(NORMAL))
-            columns["status"] = self._either("status", forced, "FORCE", "NORMAL")
-            good &= words.ends(group.colon, b"dev_name") & (group.colon - 8 == group.body)
-        if form.agent == "vmm":
-            good &= group.body == group.equals[0] - len("IOMMU: iova")
-            good &= self._iommu(form, starts, ends, columns)
-            columns[TASK] = self.known.task(group.head)
-        else:
-            begin = group.colon + 2 if form is BOUNCED else group.body
-            end = group.equals[0] - len(form.keys[0]) - 1
-            good &= self._word("device", "device", begin, end, columns)
-            for key in form.keys:
-                good &= self._field(key, starts[key], ends[key], columns)
-        if form.event == "dma_map" and "address" in columns:
-            failed = columns["address"] == DMA_MAPPING_ERROR
-            columns["status"] = self._either("status", failed, ERROR, None)
-        if form.event == "dma_alloc":
-            failed = columns.pop("null") | (columns["address"] == DMA_MAPPING_ERROR)
-            columns["status"] = self._either("status", failed, ERROR, None)
-        columns.pop("null", None)
-        columns |= {"line": group.line.astype(np.uint32), "time": group.time}
-        lists = [key for key in form.keys if key in ("dma_addrs", "sizes", "phys_addrs")]
-        if lists:
-            return self._entries(form, lists, starts, ends, columns, good)
-        rows = {name: values[good] for name, values in columns.items()}
-        return self._finished(form, rows, int(good.sum())), good
+    def read(self) -> Piece:
+        """What do they tell? `good` is known to the end afterwards."""
+        if not len(self.line):
+            return Piece(0)
+        form = self._form
+        _, device, direction, mask = self._told
+        columns: dict[str, Array] = {
+            "line": self.line.astype(np.uint32),
+            "time": self._time,
+            "device": _narrow(device),
+            "direction": direction.astype(np.uint8),
+            "mask": mask,
+            HAS: _HAS[form],
+            **{name: self._of_form(name)[form] for name in ("agent", "event", "detail", EXACT)},
+        }
+        tails = self._tails(columns)
+        for key, name in NUMBERS.items():
+            for rows, starts, ends in self._field(key):
+                if key == "size":
+                    values, good = self.words.decimal(starts, ends - tails[rows])
+                else:
+                    values, good = self.words.hexadecimal(starts, ends)
+                columns.setdefault(name, np.zeros(len(form), np.uint64))[rows] = values
+                self.good[rows] &= good
+        self._failures(columns)
+        if _BY_IOMMU[self._present].any():
+            self._iommu(columns)
+        return self._rows(columns)
 
-    def _finished(self, form: Form, columns: dict[str, Array], count: int) -> Piece:
-        """Which piece are these columns, with those that are the same for all?"""
-        same = {"agent": form.agent, "event": form.event, "detail": form.detail, EXACT: "yes"}
-        for name, word in same.items():
-            columns[name] = np.full(count, self.known.number(name, word), np.uint8)
-        has = sum(int(BITS[name]) for name in BITS if name in columns)
-        columns.setdefault(HAS, np.full(count, has, np.uint16))
-        return Piece(count, columns)
+    def _of_form(self, column: str) -> Array:
+        """Which word of a column has each form?"""
+        words = ["yes" if column == EXACT else getattr(form, column) for form in FORMS]
+        return _each([self.known.number(column, word) for word in words]).astype(np.uint8)
 
-    def _either(self, column: str, which: Mask, word: str, other: str | None) -> Array:
-        one, two = self.known.number(column, word), self.known.number(column, other)
-        return np.where(which, np.uint8(one), np.uint8(two))
+    def _field(self, key: str) -> Iterator[tuple[Places, Places, Places]]:
+        """Which lines have this field, and from where to where is its value? Once, or never."""
+        places = _PLACES[key]
+        if (places[self._present] < 0).all():
+            return
+        place = places[self._form]
+        rows = np.flatnonzero(place >= 0)
+        mark = self._equal[rows] + place[rows]
+        equal = self._marks[mark]
+        if key not in _FIRST_OF_ALL:
+            self.good[rows] &= self.words.ends(equal, f" {key}".encode())
+        # Behind the last of the "=" comes the mark of the line's end.
+        yield rows, equal + 1, self._marks[mark + 1] - _GAPS[key][self._form[rows]]
 
-    def _word(
-        self, what: str, column: str, starts: Places, ends: Places, columns: dict[str, Array]
-    ) -> Mask:
-        codes = self.known.values[what].encode(self.words, starts, ends)
-        numbers, good = self.known.word(what, codes)
-        columns[column] = numbers
-        return good
+    def _tails(self, columns: dict[str, Array]) -> Places:
+        """What tell the tails of the lines, and how long are those that are no fields?"""
+        kinds = _TAILS[self._form]
+        rows = np.flatnonzero(kinds >= 0)
+        kinds, ends = kinds[rows], self._ends[rows]
+        bounced = kinds == TAILS.index("how")
+        length = bounced * np.where(self.text[ends - 1] == NORMALS_END, len(" NORMAL"), len(FORCED))
+        starts = self._marks[self._equal[rows] + _TAIL_AT[self._form[rows]]] - len(" attrs")
+        starts = np.where(bounced, ends - length, starts)
+        told, numbers = self.known.tails(self.words, starts, ends)
+        self.good[rows] &= told == kinds.astype(np.uint64)
+        for name, which in (("attrs", ~bounced), ("status", bounced)):
+            columns[name] = np.zeros(len(self._form), _narrow(numbers).dtype)
+            columns[name][rows] = numbers * which
+        lengths = np.zeros(len(self._form), np.int64)
+        lengths[rows] = length
+        return lengths
 
-    def _field(self, key: str, starts: Places, ends: Places, columns: dict[str, Array]) -> Mask:
-        """Read one field into its column; in which lines is it of the usual form?"""
-        words = self.words
-        if key == "dir":
-            return self._word("dir", "direction", starts, ends, columns)
-        if key == "attrs":
-            return self._word("attrs", "attrs", starts, ends, columns)
-        if key in ("flags", "nents", "ents"):
-            return self._word("other", "", starts, ends, {})
-        if key == "size":
-            columns["size"], good = words.decimal(starts, ends)
-            return good
-        if key == "virt_addr":
-            value, good = words.hexadecimal(starts, ends)
-            columns["null"] = (value == 0) & np.isin(ends - starts, NULL_DIGITS)
-            return good
-        if key in ("dma_addrs", "sizes", "phys_addrs"):
-            return ends > starts
-        columns[COLUMN_OF[key]], good = words.hexadecimal(starts, ends)
-        return good
+    def _failures(self, columns: dict[str, Array]) -> None:
+        """Which mappings and allocations failed?"""
+        may_fail = _MAPS | _ALLOCATIONS
+        address = columns.get("address", np.zeros(1, np.uint64))
+        failed = may_fail[self._form] & (address == np.uint64(DMA_MAPPING_ERROR))
+        for rows, starts, ends in self._field("virt_addr"):
+            value, good = self.words.hexadecimal(starts, ends)
+            self.good[rows] &= good
+            null = (value == 0) & np.isin(ends - starts, NULL_DIGITS)
+            failed[rows] |= null & _ALLOCATIONS[self._form[rows]]
+        if failed.any():
+            columns["status"][failed] = self.known.number("status", ERROR)
 
-    def _iommu(
-        self,
-        form: Form,
-        starts: dict[str, Places],
-        ends: dict[str, Places],
-        columns: dict[str, Array],
-    ) -> Mask:
+    def _iommu(self, columns: dict[str, Array]) -> None:
         """iova=0x%016llx - 0x%016llx paddr=0x%016llx size=%zu, or size= unmapped_size=."""
-        words = self.words
-        begin, end = starts["iova"], ends["iova"]
-        middle = begin + 18
-        columns["address"], good = words.hexadecimal(begin + 2, middle)
-        good &= words.ends(begin + 2, b"0x") & words.ends(middle + 5, b" - 0x")
-        good &= words.hexadecimal(middle + 5, end)[1]
-        for key in ("size", "unmapped_size"):
-            if key in starts:
-                # Python takes no leading zeros where a number may be hexadecimal as well.
-                good &= self.text[starts[key]] != ZERO
-        columns["size"], valid = words.decimal(starts["size"], ends["size"])
-        good &= valid
-        if form.event == "iommu_map":
-            columns["pa"], valid = words.hexadecimal(starts["paddr"] + 2, ends["paddr"])
-            good &= words.ends(starts["paddr"] + 2, b"0x")
-            columns["status"] = self._either("status", good, OK, OK)
-        else:
-            done, valid = words.decimal(starts["unmapped_size"], ends["unmapped_size"])
-            columns["status"] = self._either("status", done >= columns["size"], OK, ERROR)
-        return good & valid
+        words, good, text = self.words, self.good, self.text
+        ok = self.known.number("status", OK)
+        columns[TASK] = self.known.task(self.heads) * _BY_IOMMU[self._form]
+        columns["pa"] = np.zeros(len(good), np.uint64)
+        columns.setdefault("address", np.zeros(len(good), np.uint64))
+        for rows, starts, ends in self._field("iova"):
+            middle = starts + len("0x") + 2 * WORD
+            columns["address"][rows], valid = words.hexadecimal(starts + 2, middle)
+            valid &= words.ends(starts + 2, b"0x") & words.ends(middle + 5, b" - 0x")
+            good[rows] &= valid & words.hexadecimal(middle + 5, ends)[1]
+            columns["status"][rows] = ok
+        for rows, starts, ends in self._field("paddr"):
+            columns["pa"][rows], valid = words.hexadecimal(starts + 2, ends)
+            good[rows] &= valid & words.ends(starts + 2, b"0x")
+        for rows, starts, ends in self._field("unmapped_size"):
+            done, valid = words.decimal(starts, ends)
+            good[rows] &= valid & (text[starts] != ZERO)
+            less = rows[done < columns["size"][rows]]
+            columns["status"][less] = self.known.number("status", ERROR)
+        for rows, starts, _ in self._field("size"):
+            # Python takes no leading zeros where a number may be hexadecimal as well.
+            good[rows] &= (text[starts] != ZERO) | ~_BY_IOMMU[self._form[rows]]
 
-    def _entries(
-        self,
-        form: Form,
-        keys: list[str],
-        starts: dict[str, Places],
-        ends: dict[str, Places],
-        columns: dict[str, Array],
-        good: Mask,
-    ) -> tuple[Piece, Mask]:
-        """What tell the lines of a form with arrays: an event for each entry?"""
-        # Where a field is not of its form, the places of the next one are not in order.
-        usable = np.flatnonzero(good)
-        lists: dict[str, Lists] = {}
-        whole = np.ones(len(usable), np.bool_)
-        for key in keys:
-            lists[key] = lists_of(self.words, self._commas, starts[key][usable], ends[key][usable])
-            whole &= lists[key].good
-        main = lists[keys[0]]
-        if "sizes" in lists:
-            whole &= lists["sizes"].counts == main.counts
-        good[usable[~whole]] = False
-        kept = whole[main.owners]
-        rows = {name: values[usable[main.owners[kept]]] for name, values in columns.items()}
-        count = int(kept.sum())
-        has = sum(int(BITS[name]) for name in ("line", "time"))
-        there = np.full(count, has, np.uint16)
-        for key, entries in lists.items():
+    def _rows(self, columns: dict[str, Array]) -> Piece:
+        """Which piece are the columns, with an event for each entry of a scatterlist?"""
+        lists: list[tuple[str, Places, Lists]] = []
+        counts = np.ones(len(self.line), np.int64)
+        commas = None
+        for key, name in LISTS.items():
+            for rows, starts, ends in self._field(key):
+                # Where a field is not of its form, the places of the next one are not in order.
+                kept = np.flatnonzero(self.good[rows])
+                rows = rows[kept]
+                commas = self.words.where(COMMA) if commas is None else commas
+                found = lists_of(self.words, commas, starts[kept], ends[kept])
+                self.good[rows] &= found.good
+                lists.append((name, rows, found))
+                if key == "sizes":
+                    self.good[rows] &= found.counts == counts[rows]
+                elif key == "dma_addrs":
+                    counts[rows] = found.counts
+                else:
+                    alone = _PLACES["dma_addrs"][self._form[rows]] < 0
+                    counts[rows[alone]] = found.counts[alone]
+        if not lists and self.good.all():
+            return Piece(len(self.line), columns)
+        counts *= self.good
+        owners = np.repeat(np.arange(len(counts)), counts)
+        columns = {name: values[owners] for name, values in columns.items()}
+        first = np.cumsum(counts) - counts
+        for name, rows, found in lists:
             # Entries that were merged have no buffer of their own.
-            paired = (entries.counts == main.counts) & whole
-            mine = paired[main.owners[kept]]
-            values = np.zeros(count, np.uint64)
-            values[mine] = entries.values[paired[entries.owners]]
-            rows[COLUMN_OF[key]] = values
-            there |= np.where(mine, BITS[COLUMN_OF[key]], np.uint16(0))
-        rows[HAS] = there
-        return self._finished(form, rows, count), good
+            paired = (found.counts == counts[rows])[found.owners]
+            at = (first[rows][found.owners] + found.places)[paired]
+            columns.setdefault(name, np.zeros(len(owners), np.uint64))[at] = found.values[paired]
+            columns[HAS][at] |= BITS[name]
+        return Piece(len(owners), columns)
 
 
-def trace_lines(chunk: Chunk, known: Known) -> TraceLines:
-    """Which lines of a chunk are trace events of the usual form, and what do they tell?"""
-    return _Reader(chunk, known).read()
+def _narrow(numbers: U64) -> Array:
+    """Which array are numbers of words, which are nearly always few?"""
+    return numbers.astype(np.uint8 if numbers.max(initial=0) < 256 else np.uint16)

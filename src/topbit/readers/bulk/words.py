@@ -20,10 +20,7 @@ Mask: TypeAlias = np.ndarray[Any, np.dtype[np.bool_]]
 WORD = 8
 MARGIN = 128
 """Bytes that stand before and behind a text, so that words around its ends can be taken."""
-FIRST, SPAN = np.uint8(32), np.uint8(94)
-"""The first of the printable characters of ASCII, and how far the last one is from it."""
 HALF = np.uint64(32)
-ALL = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
 
 
 def _each(byte: int) -> np.uint64:
@@ -36,6 +33,10 @@ _IS_LETTER = np.uint64(6)
 """Bit 6 is set in letters, not in digits."""
 # What makes bit 7 of a byte tell that it is at least, or beyond, the ends of a range.
 FROM_0, BEYOND_9, FROM_A, BEYOND_F = (_each(0x80 - c) for c in (0x30, 0x3A, 0x61, 0x67))
+# Which bits of a word are those of its first or last so many characters, 0 to 8?
+FIRST_OF = np.array([(1 << 8 * count) - 1 for count in range(WORD + 1)], np.uint64)
+LAST_OF = ~FIRST_OF[::-1]
+ZEROS_BEFORE = ZEROS & ~LAST_OF
 
 
 class Words:
@@ -64,14 +65,9 @@ class Words:
         found: U64 = view[places].view("<u8").reshape(-1, count)
         return found
 
-    def where(self, *bytes_: int) -> Places:
-        """Where do these bytes stand, one behind the other?"""
-        text = self.text[: len(self.text) - len(bytes_) + 1]
-        found = np.equal(text, bytes_[0], out=_scratch(0, len(text)))
-        for number, byte in enumerate(bytes_[1:], 1):
-            part = self.text[number : number + len(text)]
-            found &= np.equal(part, byte, out=_scratch(1, len(text)))
-        return np.flatnonzero(found)
+    def where(self, byte: int) -> Places:
+        """Where does this byte stand?"""
+        return np.flatnonzero(np.equal(self.text, byte, out=scratch(0, len(self.text))))
 
     def ends(self, ends: Places, literal: bytes) -> Mask:
         """At which of these places does the text end with this literal?"""
@@ -84,31 +80,24 @@ class Words:
             good &= taken[:, number] == wanted[number]
         return good
 
-    def count_odd(self) -> int:
-        """How many bytes are no printable characters of ASCII?"""
-        size = len(self.text)
-        moved = np.subtract(self.text, FIRST, out=_scratch(1, size).view(np.uint8))
-        return int(np.count_nonzero(np.greater(moved, SPAN, out=_scratch(0, size))))
-
     def hexadecimal(self, starts: Places, ends: Places) -> tuple[U64, Mask]:
         """Which numbers do 1 to 16 hexadecimal digits from `starts` to `ends` tell, if they do?"""
         length = ends - starts
         good = (length >= 1) & (length <= 2 * WORD)
-        values, valid = _hexadecimal(self._last(ends, np.minimum(length, WORD)))
+        taken = self.several(ends - 2 * WORD, 2)
+        values, valid = _hexadecimal(_last(taken[:, 1], length))
         good &= valid
-        longer = np.flatnonzero(length > WORD)
-        if len(longer):
-            rest = np.minimum(length[longer] - WORD, WORD)
-            high, valid = _hexadecimal(self._last(ends[longer] - WORD, rest))
-            values[longer] |= high << np.uint64(32)
-            good[longer] &= valid
+        if length.max(initial=0) > WORD:
+            high, valid = _hexadecimal(_last(taken[:, 0], length - WORD))
+            values |= high << HALF
+            good &= valid
         return values, good
 
     def decimal(self, starts: Places, ends: Places) -> tuple[U64, Mask]:
         """Which numbers do 1 to 8 decimal digits from `starts` to `ends` tell, if they do?"""
         length = ends - starts
         good = (length >= 1) & (length <= WORD)
-        values, valid = _decimal(self._last(ends, np.minimum(length, WORD)))
+        values, valid = _decimal(_last(self.at(ends - WORD), length))
         return values, good & valid
 
     def hashes(
@@ -124,38 +113,40 @@ class Words:
         """
         count = -(-longest // WORD)
         hashes: U64 = length.astype(np.uint64) * of_length
-        if count:
-            taken = self.several(starts, count)
-            # Only the last words of a text can hold characters behind it.
-            for number in range(max(min(int(length.min()), longest), 0) // WORD, count):
+        taken = self.several(starts, max(count, 1))
+        # Only the last words of a text can hold characters behind it.
+        whole = max(int(length.min(initial=longest)), 0) // WORD
+        for number in range(count):
+            words = taken[:, number]
+            if number >= whole:
                 left = np.clip(length - number * WORD, 0, WORD)
-                # A shift by all 64 bits gives 0, as NumPy defines it.
-                taken[:, number] &= ALL >> ((WORD - left) << 3).astype(np.uint64)
-            taken *= factors[0, :count]
-            taken ^= taken >> HALF
-            taken *= factors[1, :count]
-            hashes += taken.sum(axis=1, dtype=np.uint64)
+                words = words & FIRST_OF[left]
+            words = words * factors[0, number]
+            words ^= words >> HALF
+            words *= factors[1, number]
+            hashes += words
         hashes ^= hashes >> HALF
         hashes *= of_length
         return hashes
-
-    def _last(self, ends: Places, length: Places) -> U64:
-        """Which words end there, with zeros for what stands before `length` characters?"""
-        shift = ((WORD - np.maximum(length, 1)) << 3).astype(np.uint64)
-        keep = ALL << shift
-        words: U64 = (self.at(ends - WORD) & keep) | (ZEROS & ~keep)
-        return words
 
 
 _kept = threading.local()
 
 
-def _scratch(number: int, size: int) -> Mask:
+def scratch(number: int, size: int) -> Mask:
     """Which memory may this thread use for a moment? New memory has to be got from the system."""
     kept: dict[int, Mask] = _kept.__dict__.setdefault("masks", {})
     if number not in kept or len(kept[number]) < size:
         kept[number] = np.empty(size, np.bool_)
     return kept[number][:size]
+
+
+def _last(words: U64, length: Places) -> U64:
+    """What are the words with the digit 0 for what stands before their last `length` characters?"""
+    length = np.clip(length, 0, WORD)
+    kept: U64 = words & LAST_OF[length]
+    kept |= ZEROS_BEFORE[length]
+    return kept
 
 
 def _hexadecimal(words: U64) -> tuple[U64, Mask]:
