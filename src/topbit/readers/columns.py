@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import operator
 import os
+import threading
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -44,13 +45,17 @@ class Vocabulary:
     def __init__(self) -> None:
         self.words: list[str] = [""]
         self._numbers: dict[str | None, int] = {None: 0}
+        self._lock = threading.Lock()
 
     def number(self, word: str | None) -> int:
         """Which number has it?"""
         number = self._numbers.get(word)
         if number is None:
-            number = self._numbers[word] = len(self.words)
-            self.words.append(word or "")
+            with self._lock:
+                number = self._numbers.get(word, len(self.words))
+                if number == len(self.words):
+                    self.words.append(word or "")
+                    self._numbers[word] = number
         return number
 
     def numbers(self, words: Sequence[str | None]) -> Array:

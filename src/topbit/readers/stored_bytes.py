@@ -7,7 +7,7 @@ import weakref
 from pathlib import Path
 from typing import Protocol
 
-BLOCK = 1 << 16
+BLOCK = 1 << 12
 """Bytes that are searched at a time."""
 
 
@@ -27,14 +27,17 @@ class StoredBytes:
     Args:
         path: the file; what is appended to it later does not count.
 
+    Attributes:
+        descriptor: of the file.
+
     Raises:
         OSError: it cannot be opened.
     """
 
     def __init__(self, path: Path) -> None:
-        self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        weakref.finalize(self, os.close, self._file)
-        self._size = os.fstat(self._file).st_size
+        self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        weakref.finalize(self, os.close, self.descriptor)
+        self._size = os.fstat(self.descriptor).st_size
 
     def __len__(self) -> int:
         return self._size
@@ -45,7 +48,7 @@ class StoredBytes:
         found = []
         while start < end:
             # One call gives at most 2 GiB, and nothing where the file was cut since.
-            block = os.pread(self._file, end - start, start)
+            block = os.pread(self.descriptor, end - start, start)
             if not block:
                 break
             found.append(block)
@@ -61,3 +64,22 @@ class StoredBytes:
                 return start + at
             start += BLOCK
         return -1
+
+    def read_into(self, start: int, room: memoryview) -> int:
+        """Fill the room with what stands from `start` on; how many bytes are there?"""
+        done = 0
+        while done < len(room):
+            count = os.preadv(self.descriptor, [room[done:]], start + done)
+            if not count:
+                break
+            done += count
+        return done
+
+
+def read_into(data: Bytes, start: int, room: memoryview) -> int:
+    """Fill the room with what stands in `data` from `start` on; how many bytes are there?"""
+    if isinstance(data, StoredBytes):
+        return data.read_into(start, room)
+    found = memoryview(data[:])[start : start + len(room)]
+    room[: len(found)] = found
+    return len(found)

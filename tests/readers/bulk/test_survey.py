@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from log_wrappings import GUEST, HOST, WRAPPINGS
 from mixed_traces import Guest
 from paths import DATA
-from topbit.readers.bulk import survey
+from topbit.readers.bulk import survey, surveyor
 from topbit.readers.bulk.chunk import Chunk
 from topbit.readers.bulk.dull_lines import TELLING
 from topbit.readers.bulk.trace_lines import TraceLines
@@ -68,8 +68,8 @@ def line_by_line(monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], Told]:
 
     def slowly(data: bytes) -> Told:
         with monkeypatch.context() as patch:
-            patch.setattr(survey, "trace_lines", no_trace)
-            patch.setattr(survey, "dull_lines", none)
+            patch.setattr(surveyor, "trace_lines", no_trace)
+            patch.setattr(surveyor, "dull_lines", none)
             return told(data)
 
     return slowly

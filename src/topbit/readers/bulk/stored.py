@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import overload
 
-from topbit.readers.bulk.words import Places
 from topbit.readers.encoding import characters
 from topbit.readers.lines import plain
 from topbit.readers.stored_bytes import Bytes
@@ -29,22 +29,30 @@ class Lines(Sequence[tuple[int, str]]):
 
     def __init__(self, data: Bytes) -> None:
         self._data = data
-        self._steps: list[int] = []  # where every STEPth line begins
+        # Some lines, at most STEP from each other, and where they begin.
+        self._firsts: list[int] = []
+        self._steps: list[int] = []
         self._behind = 0  # where the line behind the last one begins
         self.start = self.end = 0
         self._kept: OrderedDict[int, list[str]] = OrderedDict()
 
-    def grow(self, starts: Places, behind: int) -> None:
-        """The next lines begin at these offsets, and what comes behind them at `behind`."""
-        self._kept.pop(self.end // STEP, None)
-        self._steps += starts[-self.end % STEP :: STEP].tolist()
-        self.end += len(starts)
+    def grow(self, count: int, steps: list[int], behind: int) -> None:
+        """So many lines come next.
+
+        Args:
+            count: how many.
+            steps: where every STEPth of them begins.
+            behind: where what comes behind them begins.
+        """
+        self._firsts += range(self.end, self.end + count, STEP)
+        self._steps += steps
+        self.end += count
         self._behind = behind
 
     def part(self, start: int, end: int) -> Lines:
         """Which are these lines of the file?"""
         part = Lines(self._data)
-        part._steps, part._behind = self._steps, self._behind
+        part._firsts, part._steps, part._behind = self._firsts, self._steps, self._behind
         part.start, part.end = start, end
         return part
 
@@ -61,7 +69,8 @@ class Lines(Sequence[tuple[int, str]]):
         if not 0 <= index < len(self):
             raise IndexError(index)
         line = self.start + index
-        return line + 1, self._block(line // STEP)[line % STEP]
+        step = bisect_right(self._firsts, line) - 1
+        return line + 1, self._block(step)[line - self._firsts[step]]
 
     def _block(self, number: int) -> list[str]:
         block = self._kept.get(number)

@@ -1,7 +1,6 @@
 """What tells a whole text in bulk, and which of its lines must be read one by one?
 
-The text is looked at in chunks, by as many threads as there are cores: NumPy and polars leave the
-interpreter to others while they work.
+The text is looked at in chunks, a long one by other processes as well.
 """
 
 from __future__ import annotations
@@ -9,23 +8,28 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
+from pickle import UnpicklingError
+from queue import SimpleQueue
 
 import numpy as np
 
-from topbit.readers.bulk.chunk import Chunk, chunk_of
-from topbit.readers.bulk.dull_lines import dull_lines
-from topbit.readers.bulk.known import Known
+from topbit.readers.bulk.helper import Helper
 from topbit.readers.bulk.stored import Lines
-from topbit.readers.bulk.trace_lines import trace_lines
-from topbit.readers.bulk.words import MARGIN, Places
+from topbit.readers.bulk.surveyor import Surveyed, Surveyor
+from topbit.readers.bulk.words import Places
 from topbit.readers.columns import Columns, Piece
-from topbit.readers.encoding import characters
 from topbit.readers.joined import TRACE_LINES
-from topbit.readers.stored_bytes import Bytes
+from topbit.readers.stored_bytes import Bytes, StoredBytes
 
-CHUNK = 4 << 20
+CHUNK = 2 << 20
 """Bytes of a chunk: what is made of it while it is looked at stays in a core's cache."""
+HELPERS_FROM = 64 << 20
+"""Bytes of a text from which on another process saves more time than its start takes."""
+MOST_HELPERS = 7
+AHEAD = 3
+"""Chunks for each process that are looked at or waited for."""
 LOOK_AHEAD = TRACE_LINES + 1
 """Lines behind a chunk that its last one may go on in."""
 
@@ -69,7 +73,7 @@ class Survey:
     """
 
     def __init__(self, data: Bytes, columns: Columns) -> None:
-        self._data, self._known = data, Known(columns)
+        self._data = data
         self.columns = columns
         self.lines = Lines(data)
         self.replaced = 0
@@ -88,46 +92,58 @@ class Survey:
         yield from waiting
 
     def _surveyed(self) -> Iterator[Part]:
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            waiting: list[tuple[int, Future[_Surveyed]]] = []
-            ahead = 2 * (os.cpu_count() or 1)
+        helpers = self._helpers()
+        free: SimpleQueue[Surveyor | Helper] = SimpleQueue()
+        free.put(Surveyor(self._data, self.columns))
+        starting = set(helpers)
+
+        def survey(start: int, end: int) -> Surveyed:
+            while True:
+                one = free.get()
+                # A process that is gone is not asked again.
+                with suppress(OSError, EOFError, UnpicklingError):
+                    found = one.survey(start, end)
+                    free.put(one)
+                    return found
+
+        pool = ThreadPoolExecutor(1 + len(helpers))
+        try:
+            waiting: list[tuple[int, Future[Surveyed]]] = []
             for start, end in _chunks(self._data):
-                waiting.append((start, pool.submit(self._survey, start, end)))
-                if len(waiting) > ahead:
+                for helper in list(starting):
+                    with suppress(EOFError):
+                        if not helper.ready():
+                            continue
+                        free.put(helper)
+                    starting.remove(helper)
+                waiting.append((start, pool.submit(survey, start, end)))
+                if len(waiting) > AHEAD * (1 + len(helpers)):
                     yield self._part(*waiting.pop(0))
             while waiting:
                 yield self._part(*waiting.pop(0))
+        finally:
+            pool.shutdown(cancel_futures=True)
+            for helper in helpers:
+                helper.close()
 
-    def _part(self, offset: int, future: Future[_Surveyed]) -> Part:
+    def _helpers(self) -> list[Helper]:
+        """Which other processes help with a long text?"""
+        helpers: list[Helper] = []
+        if isinstance(self._data, StoredBytes) and len(self._data) >= HELPERS_FROM:
+            cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+            with suppress(OSError):
+                for _ in range(min(cores - 1, MOST_HELPERS)):
+                    helpers.append(Helper(self._data, self.columns))
+        return helpers
+
+    def _part(self, offset: int, future: Future[Surveyed]) -> Part:
         found = future.result()
         start = self.lines.end
-        self.lines.grow(found.starts + offset, found.end + 1)
+        self.lines.grow(found.lines, (found.steps + offset).tolist(), found.end + 1)
         self.replaced += found.replaced
         if found.piece.count:
             found.piece.columns["line"] += np.uint32(start)
         return Part(start, self.lines.end, found.piece, found.rest + start)
-
-    def _survey(self, start: int, end: int) -> _Surveyed:
-        data = self._data[start:end]
-        replaced = 0 if data.isascii() else characters(data).replaced
-        margin = b" " * MARGIN
-        text = np.frombuffer(b"".join((margin, data, b"\n", margin)), np.uint8)
-        chunk: Chunk = chunk_of(text)
-        told = trace_lines(chunk, self._known)
-        dull = dull_lines(chunk, told.regular, told.begins)
-        rest = np.flatnonzero(~(told.regular | dull))
-        return _Surveyed(chunk.starts - MARGIN, told.piece, rest, replaced, end)
-
-
-@dataclass(frozen=True, slots=True)
-class _Surveyed:
-    """What tells one chunk, and where does it end? Lines and `starts` count from its first."""
-
-    starts: Places
-    piece: Piece
-    rest: Places
-    replaced: int
-    end: int
 
 
 def _chunks(data: Bytes) -> Iterator[tuple[int, int]]:

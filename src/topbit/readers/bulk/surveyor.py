@@ -1,0 +1,70 @@
+"""What tells one chunk of a text, and which of its lines must be read one by one?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from topbit.readers.bulk.chunk import NEWLINE, chunk_of
+from topbit.readers.bulk.dull_lines import dull_lines
+from topbit.readers.bulk.known import Known
+from topbit.readers.bulk.stored import STEP
+from topbit.readers.bulk.trace_lines import trace_lines
+from topbit.readers.bulk.words import MARGIN, Places
+from topbit.readers.columns import Columns, Piece
+from topbit.readers.encoding import characters
+from topbit.readers.stored_bytes import Bytes, read_into
+
+
+@dataclass(frozen=True, slots=True)
+class Surveyed:
+    """What tells one chunk? Its lines are counted from 0.
+
+    Attributes:
+        lines: how many it has.
+        steps: where every STEPth of them begins, from the chunk's beginning.
+        piece: the events that were read in bulk.
+        rest: the lines that must be read one by one.
+        replaced: bytes that are no text.
+        end: where the chunk ends in the text.
+    """
+
+    lines: int
+    steps: Places
+    piece: Piece
+    rest: Places
+    replaced: int
+    end: int
+
+
+class Surveyor:
+    """Who looks at chunks of a text?
+
+    Args:
+        data: the text's bytes.
+        columns: where the events will go, whose vocabularies the pieces are of.
+    """
+
+    def __init__(self, data: Bytes, columns: Columns) -> None:
+        self._data, self._known = data, Known(columns)
+        # Kept from chunk to chunk: new memory has to be got from the system.
+        self._room = np.empty(0, np.uint8)
+
+    def survey(self, start: int, end: int) -> Surveyed:
+        """What tells the chunk from `start` to `end`, where a newline or the text's end is?"""
+        size = end - start
+        if len(self._room) < size + 2 * MARGIN + 1:
+            self._room = np.full(size + size // 8 + 2 * MARGIN + 1, ord(" "), np.uint8)
+        size = read_into(self._data, start, self._room.data[MARGIN : MARGIN + size])
+        text = self._room[: MARGIN + size + 1 + MARGIN]
+        text[MARGIN + size] = NEWLINE
+        chunk = chunk_of(text)
+        replaced = 0
+        if chunk.odd.any():
+            replaced = characters(text[MARGIN : MARGIN + size].tobytes()).replaced
+        told = trace_lines(chunk, self._known)
+        dull = dull_lines(chunk, told.regular, told.begins)
+        rest = np.flatnonzero(~(told.regular | dull))
+        steps = chunk.starts[::STEP] - MARGIN
+        return Surveyed(len(chunk), steps, told.piece, rest, replaced, end)
