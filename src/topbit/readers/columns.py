@@ -112,13 +112,28 @@ class Columns:
     def add(self, piece: Piece) -> None:
         """The next events."""
         for name, values in piece.columns.items():
-            if name not in self._grown:
-                self._grown[name] = Growing(np.dtype(TYPES.get(name, values.dtype)))
-                self._grown[name].skip(self._count)
-            self._grown[name].extend(values)
+            self._column_of(name, values.dtype).extend(values)
         self._count += piece.count
         for name in self._grown.keys() - piece.columns.keys():
             self._grown[name].skip(piece.count)
+
+    def change(self, event: Event, names: Iterable[str]) -> None:
+        """More is known of an event that is among them: what these columns of WORDS tell.
+
+        Their lines must be in order.
+        """
+        row = int(np.searchsorted(self._grown["line"].array(), event.line or 0))
+        kind = self.words["event"].number(event.event)
+        row += int(np.argmax(self._grown["event"].array()[row:] == kind))
+        for name in names:
+            numbers = self.words[name].numbers([getattr(event, name)])
+            self._column_of(name, numbers.dtype).put(row, numbers)
+
+    def _column_of(self, name: str, dtype: np.dtype[Any]) -> Growing:
+        if name not in self._grown:
+            self._grown[name] = Growing(np.dtype(TYPES.get(name, dtype)))
+            self._grown[name].skip(self._count)
+        return self._grown[name]
 
     def piece_of(
         self, events: Sequence[Event], exact: Iterable[bool], tasks: Iterable[str | None]
@@ -152,7 +167,7 @@ class Columns:
         has = self._grown[HAS].array()
         names = [name for name in (*COLUMNS, EXACT, TASK) if name != "source"]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            made = list(pool.map(lambda name: self._column(name, has), names))
+            made = list(pool.map(lambda name: self._series(name, has), names))
         columns: dict[str, polars.Series] = {}
         # What is the same in all rows takes no memory.
         same: dict[str, polars.Expr] = {}
@@ -169,7 +184,7 @@ class Columns:
         )
         return frame.select(*COLUMNS, EXACT, TASK)
 
-    def _column(self, name: str, has: Array) -> polars.Series | str | None:
+    def _series(self, name: str, has: Array) -> polars.Series | str | None:
         """What is a column, or what stands in all of its rows?"""
         grown = self._grown.pop(name, None)
         if grown is None:

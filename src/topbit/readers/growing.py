@@ -41,11 +41,15 @@ class Growing:
 
     def extend(self, values: Array) -> None:
         """These are the next entries. A wider type than the array's makes it wider."""
-        if not np.can_cast(values.dtype, self.dtype):
-            self._widen(np.promote_types(values.dtype, self.dtype))
         start = self._size
         self.skip(len(values))
-        self.array()[start:] = values
+        self.put(start, values)
+
+    def put(self, start: int, values: Array) -> None:
+        """From `start` on these are the entries."""
+        if not np.can_cast(values.dtype, self.dtype):
+            self._widen(np.promote_types(values.dtype, self.dtype))
+        self.array()[start : start + len(values)] = values
 
     def array(self) -> Array:
         """Which array is it? It must be given up before the next entries come."""

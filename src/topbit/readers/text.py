@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import closing
 
 import numpy as np
 
@@ -53,7 +54,8 @@ def read_text(source: Source, progress: Callable[[int], None]) -> list[Boot]:
     """
     try:
         found = Survey(source.data, Columns(source.name))
-        boots = [_BootReader(source.name, found.lines).read(found, found.parts(progress))]
+        with closing(found.parts(progress)) as parts:
+            boots = [_BootReader(source.name, found.lines).read(found, parts)]
         boots[0].lines = len(found.lines)
         source.replaced += found.replaced
     except _SeveralBoots:
@@ -109,12 +111,16 @@ class _BootReader:
         self._exact: list[bool] = []
         self._tasks: list[str | None] = []
         self._taken: set[int] = set()
+        # Of which events lines of another chunk may have told more?
+        self._open: list[Event] = []
 
     def read(self, found: Survey, parts: Iterable[Part]) -> Boot:
         columns = Columns(self.boot.source, found.columns.words)
         for part in parts:
             self._read_part(part)
             columns.add(self._merged(part.piece, columns))
+        for event in self._open:
+            columns.change(event, ("device", "direction", "attrs"))
         self._log.smmu.end()
         for line, text in self._log.smmu.damaged:
             self.boot.add_unparsed(line, text)
@@ -180,6 +186,8 @@ class _BootReader:
             single = columns.piece_of(self._events, self._exact, self._tasks)
             piece = joined((single, piece))
             piece = piece.taken(np.argsort(piece.columns["line"], kind="stable"))
+            told = set(map(id, self._events))
+            self._open += [event for event in self._log.smmu.open if id(event) in told]
             self._events, self._exact, self._tasks = [], [], []
         return piece
 

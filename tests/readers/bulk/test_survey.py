@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import lzma
 import random
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,9 +20,12 @@ from paths import DATA
 from topbit.readers.bulk import survey, surveyor
 from topbit.readers.bulk.chunk import Chunk
 from topbit.readers.bulk.dull_lines import TELLING
+from topbit.readers.bulk.helper import Helper
+from topbit.readers.bulk.surveyor import Surveyed
 from topbit.readers.bulk.trace_lines import TraceLines
 from topbit.readers.columns import Columns, Piece
 from topbit.readers.source import Source
+from topbit.readers.stored_bytes import Bytes, StoredBytes
 from topbit.readers.text import read_text
 from trace_wrappings import DIALECTS, ENTRIES, PERF_TRACE
 
@@ -41,10 +46,19 @@ TEXTS = {
         if not path.name.endswith(".bin.xz")
     },
 }
+RAW = (
+    "event 0x10 received:",
+    *(f"\t0x{word:016x}" for word in (0x0000000800000010, 0x2_0000_0000, 0x10076B01000, 0)),
+)
+DECODED = (
+    "event: F_TRANSLATION client: 0000:00:01.0 sid: 0x8 ssid: 0x0 iova: 0x10076b01000 "
+    "ipa: 0x10076b01000",
+    'unpriv data write s2 "Input address caused fault" stag: 0x0',
+)
 Told = tuple[list[Any], ...]
 
 
-def told(data: bytes) -> Told:
+def told(data: Bytes) -> Told:
     """All that a text tells, boot by boot."""
     source = Source("t", "text", data)
     boots = read_text(source, lambda lines: None)
@@ -68,6 +82,7 @@ def line_by_line(monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], Told]:
 
     def slowly(data: bytes) -> Told:
         with monkeypatch.context() as patch:
+            patch.setattr(survey, "NUMBA_FROM", 1 << 60)
             patch.setattr(surveyor, "trace_lines", no_trace)
             patch.setattr(surveyor, "dull_lines", none)
             return told(data)
@@ -75,10 +90,17 @@ def line_by_line(monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], Told]:
     return slowly
 
 
-@pytest.fixture(params=[survey.CHUNK, 3000], ids=["one chunk", "small chunks"])
-def chunks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
-    monkeypatch.setattr(survey, "CHUNK", request.param)
-    return int(request.param)
+@pytest.fixture(
+    params=[(survey.CHUNK, False), (3000, False), (700, True)],
+    ids=["one chunk", "small chunks", "small chunks, numba"],
+)
+def chunks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How is the text cut, and who looks at it?"""
+    size, by_numba = request.param
+    if by_numba:
+        pytest.importorskip("numba")
+        monkeypatch.setattr(survey, "NUMBA_FROM", 0)
+    monkeypatch.setattr(survey, "CHUNK", size)
 
 
 @pytest.mark.parametrize("word", TELLING)
@@ -96,9 +118,10 @@ def test_most_lines_are_read_in_bulk() -> None:
         assert bulk > 5 * rest, name
 
 
+@pytest.mark.usefixtures("chunks")
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS.keys())
 def test_bulk_tells_what_single_lines_tell(
-    text: str, chunks: int, line_by_line: Callable[[bytes], Told]
+    text: str, line_by_line: Callable[[bytes], Told]
 ) -> None:
     assert told(text.encode()) == line_by_line(text.encode())
 
@@ -129,15 +152,107 @@ def mutated(rng: random.Random, text: str) -> str:
     return "".join(out)
 
 
-@settings(deadline=None, max_examples=150)
+@pytest.mark.parametrize("size", range(1, 500, 23))
+@pytest.mark.parametrize("record", [RAW, DECODED, (*RAW, *DECODED)])
+def test_a_record_of_several_lines_is_one_wherever_the_text_is_cut(
+    size: int,
+    record: tuple[str, ...],
+    line_by_line: Callable[[bytes], Told],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told_by_smmu = [f"[    5.000001] arm-smmu-v3 9050000.smmuv3: {text}" for text in record]
+    text = "\n".join(["[    5.000000] before", *told_by_smmu, "[    5.000002] behind"]).encode()
+    expected = line_by_line(text)
+    assert [row[1] for row in expected[0][0]] == ["smmu_event"]
+    monkeypatch.setattr(survey, "CHUNK", size)
+    assert told(text) == expected
+
+
+@pytest.mark.parametrize("by_numba", [False, True])
+@settings(deadline=None, max_examples=100)
 @given(seed=st.integers(0, 1 << 32))
-def test_mutated_lines_tell_the_same(seed: int) -> None:
+def test_mutated_lines_tell_the_same(seed: int, by_numba: bool) -> None:
     rng = random.Random(seed)
     start = [rng.randrange(len(MIXED)) for _ in range(3)]
     base = "".join(MIXED[at : at + 1500] for at in start)
     base += rng.choice(list(DIALECTS.values()))(ENTRIES)
-    text = mutated(rng, base).encode("utf-8", "replace")
-    fast = told(text)
+    # What repeats in a trace is known before the mutated lines come.
+    text = (MIXED[:6000] + mutated(rng, base)).encode("utf-8", "replace")
     with pytest.MonkeyPatch.context() as patch:
         slowly = line_by_line.__wrapped__(patch)  # type: ignore[attr-defined]
-        assert fast == slowly(text)
+        expected = slowly(text)
+        if by_numba:
+            patch.setattr(survey, "NUMBA_FROM", 0)
+            patch.setattr(survey, "CHUNK", 500)
+        assert told(text) == expected
+
+
+def test_helpers_tell_what_one_process_tells(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "trace"
+    path.write_text("\n".join(Guest(seed=4).lines(20_000, faults=2)))
+    alone = told(path.read_bytes())
+    monkeypatch.setattr(survey, "HELPERS_FROM", 0)
+    monkeypatch.setattr(survey, "CHUNK", 10_000)
+    monkeypatch.setattr(survey, "_cores", lambda: 3)
+    # All that is looked at is looked at by another process.
+    monkeypatch.setattr(Helper, "ready", wait_until_ready(Helper.ready))
+    helped = counted(monkeypatch)
+    assert told(StoredBytes(path)) == alone
+    assert len(helped) > 10
+
+
+def wait_until_ready(ready: Callable[[Helper], bool]) -> Callable[[Helper], bool]:
+    """Helpers that are there at once."""
+
+    def waited(helper: Helper) -> bool:
+        while not ready(helper):
+            time.sleep(0.01)
+        return True
+
+    return waited
+
+
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Where the chunks begin that helpers looked at."""
+    helped: list[int] = []
+    survey_of = Helper.survey
+
+    def survey_and_count(helper: Helper, start: int, end: int) -> Surveyed:
+        found = survey_of(helper, start, end)
+        helped.append(start)
+        return found
+
+    monkeypatch.setattr(Helper, "survey", survey_and_count)
+    return helped
+
+
+@pytest.mark.parametrize("when", ["at its start", "later"])
+def test_helpers_that_die_lose_nothing(
+    when: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "trace"
+    path.write_text("\n".join(Guest(seed=4).lines(20_000, faults=2)))
+    alone = told(path.read_bytes())
+    monkeypatch.setattr(survey, "HELPERS_FROM", 0)
+    monkeypatch.setattr(survey, "CHUNK", 10_000)
+    monkeypatch.setattr(survey, "_cores", lambda: 3)
+    monkeypatch.setattr(Helper, "ready", wait_until_ready(Helper.ready))
+    started = Helper.__init__
+
+    def short_lived(helper: Helper, data: StoredBytes, columns: Columns) -> None:
+        started(helper, data, columns)
+        if when == "at its start":
+            helper._process.kill()
+
+    survey_of = Helper.survey
+
+    def survey_and_die(helper: Helper, start: int, end: int) -> Surveyed:
+        found = survey_of(helper, start, end)
+        helper._process.kill()
+        return found
+
+    monkeypatch.setattr(Helper, "__init__", short_lived)
+    monkeypatch.setattr(Helper, "survey", survey_and_die)
+    assert told(StoredBytes(path)) == alone

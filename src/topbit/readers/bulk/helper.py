@@ -107,8 +107,7 @@ class Helper:
     def close(self) -> None:
         """End it."""
         self._process.kill()
-        with self._process:
-            pass
+        self._process.communicate()
 
 
 def serve(file: int, room: int) -> None:

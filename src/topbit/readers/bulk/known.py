@@ -24,7 +24,7 @@ from topbit.readers.roles import KERNEL_TASKS, VMM_TASKS
 GOOD, BEGINS_A_LINE, BY_VMM, BY_KERNEL = 1, 2, 4, 8
 """What the head of a line, what stands before its time, tells: nothing in it misleads those who
 look for an event; it begins a line; whose task it is."""
-NO_FORM = len(FORMS)
+NO_FORM, NO_TAIL = len(FORMS), len(TAILS)
 # A name may be padded, by `trace-cmd report` and `perf script`.
 LEAD = re.compile(
     r": {1,25}(?:dma:|swiotlb:|iommu:)?(\w+): {1,25}"
@@ -41,25 +41,18 @@ class Known:
 
     Args:
         columns: where the events go, whose vocabularies the words get their numbers from.
+
+    Attributes:
+        heads: they mean flags, as above.
+        leads: form (NO_FORM: none), device, direction and mask.
+        tails: kind (of TAILS, NO_TAIL: none) and attributes, or status of a bounce.
     """
 
     def __init__(self, columns: Columns) -> None:
         self.columns = columns
-        self._heads = _Meanings(_head, (0,))
-        self._leads = _Meanings(self._lead, (NO_FORM, 0, 0, 0))
-        self._tails = _Meanings(self._tail, (len(TAILS), 0))
-
-    def heads(self, words: Words, starts: Places, ends: Places) -> Array:
-        """What tell the heads of lines? Flags as above."""
-        return self._heads.of(words, starts, ends)[0]
-
-    def leads(self, words: Words, starts: Places, ends: Places) -> list[U64]:
-        """Which form (NO_FORM: none), device, direction and mask tell these leads?"""
-        return self._leads.of(words, starts, ends)
-
-    def tails(self, words: Words, starts: Places, ends: Places) -> list[U64]:
-        """Of which kind of TAILS are these, and which attributes or status do they tell?"""
-        return self._tails.of(words, starts, ends)
+        self.heads = Meanings(_head, (0,))
+        self.leads = Meanings(self._lead, (NO_FORM, 0, 0, 0))
+        self.tails = Meanings(self._tail, (NO_TAIL, 0))
 
     def task(self, heads: Array) -> Array:
         """Whose tasks have these heads: words of the column TASK?"""
@@ -108,26 +101,30 @@ def _head(text: str) -> tuple[int, ...] | None:
     return (told,)
 
 
-class _Meanings:
+class Meanings:
     """What do the texts of one kind mean?
 
     Args:
         tell: what a text means, in numbers; None if nothing.
         nothing: the numbers then.
+
+    Attributes:
+        names: the texts.
+        table: what each means, a row for each number.
     """
 
     def __init__(
         self, tell: Callable[[str], tuple[int, ...] | None], nothing: tuple[int, ...]
     ) -> None:
-        self._names, self._tell, self._nothing = Names(), tell, nothing
-        self._table = np.array([nothing], np.uint64).T
+        self.names, self._tell, self._nothing = Names(), tell, nothing
+        self.table = np.array([nothing], np.uint64).T
 
     def of(self, words: Words, starts: Places, ends: Places) -> list[U64]:
         """What mean the texts from `starts` to `ends`: an array for each number?"""
-        codes = self._names.encode(words, starts, ends)
-        known = self._table.shape[1]
-        if known < len(self._names.texts):
-            told = [self._tell(text) or self._nothing for text in self._names.texts[known:]]
+        codes = self.names.encode(words, starts, ends)
+        known = self.table.shape[1]
+        if known < len(self.names.texts):
+            told = [self._tell(text) or self._nothing for text in self.names.texts[known:]]
             new = np.array(told, np.uint64).T
-            self._table = np.concatenate((self._table, new), axis=1)
-        return [numbers[codes] for numbers in self._table]
+            self.table = np.concatenate((self.table, new), axis=1)
+        return [numbers[codes] for numbers in self.table]

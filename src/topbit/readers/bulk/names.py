@@ -44,6 +44,11 @@ class Names:
         self._slots = np.zeros(1 << _SLOTS, np.int32)
         self._lock = threading.Lock()
 
+    @property
+    def table(self) -> tuple[U64, Codes, U64, np.uint64]:
+        """By what are names known: hashes and numbers in their slots, and what makes a hash?"""
+        return self._hashes, self._slots, self._factors, self._of_length
+
     def encode(self, words: Words, starts: Places, ends: Places) -> Codes:
         """Which numbers have the names from `starts` to `ends`?"""
         length = ends - starts

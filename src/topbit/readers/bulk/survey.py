@@ -6,9 +6,9 @@ The text is looked at in chunks, a long one by other processes as well.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pickle import UnpicklingError
 from queue import SimpleQueue
@@ -17,17 +17,22 @@ import numpy as np
 
 from topbit.readers.bulk.helper import Helper
 from topbit.readers.bulk.stored import Lines
-from topbit.readers.bulk.surveyor import Surveyed, Surveyor
+from topbit.readers.bulk.surveyor import Scan, Surveyed, Surveyor
 from topbit.readers.bulk.words import Places
 from topbit.readers.columns import Columns, Piece
 from topbit.readers.joined import TRACE_LINES
 from topbit.readers.stored_bytes import Bytes, StoredBytes
 
 CHUNK = 2 << 20
-"""Bytes of a chunk: what is made of it while it is looked at stays in a core's cache."""
+"""Bytes of a chunk: what is made of it while it is looked at stays near a core."""
+NUMBA_CHUNKS = 4
+"""How many times as long are those for numba, of whose lines NumPy has to look at few?"""
+NUMBA_FROM = 256 << 20
+"""Bytes of a text from which on numba, if it is there, saves more time than its import takes."""
 HELPERS_FROM = 64 << 20
 """Bytes of a text from which on another process saves more time than its start takes."""
-MOST_HELPERS = 7
+MOST_CORES = 8
+"""Cores that are used at most: what is told in bulk is put together on one of them."""
 AHEAD = 3
 """Chunks for each process that are looked at or waited for."""
 LOOK_AHEAD = TRACE_LINES + 1
@@ -78,23 +83,32 @@ class Survey:
         self.lines = Lines(data)
         self.replaced = 0
 
-    def parts(self, progress: Callable[[int], None]) -> Iterator[Part]:
+    def parts(self, progress: Callable[[int], None]) -> Generator[Part, None, None]:
         """What tells each chunk of the text? The lines behind it that it may go on in are known.
 
         `progress` is told how many more lines were looked at, now and then.
         """
         waiting: list[Part] = []
-        for part in self._surveyed():
-            progress(part.end - part.start)
-            waiting.append(part)
-            while waiting and waiting[0].end + LOOK_AHEAD <= part.end:
-                yield waiting.pop(0)
+        with closing(self._surveyed()) as surveyed:
+            for part in surveyed:
+                progress(part.end - part.start)
+                waiting.append(part)
+                while waiting and waiting[0].end + LOOK_AHEAD <= part.end:
+                    yield waiting.pop(0)
         yield from waiting
 
-    def _surveyed(self) -> Iterator[Part]:
-        helpers = self._helpers()
+    def _surveyed(self) -> Generator[Part, None, None]:
         free: SimpleQueue[Surveyor | Helper] = SimpleQueue()
-        free.put(Surveyor(self._data, self.columns))
+        helpers: list[Helper] = []
+        size, cores = CHUNK, min(_cores(), MOST_CORES)
+        scan = _compiled() if len(self._data) >= NUMBA_FROM else None
+        if scan is None:
+            free.put(Surveyor(self._data, self.columns))
+            helpers = self._helpers(cores - 1)
+        else:
+            size *= NUMBA_CHUNKS
+            for _ in range(cores):
+                free.put(Surveyor(self._data, self.columns, scan))
         starting = set(helpers)
 
         def survey(start: int, end: int) -> Surveyed:
@@ -106,10 +120,10 @@ class Survey:
                     free.put(one)
                     return found
 
-        pool = ThreadPoolExecutor(1 + len(helpers))
+        pool = ThreadPoolExecutor(cores)
         try:
             waiting: list[tuple[int, Future[Surveyed]]] = []
-            for start, end in _chunks(self._data):
+            for start, end in _chunks(self._data, size):
                 for helper in list(starting):
                     with suppress(EOFError):
                         if not helper.ready():
@@ -117,7 +131,7 @@ class Survey:
                         free.put(helper)
                     starting.remove(helper)
                 waiting.append((start, pool.submit(survey, start, end)))
-                if len(waiting) > AHEAD * (1 + len(helpers)):
+                if len(waiting) > AHEAD * cores:
                     yield self._part(*waiting.pop(0))
             while waiting:
                 yield self._part(*waiting.pop(0))
@@ -126,13 +140,12 @@ class Survey:
             for helper in helpers:
                 helper.close()
 
-    def _helpers(self) -> list[Helper]:
+    def _helpers(self, most: int) -> list[Helper]:
         """Which other processes help with a long text?"""
         helpers: list[Helper] = []
         if isinstance(self._data, StoredBytes) and len(self._data) >= HELPERS_FROM:
-            cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
             with suppress(OSError):
-                for _ in range(min(cores - 1, MOST_HELPERS)):
+                for _ in range(most):
                     helpers.append(Helper(self._data, self.columns))
         return helpers
 
@@ -146,13 +159,29 @@ class Survey:
         return Part(start, self.lines.end, found.piece, found.rest + start)
 
 
-def _chunks(data: Bytes) -> Iterator[tuple[int, int]]:
+def _cores() -> int:
+    """How many cores may this process use?"""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _compiled() -> Scan | None:
+    """What scans a text with numba, if it is there?"""
+    try:
+        from topbit.readers.bulk.scan import scan
+    except ImportError:
+        return None
+    return scan
+
+
+def _chunks(data: Bytes, size: int) -> Iterator[tuple[int, int]]:
     """From where to where is each chunk, without the newline that ends it?"""
     start = 0
     while True:
         end = -1
-        if start + CHUNK < len(data):
-            end = data.find(b"\n", start + CHUNK)
+        if start + size < len(data):
+            end = data.find(b"\n", start + size)
         if end < 0:
             yield start, len(data)
             return

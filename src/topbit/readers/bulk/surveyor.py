@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
-from topbit.readers.bulk.chunk import NEWLINE, chunk_of
+from topbit.readers.bulk.chunk import NEWLINE, Chunk, chunk_of
 from topbit.readers.bulk.dull_lines import dull_lines
 from topbit.readers.bulk.known import Known
 from topbit.readers.bulk.stored import STEP
-from topbit.readers.bulk.trace_lines import trace_lines
-from topbit.readers.bulk.words import MARGIN, Places
+from topbit.readers.bulk.trace_lines import TraceLines, trace_lines
+from topbit.readers.bulk.words import MARGIN, Places, Text
 from topbit.readers.columns import Columns, Piece
 from topbit.readers.encoding import characters
 from topbit.readers.stored_bytes import Bytes, read_into
+
+Scan: TypeAlias = Callable[[Text, Known], tuple[Chunk, TraceLines]]
+
+
+def in_passes(text: Text, known: Known) -> tuple[Chunk, TraceLines]:
+    """Which lines has a text, and what tell its trace lines? With NumPy."""
+    chunk = chunk_of(text)
+    return chunk, trace_lines(chunk, known)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +54,11 @@ class Surveyor:
     Args:
         data: the text's bytes.
         columns: where the events will go, whose vocabularies the pieces are of.
+        scan: which lines has a text, and what tell its trace lines?
     """
 
-    def __init__(self, data: Bytes, columns: Columns) -> None:
-        self._data, self._known = data, Known(columns)
+    def __init__(self, data: Bytes, columns: Columns, scan: Scan = in_passes) -> None:
+        self._data, self._known, self._scan = data, Known(columns), scan
         # Kept from chunk to chunk: new memory has to be got from the system.
         self._room = np.empty(0, np.uint8)
 
@@ -59,11 +70,10 @@ class Surveyor:
         size = read_into(self._data, start, self._room.data[MARGIN : MARGIN + size])
         text = self._room[: MARGIN + size + 1 + MARGIN]
         text[MARGIN + size] = NEWLINE
-        chunk = chunk_of(text)
+        chunk, told = self._scan(text, self._known)
         replaced = 0
         if chunk.odd.any():
             replaced = characters(text[MARGIN : MARGIN + size].tobytes()).replaced
-        told = trace_lines(chunk, self._known)
         dull = dull_lines(chunk, told.regular, told.begins)
         rest = np.flatnonzero(~(told.regular | dull))
         steps = chunk.starts[::STEP] - MARGIN

@@ -16,13 +16,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from topbit.readers.bulk.chunk import Chunk
+from topbit.readers.bulk.event_columns import LISTS, NUMBERS, columns_of, each, failed_maps, narrow
 from topbit.readers.bulk.known import BEGINS_A_LINE, GOOD, NO_FORM, Known
 from topbit.readers.bulk.scatterlists import Lists, lists_of
 from topbit.readers.bulk.trace_forms import FORMS, TAILS, Form
-from topbit.readers.bulk.words import BEYOND_9, FROM_0, TOP_BITS, U64, WORD, Mask, Places
-from topbit.readers.columns import BITS, EXACT, HAS, TASK, Piece
+from topbit.readers.bulk.words import BEYOND_9, FROM_0, TOP_BITS, WORD, Mask, Places
+from topbit.readers.columns import BITS, HAS, TASK, Piece
 from topbit.readers.growing import Array
-from topbit.recording.schema import DMA_MAPPING_ERROR, ERROR, OK
+from topbit.recording.schema import ERROR, OK
 
 DOT, COMMA, BLANK, ZERO, NORMALS_END = b"., 0L"
 MICROSECONDS, NANOSECONDS = 6, 9
@@ -32,18 +33,10 @@ EXACTLY = np.uint64(1 << 53)
 NULL_DIGITS = (1, 8, 16)
 """Digits of a NULL pointer (`ftrace.events.NULL_POINTERS`)."""
 FORCED = b" FORCE"
-NUMBERS = {"dma_addr": "address", "phys_addr": "phys", "dev_addr": "phys", "size": "size"}
-LISTS = {"dma_addrs": "address", "sizes": "size", "phys_addrs": "phys"}
-"""Fields that are numbers, or arrays of them, and what the event table calls them."""
 LEADING_LETTERS = b"is"
 """Two letters before their "=", only fields of a lead have one of these: dir and dma_mask."""
 WITH_ENTRIES = 7
 """Fields of a line whose lead has two more, the counts of a scatterlist."""
-
-
-def _each(what: list[int], none: int = 0) -> Places:
-    """What has each form, and what has none?"""
-    return np.array([*what, none], np.int64)
 
 
 def _gap(form: Form, key: str) -> int:
@@ -52,31 +45,20 @@ def _gap(form: Form, key: str) -> int:
     return len(following[0]) + 1 if following else 0
 
 
-def _has(form: Form) -> int:
-    names = {NUMBERS.get(key) for key in form.keys} | {"line", "time"}
-    names |= {"mask"} if "dma_mask" in form.keys else set()
-    names |= {"address"} if "iova" in form.keys else set()
-    names |= {"pa"} if "paddr" in form.keys else set()
-    return sum(int(BITS[name]) for name in names if name)
-
-
 _KEYS = dict.fromkeys(key for form in FORMS for key in form.keys[form.lead :])
 _PLACES = {
-    key: _each([form.keys.index(key) if key in form.keys else -1 for form in FORMS], -1)
+    key: each([form.keys.index(key) if key in form.keys else -1 for form in FORMS], -1)
     for key in _KEYS
 }
-_GAPS = {key: _each([_gap(form, key) for form in FORMS]) for key in _KEYS}
+_GAPS = {key: each([_gap(form, key) for form in FORMS]) for key in _KEYS}
 _FIRST_OF_ALL = {form.keys[form.lead] for form in FORMS} - {"phys_addrs"}
-_LEADS = _each([form.lead for form in FORMS])
-_FIELDS = _each([len(form.keys) for form in FORMS])
-_COLONS = _each([form.colons for form in FORMS])
-_TAILS = _each([TAILS.index(form.tail) if form.tail else -1 for form in FORMS], -1)
-_TAIL_AT = _each([form.keys.index(form.tail) if form.tail in form.keys else 0 for form in FORMS])
-_HAS = _each([_has(form) for form in FORMS]).astype(np.uint16)
-_MAPS, _ALLOCATIONS = (
-    _each([form.event == event for form in FORMS]) != 0 for event in ("dma_map", "dma_alloc")
-)
-_BY_IOMMU = _each([form.agent == "vmm" for form in FORMS]) != 0
+_LEADS = each([form.lead for form in FORMS])
+_FIELDS = each([len(form.keys) for form in FORMS])
+_COLONS = each([form.colons for form in FORMS])
+_TAILS = each([TAILS.index(form.tail) if form.tail else -1 for form in FORMS], -1)
+_TAIL_AT = each([form.keys.index(form.tail) if form.tail in form.keys else 0 for form in FORMS])
+_ALLOCATIONS = each([form.event == "dma_alloc" for form in FORMS]) != 0
+_BY_IOMMU = each([form.agent == "vmm" for form in FORMS]) != 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +108,7 @@ class _Reader:
         letter = self.text[self._marks[equal] - 2]
         leading = (letter == LEADING_LETTERS[0]) | (letter == LEADING_LETTERS[1])
         lead = leading * np.where(equals == WITH_ENTRIES, 3, 1)
-        told = known.leads(self.words, stamp, self._marks[equal + lead])
+        told = known.leads.of(self.words, stamp, self._marks[equal + lead])
         form = told[0].astype(np.int64)
         right = (form != NO_FORM) & (_LEADS[form] == lead)
         right &= (_FIELDS[form] == equals) & (_COLONS[form] == colons)
@@ -138,7 +120,7 @@ class _Reader:
         self._present = np.unique(form)
         self._ends = chunk.ends[line]
         self._time, begin, self.good = self._times(stamp)
-        self.heads = known.heads(self.words, chunk.starts[line], begin)
+        self.heads = known.heads.of(self.words, chunk.starts[line], begin)[0]
         self.good &= (self.heads & np.uint64(GOOD)) != 0
 
     def _times(self, ends: Places) -> tuple[Array, Places, Mask]:
@@ -171,16 +153,7 @@ class _Reader:
         if not len(self.line):
             return Piece(0)
         form = self._form
-        _, device, direction, mask = self._told
-        columns: dict[str, Array] = {
-            "line": self.line.astype(np.uint32),
-            "time": self._time,
-            "device": _narrow(device),
-            "direction": direction.astype(np.uint8),
-            "mask": mask,
-            HAS: _HAS[form],
-            **{name: self._of_form(name)[form] for name in ("agent", "event", "detail", EXACT)},
-        }
+        columns = columns_of(self.known, form, self._told, self.line, self._time)
         tails = self._tails(columns)
         for key, name in NUMBERS.items():
             for rows, starts, ends in self._field(key):
@@ -194,11 +167,6 @@ class _Reader:
         if _BY_IOMMU[self._present].any():
             self._iommu(columns)
         return self._rows(columns)
-
-    def _of_form(self, column: str) -> Array:
-        """Which word of a column has each form?"""
-        words = ["yes" if column == EXACT else getattr(form, column) for form in FORMS]
-        return _each([self.known.number(column, word) for word in words]).astype(np.uint8)
 
     def _field(self, key: str) -> Iterator[tuple[Places, Places, Places]]:
         """Which lines have this field, and from where to where is its value? Once, or never."""
@@ -223,10 +191,10 @@ class _Reader:
         length = bounced * np.where(self.text[ends - 1] == NORMALS_END, len(" NORMAL"), len(FORCED))
         starts = self._marks[self._equal[rows] + _TAIL_AT[self._form[rows]]] - len(" attrs")
         starts = np.where(bounced, ends - length, starts)
-        told, numbers = self.known.tails(self.words, starts, ends)
+        told, numbers = self.known.tails.of(self.words, starts, ends)
         self.good[rows] &= told == kinds.astype(np.uint64)
         for name, which in (("attrs", ~bounced), ("status", bounced)):
-            columns[name] = np.zeros(len(self._form), _narrow(numbers).dtype)
+            columns[name] = np.zeros(len(self._form), narrow(numbers).dtype)
             columns[name][rows] = numbers * which
         lengths = np.zeros(len(self._form), np.int64)
         lengths[rows] = length
@@ -234,9 +202,7 @@ class _Reader:
 
     def _failures(self, columns: dict[str, Array]) -> None:
         """Which mappings and allocations failed?"""
-        may_fail = _MAPS | _ALLOCATIONS
-        address = columns.get("address", np.zeros(1, np.uint64))
-        failed = may_fail[self._form] & (address == np.uint64(DMA_MAPPING_ERROR))
+        failed = failed_maps(columns, self._form)
         for rows, starts, ends in self._field("virt_addr"):
             value, good = self.words.hexadecimal(starts, ends)
             self.good[rows] &= good
@@ -304,8 +270,3 @@ class _Reader:
             columns.setdefault(name, np.zeros(len(owners), np.uint64))[at] = found.values[paired]
             columns[HAS][at] |= BITS[name]
         return Piece(len(owners), columns)
-
-
-def _narrow(numbers: U64) -> Array:
-    """Which array are numbers of words, which are nearly always few?"""
-    return numbers.astype(np.uint8 if numbers.max(initial=0) < 256 else np.uint16)

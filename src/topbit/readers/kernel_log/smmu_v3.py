@@ -70,6 +70,11 @@ class SmmuLog:
         """Is there a record whose doublewords are still to come?"""
         return bool(self._words)
 
+    @property
+    def open(self) -> list[Event]:
+        """Which events may the lines to come still add to?"""
+        return list(self._last.values())
+
     def take(self, number_: int, text: str) -> Event | None:
         """Which new event does this line complete?
 
