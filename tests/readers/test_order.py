@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from topbit.readers import read
+from topbit.readers.read import read
 from topbit.rules import check
 
 LOG = """\

@@ -54,16 +54,17 @@ def run(args: argparse.Namespace) -> int:
     """
     from topbit import api
     from topbit.report.explain_form import Explanation, render, wrapped
-    from topbit.rules.finding import Evidence
 
     text = " ".join(args.what)
     event, (tells, address) = event_of(args.what), ("", None)
+    said = None
     if event is None and is_line(args.what):
-        tells, address = fact_of(text)
+        from topbit.rules.finding import Evidence
+
+        said, (tells, address) = Evidence(text.strip()), fact_of(text)
     else:
         address = to_address(text.strip()) if event is None else address_of(event)
     recordings = api.read(args.files, ipa_bits=args.ipa_bits) if args.files else []
-    said = Evidence(text.strip()) if event is None and is_line(args.what) else None
     if event is not None:
         from topbit.recording.trouble import TROUBLE_KINDS, trouble_of
         from topbit.rules.wording import evidence_of
