@@ -69,6 +69,9 @@ WRONG = [
     "half = 1 << ipa_bits >> 1",
     "half = 1 << space.bit_number",
     "print(f'bit {platform.ipa_bits - 1}, the shared bit')",
+    "mask = 1 << platform.c_bit",
+    "state = value >> platform.c_bit & 1",
+    "number = platform.c_bit or 0\nclear = address & ~(1 << number)",
 ]
 RIGHT = [
     "self.table.map(self.space.unprotected(gpa), pa, size)",
@@ -80,6 +83,7 @@ RIGHT = [
     "size = 1 << ipa_bits",
     "index_bits = ipa_bits - granule.level_shift(level)",
     "descriptor = pa | VALID",
+    "number = platform.c_bit\nprint(number)\nword = 1 << shift",
     "def f(space):\n    bit = space.shared_bit\ndef g(bit):\n    return word & bit",
 ]
 

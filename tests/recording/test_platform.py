@@ -37,6 +37,22 @@ def test_without_a_width_no_bit_is_the_shared_one() -> None:
         assert platform.unprotected(address) == platform.alias(address) == address
 
 
+@pytest.mark.parametrize("c_bit", [47, 51])
+def test_a_known_c_bit_is_asked(c_bit: int) -> None:
+    platform = Platform(scheme="amd-sev", c_bit=c_bit)
+    assert platform.c_bit_mask == 1 << c_bit
+    assert platform.has_c_bit(1 << c_bit | 0x1000)
+    assert not platform.has_c_bit(1 << c_bit - 1 | 1 << c_bit + 1)
+    assert platform.without_c_bit(1 << 52 | 1 << c_bit | 0x1000) == 1 << 52 | 0x1000
+    assert platform.without_c_bit(0x1000) == 0x1000
+
+
+def test_without_its_place_no_bit_is_the_c_bit() -> None:
+    platform = Platform(scheme="amd-sev")
+    assert (platform.c_bit_mask, platform.without_c_bit(1 << 51)) == (0, 1 << 51)
+    assert not platform.has_c_bit(1 << 51)
+
+
 @pytest.mark.parametrize(("sid", "name"), [(0, "a"), (0x10, "b"), (1, None)])
 def test_a_device_is_found_by_its_stream(sid: int, name: str | None) -> None:
     assert TWO_DEVICES.device_of_sid(sid) == name

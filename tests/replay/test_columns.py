@@ -42,6 +42,7 @@ from topbit.replay.columns import (
     shared_mappings,
     succeeded,
     usable,
+    with_c_bit,
 )
 
 # Two regions with a gap between them on both sides.
@@ -69,6 +70,13 @@ def test_an_address_means_the_page_that_the_bus_leads_to(address: int, ipa: int)
         assert input_address(RANGES, address | bit) == ipa | bit
         frame = pl.DataFrame({"address": [address | bit]}, schema={"address": pl.UInt64})
         assert frame.select(canonical(RANGES)).item() == ipa
+
+
+@pytest.mark.parametrize(("c_bit", "carrying"), [(51, [True, False]), (None, [False, False])])
+def test_an_address_carries_the_c_bit_or_not(c_bit: int | None, carrying: list[bool]) -> None:
+    platform = Platform(scheme="amd-sev", realm=False, c_bit=c_bit)
+    rows = pl.DataFrame({"address": [1 << 51 | 0x1000, 1 << 50]}, schema={"address": pl.UInt64})
+    assert rows.select(with_c_bit(platform)).to_series().to_list() == carrying
 
 
 def test_without_a_known_width_no_bit_is_cleared() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import html
 import re
 from html.parser import HTMLParser
 
@@ -202,17 +201,6 @@ def test_the_matrix_is_a_page() -> None:
     text = " ".join(page.text.split())
     assert "6.15 protected yes F_TRANSLATION VMM: F1 V1 shared memory no rule broken" in text
     assert "12 of 30 cells, in 10 runs, without a broken rule." in text
-
-
-@pytest.mark.parametrize("title", ["topbit report", "topbit matrix"])
-def test_a_notebook_shows_the_page_in_a_frame(title: str) -> None:
-    matrix, report = topbit.matrix(), topbit.check(DATA / "recordings" / "wide-ipa-7.3")
-    page = render(report.boots) if title == "topbit report" else render_matrix(matrix)
-    shown = (report if title == "topbit report" else matrix)._repr_html_()
-    head, _, rest = shown.partition(' srcdoc="')
-    assert head == f'<iframe title="{title}"'
-    framed = html.unescape(rest.partition('"')[0])
-    assert framed.replace('<base href="about:srcdoc">', "") == page
 
 
 def test_an_error_is_a_page() -> None:

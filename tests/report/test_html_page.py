@@ -14,7 +14,8 @@ from large_recording import large_recording
 from paths import DATA
 from report_kinds import KINDS
 from topbit.report.boot import BootReport
-from topbit.report.html_form import framed, render, render_error, render_matrix
+from topbit.report.frame import framed
+from topbit.report.html_form import render, render_error, render_matrix
 from topbit.report.summary import summarise
 from topbit.rules.finding import Checked
 

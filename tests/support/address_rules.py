@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 NAMES_OF_THE_BIT = {"shared_bit", "_shared_bit", "prot_ns_shared"}
+NUMBER_OF_THE_C_BIT = "c_bit"
 BIT_OPERATIONS = (ast.BitOr, ast.BitAnd, ast.BitXor, ast.Add, ast.Sub)
 
 # Parameters and fields that name an address, in the rooms where addresses pass.
@@ -40,18 +41,22 @@ def _is_one(node: ast.expr) -> bool:
 
 
 class _Arithmetic(ast.NodeVisitor):
-    """Finds the shared bit made of a width, and bit operations with it under any local name."""
+    """Finds the shared bit made of a width, the C bit made of its number, and bit operations with
+    the shared bit, under any local name."""
 
     def __init__(self) -> None:
         self.found: list[Found] = []
         self.path: list[str] = []
         self.bits: list[set[str]] = [set(NAMES_OF_THE_BIT)]  # names of the bit, by scope
+        self.numbers: list[set[str]] = [{NUMBER_OF_THE_C_BIT}]  # of the C bit's number, as well
 
     def _scope(self, node: ast.FunctionDef | ast.ClassDef) -> None:
         self.path.append(node.name)
         self.bits.append(set(self.bits[-1]))
+        self.numbers.append(set(self.numbers[-1]))
         self.generic_visit(node)
         self.bits.pop()
+        self.numbers.pop()
         self.path.pop()
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
@@ -91,7 +96,15 @@ class _Arithmetic(ast.NodeVisitor):
             return width and isinstance(node.right, ast.Constant)
         return False
 
+    def _is_number(self, node: ast.expr) -> bool:
+        """Is it the number of the C bit, under whichever name?"""
+        if isinstance(node, ast.BoolOp):  # platform.c_bit or 0
+            return any(self._is_number(value) for value in node.values)
+        return _name(node) in self.numbers[-1]
+
     def visit_BinOp(self, node: ast.BinOp) -> None:
+        if isinstance(node.op, ast.LShift | ast.RShift) and self._is_number(node.right):
+            self._say(node, "the C bit is made of its number: ask Platform, or the scheme")
         if self._made(node):
             self._say(node, "the shared bit is made of a width: ask IpaSpace.shared_bit")
         elif isinstance(node.op, BIT_OPERATIONS):
@@ -110,6 +123,8 @@ class _Arithmetic(ast.NodeVisitor):
         self.generic_visit(node)
         if self._is_bit(node.value):
             self.bits[-1].update(filter(None, map(_name, node.targets)))
+        if self._is_number(node.value):
+            self.numbers[-1].update(filter(None, map(_name, node.targets)))
 
 
 def arithmetic(source: str) -> list[Found]:

@@ -124,9 +124,9 @@ def _matrix(args: argparse.Namespace) -> int:
     names = args.conventions.split(",") if args.conventions else ()
     matrix = api.matrix(settings=args.settings, conventions=names)
     if args.format == "html":
-        from topbit.report.html_form import render_matrix
+        from topbit.report.forms import matrix_page
 
-        print(render_matrix(matrix), end="")
+        print(matrix_page(matrix), end="")
     else:
         print(matrix)
     return int(matrix.violations > 0)

@@ -12,6 +12,7 @@ import functools
 from dataclasses import dataclass, field
 from typing import Any
 
+from topbit.addressing.scheme import amd_sev, dma_addr_canonical
 from topbit.arch.ipa import IpaSpace
 
 _space = functools.cache(IpaSpace)  # a rule may ask for each event
@@ -188,6 +189,21 @@ class Platform:
     def alias(self, address: int) -> int:
         """Which address has the same page in the other half?"""
         return address if self.space is None else self.space.alias(address)
+
+    # And what the scheme of AMD's C bit answers; while its place is unknown, no bit is the C bit.
+
+    @property
+    def c_bit_mask(self) -> int:
+        """Which bits of an address say that it is private by the C bit? 0 while it is unknown."""
+        return 0 if self.c_bit is None else amd_sev(self.c_bit).encrypted_mask
+
+    def without_c_bit(self, address: int) -> int:
+        """Which address is it with the C bit clear?"""
+        return address if self.c_bit is None else dma_addr_canonical(amd_sev(self.c_bit), address)
+
+    def has_c_bit(self, address: int) -> bool:
+        """Does an address carry the C bit?"""
+        return self.without_c_bit(address) != address
 
     def changed_policies(self) -> dict[str, str]:
         """Which policies are worth a line: the changed ones, or all if it is not known which?"""

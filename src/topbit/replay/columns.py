@@ -149,6 +149,11 @@ def with_shared_bit(platform: Platform, column: str = "address") -> pl.Expr:
     return (pl.col(column) & other_bits(platform)) != pl.col(column)
 
 
+def with_c_bit(platform: Platform, column: str = "address") -> pl.Expr:
+    """Expression: does an address carry the C bit (AMD)?"""
+    return (pl.col(column) & pl.lit(platform.c_bit_mask, dtype=pl.UInt64)) != 0
+
+
 def canonical(platform: Platform, column: str = "address") -> pl.Expr:
     """Expression: which guest address (IPA) does a DMA address mean?
 

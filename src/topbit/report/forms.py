@@ -86,6 +86,12 @@ FORMS = {
 """Every form, by name; the first is the one for people."""
 
 
+def matrix_page(matrix: object) -> str:
+    """What is the page of a `Matrix`, which is many runs and has no other form but its text?"""
+    page: str = importlib.import_module(FORMS["html"].module).render_matrix(matrix)
+    return page
+
+
 def form_named(name: str) -> Form:
     """Which form has this name?
 

@@ -6,7 +6,6 @@ its own policy allows the browser neither a script nor a request.
 
 from __future__ import annotations
 
-import html
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,8 +36,6 @@ if TYPE_CHECKING:
 MOST_FINDINGS = 200
 """How many findings of a boot have a card of their own; what others there are is counted."""
 MOST_WINDOWS = 6
-FRAME = "box-sizing:border-box;width:100%;height:40em;border:1px solid #8886;border-radius:6px"
-"""How does a notebook show the page?"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,15 +100,6 @@ def render_matrix(matrix: Matrix) -> str:
 def render_error(error: TopbitError) -> str:
     """What is the page where there is no report?"""
     return _page("error.html.j2", error=error)
-
-
-def framed(page: str, title: str) -> str:
-    """Which element shows a page in a notebook, in a frame of its own that `title` names?
-
-    Such a page's links would lead into the notebook, which its browser takes for their base.
-    """
-    page = page.replace("<head>", '<head><base href="about:srcdoc">', 1)
-    return f'<iframe title="{title}" srcdoc="{html.escape(page)}" style="{FRAME}"></iframe>'
 
 
 def _boot(boot: BootReport, key: str) -> BootView:

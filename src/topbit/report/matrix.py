@@ -7,6 +7,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from topbit.recording import Recording
+from topbit.report.forms import matrix_page
+from topbit.report.frame import framed
 from topbit.rules.finding import Checked
 from topbit.rules.rule import RULES
 from topbit.scenario.scenario import DeviceSpec, Scenario
@@ -116,9 +118,7 @@ class Matrix:
 
     def _repr_html_(self) -> str:
         """What does a notebook show: the page, in a frame of its own?"""
-        from topbit.report.html_form import framed, render_matrix
-
-        return framed(render_matrix(self), "topbit matrix")
+        return framed(matrix_page(self), "topbit matrix")
 
     def __str__(self) -> str:
         kinds = list(self.rows[0].cells)

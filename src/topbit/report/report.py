@@ -8,6 +8,7 @@ from typing import NoReturn
 from topbit.recording import Recording
 from topbit.report.boot import BootReport
 from topbit.report.forms import form_named
+from topbit.report.frame import framed
 from topbit.rules.finding import Finding, Unjudged, Verdict, verdict_of
 from topbit.rules.privacy import Answered
 
@@ -103,8 +104,6 @@ class Report:
 
     def _repr_html_(self) -> str:
         """What does a notebook show: the page, in a frame of its own?"""
-        from topbit.report.html_form import framed
-
         return framed(self.render("html"), "topbit report")
 
     def __str__(self) -> str:

@@ -11,7 +11,7 @@ import polars as pl
 
 from topbit.recording import Recording
 from topbit.recording.schema import DMA_MAPPING_ERROR
-from topbit.replay.columns import MAPS, other_bits, with_shared_bit
+from topbit.replay.columns import MAPS, other_bits, with_c_bit, with_shared_bit
 from topbit.rules.bitless import can_be_seen, with_a_bit_on_top
 from topbit.rules.finding import Evidence, Finding
 from topbit.rules.rule import a_realm, any_event, rule, the_shared_bit
@@ -129,16 +129,15 @@ def _sme_bit(recording: Recording) -> str:
 )
 def sme_polarity(recording: Recording) -> Iterator[Finding]:
     """Which helper set the C bit the wrong way round?"""
-    number = recording.platform.c_bit or 0
-    bit = 1 << number
+    platform = recording.platform
     ok = pl.col("address") != DMA_MAPPING_ERROR
     private = _calls(recording, "dma_addr_encrypted", "phys_to_dma_encrypted").filter(
-        ok & ((pl.col("address") & bit) == 0)
+        ok & ~with_c_bit(platform)
     )
     shared = _calls(recording, "dma_addr_unencrypted", "phys_to_dma_unencrypted").filter(
-        ok & ((pl.col("address") & bit) != 0)
+        ok & with_c_bit(platform)
     )
-    name = f"bit {number}, the C bit"
+    name = f"bit {platform.c_bit}, the C bit"
     yield from _findings(private, "H4", f"left {name}, clear", "the bit set: encrypted memory")
     yield from _findings(shared, "H4", f"set {name}", "the bit clear: unencrypted memory")
 

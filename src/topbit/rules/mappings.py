@@ -15,6 +15,7 @@ from topbit.replay.columns import (
     has_attr,
     in_ranges,
     shared_mappings,
+    with_c_bit,
     with_shared_bit,
 )
 from topbit.replay.page_set import HIGHEST
@@ -56,8 +57,8 @@ def _bit_or_ram(recording: Recording) -> str:
 
 def _private_addresses(recording: Recording) -> Iterator[Finding]:
     """Which devices of an SEV guest were given addresses that carry the C bit: private memory?"""
-    number = recording.platform.c_bit or 0
-    carries = (pl.col("address") & (1 << number)) != 0
+    platform = recording.platform
+    carries = with_c_bit(platform)
     for device, group in by_device(shared_mappings(recording, where=carries)):
         value = group["address"][0]
         yield Finding(
@@ -67,8 +68,8 @@ def _private_addresses(recording: Recording) -> Iterator[Finding]:
             "the guest gave the device private (encrypted) addresses for shared memory",
             device=device,
             count=len(group),
-            seen=f"dma_addr={address(value)}: bit {number}, the C bit, set",
-            expected=f"dma_addr={address(value & ~(1 << number))}",
+            seen=f"dma_addr={address(value)}: bit {platform.c_bit}, the C bit, set",
+            expected=f"dma_addr={address(platform.without_c_bit(value))}",
             evidence=evidence(group),
             hint="look for a driver that does not use the DMA API: the C bit is one of page "
             "tables, and an SEV guest's devices reach shared memory alone",

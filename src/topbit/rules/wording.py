@@ -102,7 +102,7 @@ def bit_of_scheme(platform: Platform, value: int) -> str:
         state = "set" if platform.has_shared_bit(value) else "clear"
         return f" ({shared_bit_name(platform)}, {state})"
     if platform.c_bit is not None:
-        state = "set" if value >> platform.c_bit & 1 else "clear"
+        state = "set" if platform.has_c_bit(value) else "clear"
         return f" (bit {platform.c_bit}, the C bit, {state})"
     return ""
 
