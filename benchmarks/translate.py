@@ -24,7 +24,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "src"))
 
-from topbit.arch.smmuv3 import CR0, Reg
+from topbit.arch.smmuv3_regs import CR0, Reg
 from topbit.host.io_pgtable import Stage2Table
 from topbit.host.pages import PageRange
 from topbit.memory import PhysicalMemory

@@ -19,7 +19,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "src"))
 
-from topbit.arch.smmuv3 import CR0, L1STD, STE, Config, EventRecord, Opcode, Reg
+from topbit.arch.smmuv3 import L1STD, STE, Config, EventRecord, Opcode
+from topbit.arch.smmuv3_regs import CR0, Reg
 from topbit.memory import PhysicalMemory
 from topbit.smmu import Fault, Ok, Smmu, Terminated
 from topbit.smmu.outcome import Outcome

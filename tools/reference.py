@@ -38,7 +38,7 @@ from topbit.rules import check  # noqa: E402
 from topbit.rules.check import in_order  # noqa: E402
 from topbit.rules.rule import Rule  # noqa: E402
 from topbit.rules.wording import describe  # noqa: E402
-from topbit.scenario.scenario import DeviceSpec  # noqa: E402
+from topbit.scenario.tables import DeviceSpec  # noqa: E402
 from topbit.scenario.toml import TABLES  # noqa: E402
 
 FAMILIES = (
@@ -148,7 +148,7 @@ def _events(platform: Platform, events: list[Event]) -> list[str]:
 
 
 def scenario() -> Iterator[str]:
-    yield from ("# Scenarios", "", MADE.format("src/topbit/scenario/scenario.py"), "")
+    yield from ("# Scenarios", "", MADE.format("src/topbit/scenario/tables.py"), "")
     yield from (
         "A scenario is TOML: a name, a summary, and these tables. A key that is left out has the "
         "value below. `--set TABLE.KEY=VALUE` changes one; a device's table is its name, as in "

@@ -19,7 +19,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from topbit.arch.smmuv3 import CR0, STE, Command, EventType, Opcode, Reg
+from topbit.arch.smmuv3 import STE, Command, EventType, Opcode
+from topbit.arch.smmuv3_regs import CR0, Reg
 from topbit.memory import PhysicalMemory
 from topbit.smmu import Fault, Ok, Outcome, Smmu
 

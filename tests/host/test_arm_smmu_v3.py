@@ -2,18 +2,8 @@
 
 import pytest
 
-from topbit.arch.smmuv3 import (
-    CR0,
-    STE,
-    Command,
-    Config,
-    EventRecord,
-    Opcode,
-    QueueBase,
-    Reg,
-    StrtabBase,
-    StrtabBaseCfg,
-)
+from topbit.arch.smmuv3 import STE, Command, Config, EventRecord, Opcode
+from topbit.arch.smmuv3_regs import CR0, QueueBase, Reg, StrtabBase, StrtabBaseCfg
 from topbit.host.arm_smmu_v3 import CMDQ_LOG2, ArmSmmuV3
 from topbit.host.pages import PageRange
 from topbit.memory import PhysicalMemory

@@ -11,14 +11,8 @@ import pytest
 from qemu_smmu import QUEUES, STRTAB, QemuSmmu, start
 from qtest import RAM_BASE, RAM_SIZE, find_qemu
 from smmu_pair import OAS_BITS, configure_model
-from topbit.arch.smmuv3 import (
-    L1STD,
-    Command,
-    EventType,
-    Gerror,
-    Opcode,
-    Reg,
-)
+from topbit.arch.smmuv3 import L1STD, Command, EventType, Opcode
+from topbit.arch.smmuv3_regs import Gerror, Reg
 from topbit.host.io_pgtable import READ, WRITE, Stage2Table
 from topbit.host.pages import PageRange
 from topbit.memory import PhysicalMemory

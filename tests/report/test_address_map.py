@@ -77,32 +77,6 @@ def test_devices_with_refused_accesses_are_told_first() -> None:
     assert devices[0].stream == 8
 
 
-def test_the_enlarged_places() -> None:
-    windows = made(GIVEN, REFUSED, EVERY).windows
-    assert [(w.title, w.start, w.end, w.inside) for w in windows] == [
-        ("RAM", RAM, 0x8000_0000, None),
-        ("MSI doorbell", 0x809_0000, 0x80A_0000, None),
-        ("swiotlb pool", POOL, POOL + (64 << 20), 0),
-        ("refused accesses", RAM, RAM + 0x1_0000, 0),
-    ]
-    assert [w.title for w in made(GIVEN, REFUSED, EVERY, most=1).windows] == ["RAM"]
-
-
-@pytest.mark.parametrize(
-    ("facts", "title"),
-    [
-        ({"ram": [(0, 4096)]}, "outside RAM"),
-        ({"ram": []}, "addresses used"),
-        ({"ram": [], "pools": [(POOL, 1 << 20)]}, "swiotlb pool"),
-        ({"ram": [], "msi_doorbells": [POOL]}, "MSI doorbell"),
-    ],
-)
-def test_what_an_enlarged_place_without_ram_is(facts: dict[str, object], title: str) -> None:
-    nothing = Platform(realm=True, ipa_bits=41)
-    platform = dataclasses.replace(nothing, **facts)  # type: ignore[arg-type]
-    assert title in [w.title for w in made(GIVEN, platform=platform).windows]
-
-
 @pytest.mark.parametrize(
     ("facts", "why"),
     [
@@ -115,11 +89,6 @@ def test_what_an_enlarged_place_without_ram_is(facts: dict[str, object], title: 
 def test_why_there_is_one_half(facts: dict[str, object], why: str) -> None:
     platform = dataclasses.replace(Platform(), **facts)  # type: ignore[arg-type]
     assert why_one_half(platform) == why
-
-
-def test_a_pool_that_fills_its_window_is_not_enlarged() -> None:
-    platform = dataclasses.replace(PLATFORM, pools=[(RAM, 1 << 29)])
-    assert [w.title for w in made(GIVEN, platform=platform).windows] == ["RAM"]
 
 
 def test_shared_pages_and_pools() -> None:

@@ -186,36 +186,6 @@ def test_devices_are_31_at_most_and_have_names_of_their_own() -> None:
     assert "same name" in refused("device.name", device=(DISK, DISK))
 
 
-@pytest.mark.parametrize(
-    ("kind", "model"), [("assigned", "nvme"), ("emulated", "virtio-blk"), ("unknown", "")]
-)
-def test_a_device_is_of_the_usual_model_of_its_kind(kind: str, model: str) -> None:
-    assert DeviceSpec("a", kind=kind).model == model
-    assert DeviceSpec("a", kind=kind, model="edu").model == "edu"
-
-
-def test_a_guest_may_keep_one_convention_of_another_release() -> None:
-    released = GuestSpec(kernel="6.14.0").policy()
-    assert (released.alias_for_shared, released.canonical_before_lookup) == (False, False)
-    changed = GuestSpec(kernel="6.14.0", canonical_before_lookup=True).policy()
-    assert (changed.alias_for_shared, changed.canonical_before_lookup) == (False, True)
-    changed = GuestSpec(kernel="6.15", alias_for_shared=False).policy()
-    assert (changed.alias_for_shared, changed.canonical_before_lookup) == (False, True)
-
-
-@pytest.mark.parametrize(
-    ("host", "injects"),
-    [
-        (HostSpec(), False),
-        (HostSpec(destroy_page="private"), True),
-        (HostSpec(disable_stream="disk"), True),
-        (HostSpec(event_queue=4, reads_events=False), False),
-    ],
-)
-def test_a_host_acts_in_the_middle_of_the_work_or_not(host: HostSpec, injects: bool) -> None:
-    assert host.injects is injects
-
-
 def test_a_contradiction_is_a_scenario_error_with_a_mend() -> None:
     with pytest.raises(ScenarioError) as error:
         Scenario("test", realm=RealmSpec(ram_mib=70000))

@@ -3,7 +3,7 @@
 import pytest
 
 from topbit.arch.gpt import PAS
-from topbit.arch.smmuv3 import GpfReason, RootGpfFar
+from topbit.arch.smmuv3_regs import GpfReason, RootGpfFar
 from topbit.memory import PhysicalMemory
 from topbit.smmu.bus import Bus, FetchAbort
 

@@ -3,19 +3,8 @@
 import pytest
 
 from smmu_machine import ALIAS, ALL, CMDQ, DATA, LOG2, SID, VMID, Machine
-from topbit.arch.smmuv3 import (
-    CR0,
-    OVERFLOW,
-    STE,
-    Command,
-    CommandError,
-    Config,
-    EventType,
-    Gerror,
-    Opcode,
-    QueueBase,
-    Reg,
-)
+from topbit.arch.smmuv3 import STE, Command, CommandError, Config, EventType, Opcode
+from topbit.arch.smmuv3_regs import CR0, OVERFLOW, Gerror, QueueBase, Reg
 from topbit.smmu import Fault, Ok
 from topbit.smmu.queues import CommandQueue, EventQueue, Queue
 

@@ -2,18 +2,8 @@
 
 import pytest
 
-from topbit.arch.smmuv3 import (
-    ADDRESS_BITS,
-    CR0,
-    IDR0,
-    IDR1,
-    IDR3,
-    IDR5,
-    OVERFLOW,
-    CommandError,
-    Gerror,
-    Reg,
-)
+from topbit.arch.smmuv3 import ADDRESS_BITS, CommandError
+from topbit.arch.smmuv3_regs import CR0, IDR0, IDR1, IDR3, IDR5, OVERFLOW, Gerror, Reg
 from topbit.smmu.registers import Registers
 
 ON = CR0.SMMUEN | CR0.CMDQEN | CR0.EVENTQEN

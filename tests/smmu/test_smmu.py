@@ -16,18 +16,8 @@ from smmu_machine import (
     Machine,
 )
 from topbit.arch.gpt import PAS
-from topbit.arch.smmuv3 import (
-    CR0,
-    GBPA_ABORT,
-    GBPA_UPDATE,
-    STE,
-    Config,
-    EventRecord,
-    EventType,
-    Reg,
-    RootGpfFar,
-    RootReg,
-)
+from topbit.arch.smmuv3 import STE, Config, EventRecord, EventType
+from topbit.arch.smmuv3_regs import CR0, GBPA_ABORT, GBPA_UPDATE, Reg, RootGpfFar, RootReg
 from topbit.arch.stage2 import NS
 from topbit.events import Event
 from topbit.host.io_pgtable import READ, Stage2Table

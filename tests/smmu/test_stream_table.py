@@ -2,7 +2,8 @@
 
 import pytest
 
-from topbit.arch.smmuv3 import L1STD, STE, StrtabBase, StrtabBaseCfg
+from topbit.arch.smmuv3 import L1STD, STE
+from topbit.arch.smmuv3_regs import StrtabBase, StrtabBaseCfg
 from topbit.memory import PhysicalMemory
 from topbit.smmu.bus import FetchAbort
 from topbit.smmu.stream_table import BadStreamId, find_ste

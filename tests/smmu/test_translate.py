@@ -9,7 +9,8 @@ import realm_stream_table
 from paths import DATA
 from replay_smmu import Bench, records
 from topbit.arch.gpt import PAS
-from topbit.arch.smmuv3 import CR0, GBPA_ABORT, GBPA_UPDATE, EventType, Reg
+from topbit.arch.smmuv3 import EventType
+from topbit.arch.smmuv3_regs import CR0, GBPA_ABORT, GBPA_UPDATE, Reg
 from topbit.arch.stage2 import NS, Granule
 from topbit.host.io_pgtable import READ, WRITE, Stage2Table
 from topbit.host.pages import PageRange

@@ -11,7 +11,8 @@ import random
 from collections.abc import Sequence
 
 from qtest import RAM_BASE, Qtest
-from topbit.arch.smmuv3 import COMMAND_BYTES, EVENT_BYTES, Command, EventRecord, Opcode, Reg
+from topbit.arch.smmuv3 import COMMAND_BYTES, EVENT_BYTES, Command, EventRecord, Opcode
+from topbit.arch.smmuv3_regs import Reg
 from topbit.memory import PhysicalMemory
 
 SMMU = 0x0905_0000

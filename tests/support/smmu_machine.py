@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import realm_stream_table
-from topbit.arch.smmuv3 import CR0, STE, Command, EventRecord, Opcode, Reg
+from topbit.arch.smmuv3 import STE, Command, EventRecord, Opcode
+from topbit.arch.smmuv3_regs import CR0, Reg
 from topbit.events import Emit, ignore
 from topbit.host.io_pgtable import Stage2Table
 from topbit.host.pages import PageRange

@@ -13,15 +13,14 @@ import numpy as np
 from qemu_smmu import SIDS, SINKS, SOURCES, STRTAB, UNREAD, QemuSmmu
 from topbit.arch.smmuv3 import (
     ADDRESS_BITS,
-    CR0,
     EVENT_FIELDS,
     STE,
     Command,
     EventRecord,
     EventType,
     Opcode,
-    Reg,
 )
+from topbit.arch.smmuv3_regs import CR0, Reg
 from topbit.arch.stage2 import S2AP_READ, S2AP_WRITE
 from topbit.memory import PhysicalMemory
 from topbit.smmu import Fault, Ok, Outcome, Smmu, Terminated

@@ -10,18 +10,8 @@ from __future__ import annotations
 from typing import Protocol
 
 from topbit.arch.ipa import Pa
-from topbit.arch.smmuv3 import (
-    CR0,
-    OVERFLOW,
-    STE,
-    Command,
-    EventRecord,
-    Opcode,
-    QueueBase,
-    Reg,
-    StrtabBase,
-    StrtabBaseCfg,
-)
+from topbit.arch.smmuv3 import STE, Command, EventRecord, Opcode
+from topbit.arch.smmuv3_regs import CR0, OVERFLOW, QueueBase, Reg, StrtabBase, StrtabBaseCfg
 from topbit.memory import PhysicalMemory
 
 PAGE = 4096

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from topbit.events import Event
-from topbit.scenario.scenario import HostSpec
+from topbit.scenario.tables import HostSpec
 
 
 def not_injected(spec: HostSpec, events: Iterable[Event]) -> list[str]:

@@ -1,8 +1,8 @@
 """What lies where in the guest's address space, in both of its halves?
 
 The map knows addresses by the page that they mean: with the shared bit cleared, a page's two
-aliases stand at the same place, one in each half. What is worth a closer look is enlarged: RAM,
-the bounce pools, the places of refused accesses.
+aliases stand at the same place, one in each half. What is worth a closer look is enlarged
+(`map_windows.py`).
 """
 
 from __future__ import annotations
@@ -19,19 +19,14 @@ from topbit.recording.schema import ERROR, OK, SHARED
 from topbit.recording.trouble import TROUBLES
 from topbit.replay.columns import MAPS, beyond_ipa_space, canonical, given, with_shared_bit
 from topbit.report.evidence_events import events_of, key_of
+from topbit.report.map_windows import Seen, Window, ranges, windows
 from topbit.report.spans import U64, Spans
 from topbit.rules.finding import Finding
 
 PROTECTED, UNPROTECTED = "protected", "unprotected"
 HALVES = (UNPROTECTED, PROTECTED)
-RAM = "RAM"
 ALL_STREAMS = "every stream"
 _REFUSED_TROUBLE = [name for name, trouble in TROUBLES.items() if trouble.refused]
-_PAGE = 4096
-_SMALLEST = 16 * _PAGE
-"""Bytes: nothing is enlarged to less."""
-_WORTH = 8
-"""A place is enlarged if it is so many times smaller than what it lies in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,27 +86,6 @@ class Marker:
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
-    """Which part of a half is enlarged?
-
-    Attributes:
-        title: what it is.
-        start, end: [start, end) with the shared bit clear.
-        inside: which window, by its place among them, it is a part of; None: of the whole half.
-    """
-
-    title: str
-    start: int
-    end: int
-    inside: int | None = None
-
-    @property
-    def size(self) -> int:
-        """How many bytes are that?"""
-        return self.end - self.start
-
-
-@dataclass(frozen=True, slots=True)
 class AddressMap:
     """What lies where?
 
@@ -157,16 +131,11 @@ def address_map(recording: Recording, findings: Sequence[Finding], most: int) ->
     rows = rows.filter(~pl.col("beyond"))
     devices = tuple(_devices(recording, rows))
     markers = tuple(_markers(recording, findings))
-    ram, pools = _ranges(platform.ram), _ranges(platform.pools)
-    windows = _windows(platform, devices, markers, most)
+    ram, pools = ranges(platform.ram), ranges(platform.pools)
+    enlarged = windows(platform, _seen(devices, markers), most)
     return AddressMap(
-        platform.space, ram, pools, _shared(recording), devices, markers, windows, beyond
+        platform.space, ram, pools, _shared(recording), devices, markers, enlarged, beyond
     )
-
-
-def _ranges(ranges: Sequence[tuple[int, int]]) -> Spans:
-    pairs = np.array(ranges, dtype=np.uint64).reshape(-1, 2)
-    return Spans.of(pairs[:, 0], pairs[:, 1])
 
 
 def _shared(recording: Recording) -> Spans:
@@ -270,79 +239,13 @@ def _markers(recording: Recording, findings: Sequence[Finding]) -> Iterable[Mark
                 break
 
 
-def _windows(
-    platform: Platform, devices: Sequence[MapDevice], markers: Sequence[Marker], most: int
-) -> tuple[Window, ...]:
-    """What is enlarged: where anything is, and within it the pools and where accesses failed?"""
-    ram, pools = _ranges(platform.ram), _ranges(platform.pools)
+def _seen(devices: Sequence[MapDevice], markers: Sequence[Marker]) -> Seen:
+    """What is worth a look? Of both halves, at the pages that the addresses mean."""
     halves = [half for device in devices for half in device.halves.values()]
-    shown = np.array([marker.address for marker in markers], dtype=np.uint64)
-    troubled = np.concatenate([shown, *(half.refused for half in halves)])
-    used = np.concatenate([troubled, *(a for half in halves for a in (half.given, half.reached))])
-    mapped = [half.mapped for half in halves]
-    everything = _joined([ram, pools, *mapped, Spans.of(used, np.ones_like(used))])
-    found: list[Window] = []
-    for start, end in _clusters(everything, max(1 << 28, ram.size // 8)):
-        start, end = _rounded(start, end)
-        found.append(Window(_title(platform, ram, start, end), start, end))
-    # The places with trouble first, then the largest.
-    found.sort(key=lambda w: (-_points_in(troubled, w), w.title != RAM, -w.size))
-    found = found[:most]
-    for number, outer in enumerate(list(found)):
-        inner = [("swiotlb pool", *span) for span in _pairs(pools.within(outer.start, outer.end))]
-        around = Spans.of(troubled, np.full_like(troubled, _PAGE)).within(outer.start, outer.end)
-        inner += [
-            ("refused accesses" if _any_refused(halves, *span) else "findings", *span)
-            for span in _clusters(around, outer.size // 64)
-        ]
-        for title, start, end in inner:
-            start, end = _rounded(start, end)
-            known = any(w.start <= start and end <= w.end for w in found if w.inside is not None)
-            if (end - start) * _WORTH <= outer.size and not known and len(found) < most:
-                found.append(Window(title, start, end, number))
-    return tuple(found)
-
-
-def _title(platform: Platform, ram: Spans, start: int, end: int) -> str:
-    if len(ram.within(start, end)):
-        return RAM
-    if any(start <= base < end for base, _ in platform.pools):
-        return "swiotlb pool"
-    doorbell = any(start <= each < end for each in platform.msi_doorbells)
-    if doorbell:
-        return "MSI doorbell"
-    return "outside RAM" if len(ram) else "addresses used"
-
-
-def _joined(spans: Sequence[Spans]) -> Spans:
-    starts = np.concatenate([each.starts for each in spans])
-    ends = np.concatenate([each.ends for each in spans])
-    return Spans.of(starts, ends - starts)
-
-
-def _pairs(spans: Spans) -> list[tuple[int, int]]:
-    return list(zip(spans.starts.tolist(), spans.ends.tolist(), strict=True))
-
-
-def _clusters(spans: Spans, gap: int) -> list[tuple[int, int]]:
-    """Which ranges hold the runs, where runs with less than a gap between them are together?"""
-    found: list[tuple[int, int]] = []
-    for start, end in _pairs(spans):
-        if found and start - found[-1][1] < gap:
-            found[-1] = (found[-1][0], end)
-        else:
-            found.append((start, end))
-    return found
-
-
-def _rounded(start: int, end: int) -> tuple[int, int]:
-    """Which range of whole 64 KiB is around it, and not smaller than that is worth?"""
-    return start & -_SMALLEST, -(-end // _SMALLEST) * _SMALLEST
-
-
-def _any_refused(halves: Sequence[HalfOfDevice], start: int, end: int) -> bool:
-    return any(((half.refused >= start) & (half.refused < end)).any() for half in halves)
-
-
-def _points_in(points: U64, window: Window) -> int:
-    return int(((points >= window.start) & (points < window.end)).sum())
+    nothing = np.zeros(0, dtype=np.uint64)
+    return Seen(
+        [half.mapped for half in halves],
+        np.concatenate([nothing, *(a for half in halves for a in (half.given, half.reached))]),
+        np.concatenate([nothing, *(half.refused for half in halves)]),
+        np.array([marker.address for marker in markers], dtype=np.uint64),
+    )

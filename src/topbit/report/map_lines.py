@@ -18,12 +18,12 @@ from topbit.report.address_map import (
     PROTECTED,
     UNPROTECTED,
     AddressMap,
-    Window,
     address_map,
     why_one_half,
 )
 from topbit.report.boot import BootReport
 from topbit.report.map_view import amount
+from topbit.report.map_windows import Window
 from topbit.report.spans import Spans, counted
 from topbit.rules.wording import address
 

@@ -16,8 +16,8 @@ from topbit.report.address_map import (
     AddressMap,
     HalfOfDevice,
     MapDevice,
-    Window,
 )
+from topbit.report.map_windows import Window
 from topbit.report.spans import Spans, counted
 from topbit.report.svg import HEIGHT, blocks, ticks
 from topbit.rules.wording import address

@@ -11,7 +11,8 @@ from topbit.report.forms import matrix_page
 from topbit.report.frame import framed
 from topbit.rules.finding import Checked
 from topbit.rules.rule import RULES
-from topbit.scenario.scenario import DeviceSpec, Scenario
+from topbit.scenario.scenario import Scenario
+from topbit.scenario.tables import DeviceSpec
 from topbit.vmm.policy import Masking
 
 WIDTH = 80

@@ -5,14 +5,8 @@ Does not belong here: running it (`machine/`), and what should come out (`rules/
 """
 
 from topbit.scenario.builtin import builtin, builtin_names
-from topbit.scenario.scenario import (
-    DeviceSpec,
-    GuestSpec,
-    HostSpec,
-    RealmSpec,
-    Scenario,
-    WorkloadSpec,
-)
+from topbit.scenario.scenario import Scenario
+from topbit.scenario.tables import DeviceSpec, GuestSpec, HostSpec, RealmSpec, WorkloadSpec
 from topbit.scenario.toml import change, find, load, loads, override
 from topbit.vmm.policy import VmmPolicy
 

@@ -12,7 +12,8 @@ from typing import Any
 
 from topbit.addressing.kernel_policy import EDK2
 from topbit.errors import ScenarioError, nearest
-from topbit.scenario.scenario import DeviceSpec, GuestSpec, HostSpec, RealmSpec, Scenario
+from topbit.scenario.scenario import Scenario
+from topbit.scenario.tables import DeviceSpec, GuestSpec, HostSpec, RealmSpec
 from topbit.vmm.conventions import policy_of
 from topbit.vmm.policy import Backing, MapFault, Masking, SmmuMap, VmmPolicy
 

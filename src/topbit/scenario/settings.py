@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from topbit.scenario.scenario import Scenario, values
+from topbit.scenario.scenario import Scenario
+from topbit.scenario.tables import values
 
 TOLD = ("realm", "guest", "vmm", "host", "workload")
 """Tables that are told; devices are facts of their own in a recording."""

@@ -23,15 +23,14 @@ from typing import Any, TypeAlias, get_args, get_type_hints
 
 from topbit.errors import InputError, ScenarioError, UsageError, nearest
 from topbit.scenario.builtin import BUILTIN, builtin
-from topbit.scenario.scenario import (
+from topbit.scenario.scenario import Scenario, check_number_of_devices
+from topbit.scenario.tables import (
     USUAL_MODEL,
     DeviceSpec,
     GuestSpec,
     HostSpec,
     RealmSpec,
-    Scenario,
     WorkloadSpec,
-    check_number_of_devices,
     fields_of,
     values,
 )

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from topbit.arch.gpt import PAS
 from topbit.arch.ipa import Pa
-from topbit.arch.smmuv3 import GpfReason, RootGpfFar
+from topbit.arch.smmuv3_regs import GpfReason, RootGpfFar
 from topbit.errors import PlatformFault
 from topbit.memory import BusError, PhysicalMemory
 

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from topbit.arch.ipa import Pa
-from topbit.arch.smmuv3 import EventRecord, EventType, StrtabBase, StrtabBaseCfg
+from topbit.arch.smmuv3 import EventRecord, EventType
+from topbit.arch.smmuv3_regs import StrtabBase, StrtabBaseCfg
 from topbit.smmu.bus import FetchAbort
 from topbit.smmu.outcome import Terminated
 from topbit.smmu.ste import Illegal, StreamConfig, decode

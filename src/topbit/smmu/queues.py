@@ -10,15 +10,8 @@ from dataclasses import dataclass, field
 
 from topbit.arch.gpt import PAS
 from topbit.arch.ipa import Pa
-from topbit.arch.smmuv3 import (
-    COMMAND_BYTES,
-    EVENT_BYTES,
-    OVERFLOW,
-    Command,
-    EventRecord,
-    GpfReason,
-    QueueBase,
-)
+from topbit.arch.smmuv3 import COMMAND_BYTES, EVENT_BYTES, Command, EventRecord
+from topbit.arch.smmuv3_regs import OVERFLOW, GpfReason, QueueBase
 from topbit.smmu.bus import Bus
 
 _CMDQ_GPF = 0x00  # SMMU_ROOT_GPF_FAR.FAULTCODE with REASON = GERROR

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from topbit.arch.smmuv3 import (
-    ADDRESS_BITS,
+from topbit.arch.smmuv3 import ADDRESS_BITS, CommandError
+from topbit.arch.smmuv3_regs import (
     CMDQ_ERR_SHIFT,
     CR0,
     CR2_RECINVSID,
@@ -21,7 +21,6 @@ from topbit.arch.smmuv3 import (
     IDR5,
     OVERFLOW,
     REG_64,
-    CommandError,
     Gerror,
     QueueBase,
     Reg,

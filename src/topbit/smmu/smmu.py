@@ -9,14 +9,10 @@ from __future__ import annotations
 
 from topbit.arch.gpt import PAS
 from topbit.arch.ipa import Iova, Ipa, Pa
-from topbit.arch.smmuv3 import (
+from topbit.arch.smmuv3 import CommandError, Config, EventRecord, EventType, FaultClass
+from topbit.arch.smmuv3_regs import (
     CR0,
     REG_64,
-    CommandError,
-    Config,
-    EventRecord,
-    EventType,
-    FaultClass,
     Gerror,
     GpfReason,
     RootReg,

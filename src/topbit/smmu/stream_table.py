@@ -8,14 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from topbit.arch.ipa import Pa
-from topbit.arch.smmuv3 import (
-    L1STD,
-    L1STD_BYTES,
-    STE,
-    STE_BYTES,
-    StrtabBase,
-    StrtabBaseCfg,
-)
+from topbit.arch.smmuv3 import L1STD, L1STD_BYTES, STE, STE_BYTES
+from topbit.arch.smmuv3_regs import StrtabBase, StrtabBaseCfg
 from topbit.errors import PlatformFault
 
 SPLITS = (6, 8, 10)

@@ -8,7 +8,8 @@ from topbit.errors import ScenarioError, UsageError
 from topbit.machine.model.machine import ModelMachine
 from topbit.rules import check
 from topbit.scenario import builtin, override
-from topbit.scenario.scenario import EMULATED_MODELS, DeviceSpec, Scenario
+from topbit.scenario.scenario import Scenario
+from topbit.scenario.tables import EMULATED_MODELS, DeviceSpec
 from topbit.scenario.toml import dumps, loads
 
 

@@ -39,8 +39,9 @@ from topbit.machine.model.workload import Disk, exercise, refuse_other_work
 from topbit.memory import PhysicalMemory
 from topbit.recording import DeviceFacts, Platform, Recording
 from topbit.rmm import Granules, Rmm
-from topbit.scenario.scenario import MIB, RAM_BASE, DeviceSpec, Scenario
+from topbit.scenario.scenario import MIB, RAM_BASE, Scenario
 from topbit.scenario.settings import settings, unusual
+from topbit.scenario.tables import DeviceSpec
 from topbit.smmu.smmu import Smmu
 from topbit.vmm.dma import EmulatedDma
 from topbit.vmm.injection import HostInjection

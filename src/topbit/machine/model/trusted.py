@@ -19,7 +19,8 @@ from topbit.linux.device import Device
 from topbit.linux.kernel import Kernel
 from topbit.rmm import Granules
 from topbit.rmm.state import PSMMU
-from topbit.scenario.scenario import DeviceSpec, Scenario
+from topbit.scenario.scenario import Scenario
+from topbit.scenario.tables import DeviceSpec
 from topbit.vmm.vmm import Vmm
 
 REGISTERS = Pa(0x1000_0000)  # no memory stands there; the guest has them at the same IPA

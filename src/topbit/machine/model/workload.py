@@ -15,7 +15,7 @@ from topbit.arch.virtio import SECTOR
 from topbit.errors import UsageError
 from topbit.events import Emit, Event
 from topbit.linux.block import BlockDriver
-from topbit.scenario.scenario import WorkloadSpec
+from topbit.scenario.tables import WorkloadSpec
 
 PRIVATE = b"nobody but the Realm may see or change this"
 

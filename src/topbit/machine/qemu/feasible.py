@@ -9,14 +9,8 @@ from topbit.addressing.kernel_policy import policy_for
 from topbit.errors import UsageError
 from topbit.machine.qemu.host.shape import SMMU_BITS
 from topbit.machine.qemu.process.pci_model import model_of
-from topbit.scenario.scenario import (
-    MIB,
-    TRUSTED_BEHAVIOURS,
-    DeviceSpec,
-    GuestSpec,
-    RealmSpec,
-    Scenario,
-)
+from topbit.scenario.scenario import MIB, Scenario
+from topbit.scenario.tables import TRUSTED_BEHAVIOURS, DeviceSpec, GuestSpec, RealmSpec
 
 MODEL = "run it with --machine model"
 LEAST_RAM_MIB = 1024

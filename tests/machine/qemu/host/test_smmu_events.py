@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from topbit.arch.smmuv3 import EventRecord, EventType, Gerror, Reg
+from topbit.arch.smmuv3 import EventRecord, EventType
+from topbit.arch.smmuv3_regs import Gerror, Reg
 from topbit.events import Event
 from topbit.host.arm_smmu_v3 import ArmSmmuV3
 from topbit.host.pages import PageRange

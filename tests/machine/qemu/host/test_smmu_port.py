@@ -1,6 +1,7 @@
 """QEMU's event queue, seen from memory."""
 
-from topbit.arch.smmuv3 import EventRecord, EventType, QueueBase, Reg
+from topbit.arch.smmuv3 import EventRecord, EventType
+from topbit.arch.smmuv3_regs import QueueBase, Reg
 from topbit.machine.qemu.host.smmu_port import QemuSmmuPort
 from topbit.memory import PhysicalMemory
 

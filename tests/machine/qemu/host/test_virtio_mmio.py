@@ -7,7 +7,8 @@ import pytest
 import needs
 from topbit.machine.qemu.scenario_run import ScenarioRun
 from topbit.rules import check
-from topbit.scenario.scenario import EMULATED_MODELS, DeviceSpec, RealmSpec, Scenario
+from topbit.scenario.scenario import Scenario
+from topbit.scenario.tables import EMULATED_MODELS, DeviceSpec, RealmSpec
 from topbit.vmm.policy import Masking, VmmPolicy
 
 pytestmark = pytest.mark.qemu

@@ -17,7 +17,7 @@ from topbit.machine.qemu.host.virtio_mmio import EmulatedDevice
 from topbit.machine.qemu.process import pci
 from topbit.machine.qemu.process.pci import PciDevice
 from topbit.recording import DeviceFacts
-from topbit.scenario.scenario import DeviceSpec, WorkloadSpec
+from topbit.scenario.tables import DeviceSpec, WorkloadSpec
 
 
 class GuestDevice:

@@ -16,7 +16,8 @@ from topbit.machine.qemu.guest.steps import Step, probed, read_random, reload_mo
 from topbit.machine.qemu.host.virtio_mmio import EmulatedDevice
 from topbit.machine.qemu.process.pci import PciDevice, pci_name
 from topbit.machine.qemu.process.pci_model import model_of
-from topbit.scenario.scenario import RAM_BASE, DeviceSpec, Scenario, WorkloadSpec
+from topbit.scenario.scenario import RAM_BASE, Scenario
+from topbit.scenario.tables import DeviceSpec, WorkloadSpec
 from topbit.store.modules import ModuleTree, kernel_name
 from topbit.vmm.virtio.rng import VirtioRng
 

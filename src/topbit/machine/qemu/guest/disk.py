@@ -15,7 +15,7 @@ from topbit.machine.qemu.guest.report import GuestReport, StepReport
 from topbit.machine.qemu.guest.steps import Step
 from topbit.machine.qemu.host.virtio_mmio import EmulatedDevice
 from topbit.machine.qemu.process.pci import PciDevice
-from topbit.scenario.scenario import DeviceSpec, WorkloadSpec
+from topbit.scenario.tables import DeviceSpec, WorkloadSpec
 from topbit.vmm.virtio.blk import VirtioBlk
 
 LEAST_HALF = 4 * MIB  # of a disk: what is read, and what is written

@@ -18,7 +18,7 @@ from topbit.machine.qemu.guest.steps import Step
 from topbit.machine.qemu.guest.transfer import Added, Wanted, get_step
 from topbit.machine.qemu.host.shape import SMMU_BITS
 from topbit.machine.qemu.process.pci import SLOTS, PciDevice
-from topbit.scenario.scenario import DeviceSpec
+from topbit.scenario.tables import DeviceSpec
 from topbit.store.modules import ModuleTree
 
 # Linux lib/decompress.c:compressed_formats, and init/initramfs.c for the archive itself.

@@ -23,7 +23,8 @@ from topbit.machine.qemu.guest.steps import (
     shell,
 )
 from topbit.machine.qemu.host import injection_port
-from topbit.scenario.scenario import MIB, GuestSpec, Scenario
+from topbit.scenario.scenario import MIB, Scenario
+from topbit.scenario.tables import GuestSpec
 from topbit.store import kernels
 from topbit.store.kernels import Kernel
 from topbit.store.modules import kernel_name

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from topbit.machine.qemu.host.memory_map import MIB, Layout
 from topbit.machine.qemu.host.virtio_mmio import EmulatedDevice
 from topbit.machine.qemu.process.pci import PciDevice
-from topbit.scenario.scenario import HostSpec
+from topbit.scenario.tables import HostSpec
 from topbit.store.image import Image
 from topbit.vmm.policy import VmmPolicy
 

@@ -6,7 +6,7 @@ full queue may have lost more: only the SMMU's registers tell, and only a vCPU a
 
 from __future__ import annotations
 
-from topbit.arch.smmuv3 import Gerror, Reg
+from topbit.arch.smmuv3_regs import Gerror, Reg
 from topbit.events import Emit, Event
 from topbit.host.arm_smmu_v3 import ArmSmmuV3
 from topbit.machine.qemu.host.smmu_port import QemuSmmuPort

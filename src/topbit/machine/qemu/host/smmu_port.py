@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from topbit.arch.ipa import Pa
-from topbit.arch.smmuv3 import EventRecord, QueueBase, Reg
+from topbit.arch.smmuv3 import EventRecord
+from topbit.arch.smmuv3_regs import QueueBase, Reg
 from topbit.machine.qemu.el2.mailbox import Mailbox, Op, Ops, r32, w32, w64
 from topbit.machine.qemu.host.memory_map import SMMU
 from topbit.memory import PhysicalMemory
