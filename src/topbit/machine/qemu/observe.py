@@ -18,7 +18,8 @@ from topbit.machine.qemu.options import QemuOptions
 from topbit.machine.qemu.process.pci import pci_name
 from topbit.machine.qemu.run import Say, chosen_kernel, run
 from topbit.recording import Recording
-from topbit.scenario.scenario import DeviceSpec, RealmSpec, Scenario, WorkloadSpec
+from topbit.scenario.scenario import Scenario
+from topbit.scenario.tables import DeviceSpec, RealmSpec, WorkloadSpec
 from topbit.store.download import Fetched
 from topbit.store.kernels import Kernel
 
