@@ -2,7 +2,9 @@
 //
 // A hostile guest: a program for EL1 without any system, booted in place of a kernel.
 // Part 1 reads, page by page, addresses that its stage 2 does not give it, in both halves.
-// Part 2 makes calls, accesses and instructions that the seed chooses. It then prints, in hex:
+// Part 2 makes calls, accesses and instructions that the seed chooses, hands out what nobody asked
+// for (the outbox), and writes to the registers of the VMM's first device. Part 1 then comes once
+// more, for what the calls may have opened. It then prints, in hex:
 //   "done LEAKS ROUNDS ABORTS OTHER UNDEFINED" and turns the machine off.
 // The loader patches the parameters behind `parameters`.
 //
@@ -23,6 +25,9 @@ play:   .quad   0x48000000              // 4 MiB of RAM, far from this program
 from:   .quad   0                       // part 1: first address,
 to:     .quad   0                       // end
 others: .quad   0                       // further vCPUs, which take part in part 2 for ever
+
+        .set    OUTBOX, 0x0b000000      // its streams: 2 MiB each, a counter, and at 1 MiB a ring
+        .set    DEVICE, 0x0a800000      // virtio-mmio
 
         .macro  random x
         eor     x19, x19, x19, lsl #13
@@ -54,10 +59,11 @@ begin:
         sub     x9, x9, #1
         b       1b
 2:
-        ldr     x2, from
+        mov     x29, #0                 // is part 2 over?
+again:  ldr     x2, from
         ldr     x3, to
 probe:  cmp     x2, x3
-        b.hs    storm
+        b.hs    probed
         mov     x28, #0
         ldr     x4, [x2]
         add     x18, x18, #1
@@ -72,6 +78,14 @@ probe:  cmp     x2, x3
 2:      add     x2, x2, #0x1000
         b       probe
 
+probed: cbnz    x29, done
+        b       storm
+
+over:   ldr     x2, rounds              // without part 2 once is enough
+        cbz     x2, done
+        mov     x29, #1
+        b       again
+
 another:
         adr     x1, vectors
         msr     vbar_el1, x1
@@ -83,15 +97,18 @@ another:
         ldr     x25, shared
 
 storm:
-        cbz     x20, done
+        cbz     x20, over
         sub     x20, x20, #1
         random  x9
         and     x10, x9, #15
         cmp     x10, #9
         b.lo    call
         b.eq    hyper
-        cmp     x10, #14
+        cmp     x10, #12
         b.lo    access
+        b.eq    hand_out
+        cmp     x10, #14
+        b.lo    device
         b.eq    halt
         mrs     x0, hcr_el2             // undefined at EL1
         msr     vttbr_el2, x0
@@ -99,6 +116,35 @@ storm:
 
 hyper:  mov     x0, x9
         hvc     #0
+        b       storm
+
+// A word behind what was handed out, and up to 16 KiB more of it; rarely no possible count.
+hand_out:
+        random  x9
+        and     x10, x9, #3             // the stream
+        ldr     x0, =OUTBOX
+        add     x0, x0, x10, lsl #21
+        orr     x0, x0, x25
+        ldr     x1, [x0]
+        and     x12, x1, #0xffff8
+        add     x12, x12, #0x100000
+        ror     x13, x9, #17
+        str     x13, [x0, x12]
+        ubfx    x11, x9, #2, #14
+        add     x1, x1, x11
+        ubfx    x10, x9, #20, #14
+        cbnz    x10, 1f
+        mov     x1, x9
+1:      dmb     ish
+        str     x1, [x0]
+        b       storm
+
+device: bl      argument
+        random  x9
+        and     x10, x9, #0x1fc
+        ldr     x1, =DEVICE
+        orr     x1, x1, x25
+        str     w0, [x1, x10]
         b       storm
 
 halt:   mov     x0, #1                  // semihosting: SYS_OPEN

@@ -17,6 +17,7 @@ from topbit.errors import InputError, UsageError
 from topbit.machine.qemu import run as module
 from topbit.machine.qemu.options import QemuOptions
 from topbit.machine.qemu.run import doing, run
+from topbit.recording import Platform
 from topbit.scenario import builtin, override
 from topbit.store.kernels import Kernel
 
@@ -99,7 +100,8 @@ class Prepared:
         started(SimpleNamespace(console=console))
         if given["timeout"] == 1:
             time.sleep(2 * module.LOOK)
-        return SimpleNamespace(files=HANDED_OUT)
+        recording = SimpleNamespace(platform=Platform())
+        return SimpleNamespace(files=HANDED_OUT, recording=recording)
 
 
 PREPARED: list[Prepared] = []
@@ -166,6 +168,14 @@ def test_files_of_the_user_go_in_and_come_out(prepared: list[Prepared], tmp_path
     run(builtin("seed"), options, note=ignore, progress=ignore)
     assert [one.path for one in prepared[0].own.added] == ["/test_run.py"]
     assert target.exists()
+
+
+@pytest.mark.usefixtures("prepared")
+def test_a_file_that_cannot_be_written_costs_nothing_else(tmp_path: Path) -> None:
+    options: QemuOptions = {"get": [f"/tmp/log:{tmp_path}"]}
+    platform = run(builtin("seed"), options, note=ignore, progress=ignore).recording.platform
+    assert "cannot write: Is a directory" in platform.unfinished
+    assert platform.notes == [platform.unfinished]
 
 
 def test_who_sits_at_the_console_is_told_how_to_leave(

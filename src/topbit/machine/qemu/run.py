@@ -123,7 +123,12 @@ def run(
             output=output,
             started=begun,
         )
-    unpack(outcome.files, list(own.wanted))
+    try:
+        unpack(outcome.files, list(own.wanted))
+    except InputError as error:  # what was recorded is kept
+        platform = outcome.recording.platform
+        platform.unfinished = platform.unfinished or str(error)
+        platform.notes.append(str(error))
     return outcome
 
 

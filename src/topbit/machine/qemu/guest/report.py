@@ -10,16 +10,14 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
 import re
-import tarfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from topbit.events import Event
-from topbit.machine.qemu.guest import outbox_program
+from topbit.machine.qemu.guest import outbox_program, tar_stream
 from topbit.machine.qemu.guest.init import ALL_DONE, BUNDLE_BEGIN, MARK
 from topbit.machine.qemu.host.outbox import Stream
 from topbit.recording.schema import STEP_BEGIN, STEP_HUNG, STEP_TIMES
@@ -182,24 +180,12 @@ def _status(word: str) -> int | None:
 
 def _read_outbox(outbox: Mapping[Stream, bytes], report: GuestReport) -> None:
     """Take all files that came whole."""
-    with contextlib.suppress(tarfile.TarError, EOFError, OverflowError):  # the last one is cut off
-        packed = io.BytesIO(outbox[Stream.REPORT])
-        with tarfile.open(fileobj=packed, ignore_zeros=True) as tar:
-            for member in tar:
-                if (content := _content(tar, member)) is not None:
-                    report.files[member.name.removeprefix("./")] = content
+    with contextlib.suppress(ValueError):  # the last one is cut off
+        for file in tar_stream.files(outbox[Stream.REPORT]):
+            report.files[file.name.removeprefix("./")] = file.data
     for cpu, pages in outbox_program.followed(outbox.get(Stream.TRACE, b"")).items():
         report.files[f"cpu{cpu}.raw"] = pages
     _read_steps(report)
-
-
-def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes | None:
-    """What does the file hold? None if it is no file, or a sparse one.
-
-    A sparse one could claim any size without holding it.
-    """
-    file = tar.extractfile(member) if member.isreg() and not member.issparse() else None
-    return None if file is None else file.read()
 
 
 def _read_bundle(packed: bytes, announced: re.Match[bytes]) -> dict[str, bytes]:
@@ -213,11 +199,9 @@ def _read_bundle(packed: bytes, announced: re.Match[bytes]) -> dict[str, bytes]:
         plain = unzip.decompress(packed, MAX_BUNDLE)
         if unzip.unconsumed_tail:
             raise ValueError(f"the bundle is larger than {MAX_BUNDLE >> 20} MiB")
-        with tarfile.open(fileobj=io.BytesIO(plain)) as tar:
-            return {
-                member.name.removeprefix("./"): content
-                for member in tar.getmembers()
-                if (content := _content(tar, member)) is not None
-            }
-    except (zlib.error, tarfile.TarError, EOFError, OverflowError) as error:
+    except zlib.error as error:
+        raise ValueError(f"the bundle is damaged: {error}") from error
+    try:
+        return {file.name.removeprefix("./"): file.data for file in tar_stream.files(plain)}
+    except ValueError as error:
         raise ValueError(f"the bundle is damaged: {error}") from error

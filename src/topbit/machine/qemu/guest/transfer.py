@@ -7,14 +7,13 @@ not trusted: only plain files are written, and only where the user said.
 from __future__ import annotations
 
 import contextlib
-import io
 import posixpath
 import shlex
-import tarfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from topbit.errors import InputError, UsageError
+from topbit.machine.qemu.guest import tar_stream
 from topbit.machine.qemu.guest.outbox_program import IN_GUEST, STREAMS
 from topbit.machine.qemu.guest.steps import Step
 
@@ -108,17 +107,11 @@ def unpack(stream: bytes, wanted: list[Wanted]) -> list[str]:
         InputError: a file cannot be written.
     """
     written: list[str] = []
-    with (
-        contextlib.suppress(tarfile.TarError, EOFError, OverflowError),  # cut off
-        tarfile.open(fileobj=io.BytesIO(stream), ignore_zeros=True) as tar,
-    ):
-        for member in tar:
-            target = _target(member.name, wanted)
-            if target is None or not member.isreg() or member.issparse():
-                continue
-            content = tar.extractfile(member)
-            if content is not None:
-                _write(target, content.read(), executable=bool(member.mode & 0o100))
+    with contextlib.suppress(ValueError):  # cut off
+        for file in tar_stream.files(stream):
+            target = _target(file.name, wanted)
+            if target is not None:
+                _write(target, file.data, executable=file.executable)
                 written.append(str(target))
     return written
 
