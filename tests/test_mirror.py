@@ -51,7 +51,7 @@ HELD_BY = {
     """,
     "readers/kernel_log/test_log.py": "readers/kernel_log/message",
     "readers/kernel_log/test_memory_state.py": "readers/kernel_log/host",
-    "readers/test_read.py": "readers/boot readers/copies readers/lines readers/text",
+    "readers/test_read.py": "readers/boot readers/lines readers/text",
     "readers/test_roles.py": """
         readers/firmware_log readers/options readers/owners readers/platform_facts
     """,

@@ -7,6 +7,14 @@ from pathlib import Path
 import pytest
 
 from run_files import DIRECT, EVENT, HOST_LOG, REALM, run, trace
+from topbit.readers import copies, infer
+
+
+def swapped(text: str) -> str:
+    """The same with two buffers bounced before both are mapped."""
+    lines = text.splitlines()
+    lines[1], lines[2] = lines[2], lines[1]
+    return "\n".join(lines) + "\n"
 
 
 @pytest.mark.parametrize(
@@ -87,3 +95,26 @@ def test_a_vmm_tells_the_width(tmp_path: Path) -> None:
     platform = run(tmp_path, {"v": lkvm, "a": REALM}, ipa_bits=41).platform
     assert any("--ipa-bits 41 was given, but" in note for note in platform.notes)
     assert not platform.certain("ipa_bits")
+
+
+@pytest.mark.parametrize("size", [1, 3, 7])
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"t": trace(1 << 40)},
+        {"t": trace() + DIRECT},
+        {"t": trace() + trace(1 << 41, count=1)},
+        {"t": trace() + trace(0, count=1)},
+        {"a": REALM, "t": trace(1 << 40, count=1) + trace(0, count=6)},
+        {"a": REALM, "t": trace(1 << 40) + trace(1 << 44, count=1)},
+        {"t": swapped(trace(1 << 40))},
+    ],
+    ids=str,
+)
+def test_parts_of_a_table_tell_what_the_whole_does(
+    files: dict[str, str], size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = run(tmp_path, files).platform
+    monkeypatch.setattr(infer, "PART", size)
+    monkeypatch.setattr(copies, "PART", size)
+    assert run(tmp_path, files).platform == whole

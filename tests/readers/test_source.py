@@ -13,9 +13,11 @@ import zstandard
 
 from paths import DATA
 from topbit.errors import InputError
+from topbit.readers import source
 from topbit.readers.encoding import MAGIC
 from topbit.readers.read import read
 from topbit.readers.source import MOST_FILES, files_of, open_source
+from topbit.readers.stored_bytes import StoredBytes
 
 LOG = (
     "[    0.000000] Linux version 6.16.12 (jürgen@host) (aarch64-linux-gnu-gcc) #1 SMP aarch64\n"
@@ -171,3 +173,15 @@ def test_a_folder_stands_for_its_files(tmp_path: Path) -> None:
     empty.mkdir()
     with pytest.raises(InputError, match="is a folder without files"):
         files_of([inside, empty])
+
+
+def test_a_large_trace_dat_is_read_where_it_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "t"
+    path.write_bytes(b"\x17\x08\x44tracing" + bytes(100))
+    monkeypatch.setattr(source, "LARGE", 100)
+    opened = open_source(path)
+    assert opened.kind == "trace.dat"
+    assert isinstance(opened.data, StoredBytes)
+    assert len(opened.data) == 110

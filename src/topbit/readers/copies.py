@@ -20,6 +20,10 @@ KEY = ("event", "device", "address", "phys", "size")
 """What copies of one event have in common, beside their time."""
 CLOSE = 0.9995e-6
 """Seconds by which two times of one microsecond differ at most, and those of two not always."""
+PART = 1 << 20
+"""Rows that are looked at together."""
+FEW = 1000
+"""So many parts of a table may be put together again without a copy."""
 _NOTHING = 0x5EED_0F_0000_0001
 """Stands for a value that is not there; no address or size is like it."""
 _FACTOR, _FOLD = np.uint64(0x9E37_79B9_7F4A_7C15), np.uint64(29)
@@ -78,17 +82,26 @@ def _asked(table: polars.DataFrame, *, alone: bool) -> Array:
 
     line, exact = polars.col("line"), polars.col(EXACT).is_not_null()
     first = (line != line.shift(1)).fill_null(True)
-    which = table.select(first & exact & polars.col("time").is_finite()).to_series()
-    rows = np.flatnonzero(which.to_numpy())
+    which = first & exact & polars.col("time").is_finite()
     if not alone:
-        return rows
-    time = table["time"].to_numpy()
-    steps = np.diff(time if len(rows) == len(time) else time[rows])
-    if (steps < 0).any():
-        return rows
-    # In the order of their times, copies stand close together.
-    near = np.flatnonzero(steps < CLOSE)
-    return rows[np.unique(np.concatenate((near, near + 1)))]
+        return np.flatnonzero(table.select(which).to_series().to_numpy())
+    near: list[Array] = []
+    row, time = np.zeros(0, np.int64), np.zeros(0)
+    for start in range(0, len(table), PART):
+        # With the row before, which the first one of them may be of the same line as.
+        before = min(start, 1)
+        part = table.slice(start - before, PART + before).select("line", "time", EXACT)
+        asked = part.select(which).to_series().to_numpy()[before:]
+        rows = np.flatnonzero(asked)
+        row = np.concatenate((row[-1:], rows + start))
+        time = np.concatenate((time[-1:], part["time"].slice(before).gather(rows).to_numpy()))
+        steps = np.diff(time)
+        if (steps < 0).any():
+            return _asked(table, alone=False)
+        # In the order of their times, copies stand close together.
+        close = np.flatnonzero(steps < CLOSE)
+        near.append(row[np.unique(np.concatenate((close, close + 1)))])
+    return np.unique(np.concatenate(near))
 
 
 def _hashes(events: polars.DataFrame) -> Array:
@@ -129,11 +142,22 @@ def _among(hashes: Array, known: Array) -> Array:
 
 
 def _without_lines(table: polars.DataFrame, rows: Array) -> polars.DataFrame:
-    """The table without the lines that these rows are of: all events of a scatterlist."""
+    """The table without the lines that these rows are of: all events of a scatterlist.
+
+    If they are few, nothing is copied.
+    """
+    import polars
+
     if not len(rows):
         return table
     line = table["line"].to_numpy()
-    return table.filter(~np.isin(line, line[rows]))
+    kept = ~np.isin(line, line[rows])
+    # Where the rows that are kept begin and end.
+    ends = np.flatnonzero(np.diff(kept.astype(np.int8), prepend=0, append=0)).reshape(-1, 2)
+    if len(ends) > FEW:
+        return table.filter(kept)
+    parts = [table.slice(start, end - start) for start, end in ends.tolist()]
+    return polars.concat(parts, rechunk=False) if parts else table.clear()
 
 
 def without_repeated_logs(table: polars.DataFrame) -> polars.DataFrame:

@@ -9,8 +9,9 @@ what is left of them lies close together in low memory as a pool does, and no bu
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -30,6 +31,8 @@ BUFFER = ["device", "phys", "size"]
 """The columns that tell a buffer that is bounced."""
 FEWEST = 4
 """How many bounced maps are enough for a pattern?"""
+PART = 1 << 20
+"""Rows that are looked at together, so that a long recording takes no more memory for it."""
 LARGEST_POOL = 1 << 30
 LOW_MEMORY = 1 << 32
 MAJORITY = 0.9
@@ -56,40 +59,53 @@ def from_pattern(table: polars.DataFrame) -> Width | None:
     import polars
 
     column = polars.col
-    given = table.lazy().filter(column("event").is_in(MAPPED) & _given()).select("address")
-    addresses = given.collect()["address"].to_numpy()
-    if not len(addresses):
-        return None
-    bit = int(addresses[0]).bit_length() - 1
-    if bit + 1 not in IPA_BITS or (addresses >> np.uint64(bit) != 1).any():
+    bit, count = 0, 0
+    for some in _parts(table, column("event").is_in(MAPPED) & _given(), ["address"]):
+        addresses = some["address"].to_numpy()
+        bit = bit or int(addresses[0]).bit_length() - 1
+        if bit + 1 not in IPA_BITS or (addresses >> np.uint64(bit) != 1).any():
+            return None
+        count += len(addresses)
+    if not count:
         return None
     streaming = (column("event") == "dma_map") & _given() & ~_is_mmio()
     bounced = column("event") == "swiotlb_bounced"
-    rows = (
-        table.lazy()
-        .filter(streaming | bounced)
-        .select("address", *BUFFER, made=polars.when(streaming).then(1).otherwise(-1))
-        .collect()
-    )
-    maps = rows.filter(column("made") > 0)
-    if len(maps) < FEWEST or not _all_bounced(rows):
+    made = polars.when(streaming).then(1).otherwise(-1).alias("made")
+    wanted = ["address", *BUFFER, made]
+    maps, low, high, end = 0, LOW_MEMORY, 0, 0
+    for some in _parts(table, streaming | bounced, wanted):
+        mapped = some.filter(column("made") > 0)
+        if mapped.is_empty():
+            continue
+        rest = mapped["address"].to_numpy() & ~np.uint64(1 << bit)
+        maps, end = maps + len(mapped), max(end, _ends(mapped))
+        low, high = min(low, int(rest.min())), max(high, int(rest.max()))
+    shaped = high - low < LARGEST_POOL and high < LOW_MEMORY
+    if maps < FEWEST or not shaped or end > 1 << bit:
         return None
-    rest = maps["address"].to_numpy() & ~np.uint64(1 << bit)
-    buffers = _ends(maps)
-    shaped = rest.max() - rest.min() < LARGEST_POOL and rest.max() < LOW_MEMORY
-    if not shaped or buffers > 1 << bit:
+    if not _all_bounced(table, streaming | bounced, wanted):
         return None
     return Width(
         bit + 1,
-        f"all {len(maps)} streaming maps were bounced, and all {len(addresses)} DMA addresses have "
+        f"all {maps} streaming maps were bounced, and all {count} DMA addresses have "
         f"bit {bit} set above low memory, which no buffer has",
     )
 
 
-def _all_bounced(rows: polars.DataFrame) -> bool:
+def _parts(
+    table: polars.DataFrame, which: polars.Expr, wanted: list[Any]
+) -> Iterator[polars.DataFrame]:
+    """What do these rows say, some at a time? A part without any is left out."""
+    for start in range(0, len(table), PART):
+        some = table.slice(start, PART).lazy().filter(which).select(wanted).collect()
+        if not some.is_empty():
+            yield some
+
+
+def _all_bounced(table: polars.DataFrame, which: polars.Expr, wanted: list[Any]) -> bool:
     """Was every buffer bounced before it was mapped, as often as it was mapped?
 
-    `rows`: bounced buffers and maps of them in their order; `made` is 1 for a map.
+    `which`, `wanted`: bounced buffers and maps of them in their order; `made` is 1 for a map.
     """
     import polars
 
@@ -97,10 +113,25 @@ def _all_bounced(rows: polars.DataFrame) -> bool:
     # Nearly always the one stands right before the other.
     same = [column(name).eq_missing(column(name).shift(1)) for name in BUFFER]
     pair = (column("made") == 1) & (column("made").shift(1) == -1) & polars.all_horizontal(same)
-    open_ = rows.filter((column("made") == 1) & ~pair.fill_null(False)).select(BUFFER).unique()
+    alone = [table.clear().select(BUFFER)]
+    last = None
+    for some in _parts(table, which, wanted):
+        rows = some if last is None else polars.concat([last, some])
+        opens = (column("made") == 1) & ~pair.fill_null(False)
+        # The first one was looked at with the part before.
+        is_new = polars.int_range(polars.len()) >= len(rows) - len(some)
+        alone.append(rows.filter(opens & is_new).select(BUFFER).unique())
+        last = some.tail(1)
+    open_ = polars.concat(alone).unique()
     if open_.is_empty():
         return True
-    asked = rows.join(open_, on=BUFFER, how="semi", nulls_equal=True)
+    asked = (
+        table.lazy()
+        .filter(which)
+        .select(wanted)
+        .join(open_.lazy(), BUFFER, how="semi", nulls_equal=True, maintain_order="left")
+        .collect(engine="streaming")
+    )
     balance = asked.select(column("made").cum_sum().over(BUFFER)).to_series()
     return bool((balance <= 0).all())
 
@@ -116,39 +147,41 @@ def from_maps(table: polars.DataFrame, ram: list[tuple[int, int]]) -> Width | No
 
     column = polars.col
     made = column("event").is_in(MAPPED) | column("status").is_in(REFUSED)
-    rows = table.lazy().filter(made).select("address", "status", "phys", "size").collect()
-    addresses = rows.filter(_given())["address"].to_numpy()
-    top = _ends(rows.filter(column("phys") > 0))
-    bits = _top_bits(addresses)
-    rest = addresses ^ (np.uint64(1) << bits)
-    if ram:
-        is_alias = _inside(rest, ram) & ~_inside(addresses, ram)
-    else:
-        # Without a memory map: the bit lies above every buffer of the guest.
-        is_alias = (bits >= max(top - 1, 0).bit_length()) if top else np.zeros(len(bits), np.bool_)
-    numbers, counts = np.unique(bits[is_alias], return_counts=True)
-    votes = Counter(
-        {
-            bit + 1: count
-            for bit, count in zip(numbers.tolist(), counts.tolist(), strict=True)
-            if bit + 1 in IPA_BITS
-        }
-    )
+    top = 0
+    if not ram:
+        for some in _parts(table, made & (column("phys") > 0), ["phys", "size"]):
+            top = max(top, _ends(some))
+    count_of: Counter[int] = Counter()
+    total = 0
+    for some in _parts(table, made & _given(), ["address"]):
+        addresses = some["address"].to_numpy()
+        bits = _top_bits(addresses)
+        if ram:
+            rest = addresses ^ (np.uint64(1) << bits)
+            is_alias = _inside(rest, ram) & ~_inside(addresses, ram)
+        else:
+            # Without a memory map: the bit lies above every buffer of the guest.
+            is_alias = bits >= max(top - 1, 0).bit_length()
+            is_alias &= top > 0
+        numbers, counts = np.unique(bits[is_alias], return_counts=True)
+        count_of.update(dict(zip(numbers.tolist(), counts.tolist(), strict=True)))
+        total += len(addresses)
+    votes = Counter({bit + 1: n for bit, n in count_of.items() if bit + 1 in IPA_BITS})
     if not votes:
         return None
     ipa_bits, count = votes.most_common(1)[0]
     if count < MAJORITY * votes.total():
         return None
     bit = IpaSpace(ipa_bits).bit_number
-    why = f"{count} of {len(addresses)} DMA addresses are guest RAM with bit {bit} set"
-    if count * 2 >= len(addresses):
+    why = f"{count} of {total} DMA addresses are guest RAM with bit {bit} set"
+    if count * 2 >= total:
         return Width(ipa_bits, why)
     others = [
         Reading("ipa_bits", str(ipa_bits), why, DECIDES),
         Reading(
             "ipa_bits",
             "unknown",
-            f"{len(addresses) - count} DMA addresses have no such bit: these few may be wild",
+            f"{total - count} DMA addresses have no such bit: these few may be wild",
             DECIDES,
         ),
     ]
