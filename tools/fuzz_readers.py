@@ -3,9 +3,14 @@
     python tools/fuzz_readers.py --inputs 100000 --seed 1
 
 Every input is a mutated copy of a file that the readers know: logs in many wrappings, traces in
-many dialects, trace.dat, event queues, recordings, compressed files of these. Each is checked as
-by `topbit check FILE --format json`, and must end with an exit status of 0 to 4, one JSON document
-or none on stdout, no traceback, within 5 s of CPU time and 1 GiB. What fails is kept in --keep.
+many dialects, messages of kernels, VMMs and firmware, trace.dat, event queues, recordings,
+compressed files of these. Each is checked as by `topbit check FILE --format json`, and must end
+with an exit status of 0 to 4, one JSON document or none on stdout, no traceback, within 5 s of CPU
+time and 1 GiB. What fails is kept in --keep, under its number: `--first NUMBER --inputs 1` with the
+same seed makes it again.
+
+The inputs are shared out among --jobs processes, which check one after the other. One that dies, or
+that nothing is heard of for a minute, fails with the input that it was at, and another goes on.
 """
 
 from __future__ import annotations
@@ -17,16 +22,22 @@ import gzip
 import io
 import json
 import lzma
+import os
+import queue
 import random
-import resource
+import signal
+import subprocess
 import sys
 import tarfile
 import tempfile
+import threading
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests" / "support")]
@@ -41,6 +52,8 @@ from trace_wrappings import DIALECTS, ENTRIES, PERF_TRACE  # noqa: E402
 DATA = ROOT / "tests" / "data"
 SECONDS, BYTES = 5.0, 1 << 30
 STATUSES = range(5)
+SILENCE = 60.0
+"""Seconds after which a process is given up that nothing was heard of."""
 LARGEST = 60_000
 """Bytes of a seed that are kept: what is wrong with a long log is wrong with its beginning."""
 TOKENS = [
@@ -80,11 +93,12 @@ class Fuzz:
     """One generator of hostile files, and what came of them.
 
     Args:
-        seed: of the random numbers.
+        seed: of the random numbers; each input has its own, from the seed and its number.
         keep: folder for the inputs that failed.
     """
 
     def __init__(self, seed: int, keep: Path) -> None:
+        self.seed = seed
         self.rng = random.Random(seed)
         self.seeds = seeds()
         self.keep = keep
@@ -92,9 +106,9 @@ class Fuzz:
         self.failures: list[str] = []
         self.slowest = 0.0
 
-    def mutated(self) -> bytes:
+    def mutated(self, number: int) -> bytes:
         """A file that nobody would write."""
-        rng = self.rng
+        rng = self.rng = random.Random(f"{self.seed}/{number}")
         data = bytearray(rng.choice(self.seeds))
         if rng.random() < 0.3 and len(data) > 4000:
             start = rng.randrange(len(data) - 2000)
@@ -131,40 +145,49 @@ class Fuzz:
             piece = bytes(data[at : at + rng.choice((1, 10, 100))])
             data[at:at] = piece * rng.choice((2, 10, 100, 1000))
 
-    def run(self, inputs: int, progress: Callable[[int], None] = lambda done: None) -> None:
-        """Check so many inputs."""
+    def run(self, numbers: range, progress: Callable[[int], None] = lambda number: None) -> None:
+        """Check the inputs of these numbers; `progress` is told each that is done."""
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "input"
-            for number in range(inputs):
-                data = self.mutated()
+            for number in numbers:
+                data = self.mutated(number)
                 path.write_bytes(data)
                 wrong = self._check(path)
                 if wrong:
-                    self.keep.mkdir(parents=True, exist_ok=True)
-                    kept = self.keep / f"input-{number}"
-                    kept.write_bytes(data)
-                    self.failures.append(f"{kept}: {wrong}")
-                progress(number + 1)
+                    self.failures.append(f"{self.kept(number, data)}: {wrong}")
+                progress(number)
+
+    def kept(self, number: int, data: bytes) -> Path:
+        """Where is an input kept that failed?"""
+        self.keep.mkdir(parents=True, exist_ok=True)
+        path = self.keep / f"input-{self.seed}-{number}"
+        path.write_bytes(data)
+        return path
 
     def _check(self, path: Path) -> str:
         """What is wrong with how this file was checked? Empty: nothing."""
         # A machine form is written as bytes.
         out, err = io.TextIOWrapper(io.BytesIO(), encoding="utf-8"), io.StringIO()
-        begun, before = time.process_time(), _memory()
+        forget_peak()
+        before, begun = memory("VmRSS"), time.process_time()
+        signal.signal(signal.SIGPROF, _too_slow)
+        signal.setitimer(signal.ITIMER_PROF, 2 * SECONDS)
         try:
             with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
                 status = topbit(["check", str(path), "--format", "json"])
         except BaseException:
             return traceback.format_exc()
+        finally:
+            signal.setitimer(signal.ITIMER_PROF, 0)
         seconds = time.process_time() - begun
         self.slowest = max(self.slowest, seconds)
         self.statuses[status] += 1
         if status not in STATUSES:
-            return f"exit status {status}"
+            return f"exit status {status}: {err.getvalue()}"
         if seconds > SECONDS:
             return f"{seconds:.1f} s"
-        if _memory() - before > BYTES:
-            return f"{(_memory() - before) >> 20} MiB"
+        if memory("VmHWM") - before > BYTES:
+            return f"{(memory('VmHWM') - before) >> 20} MiB"
         out.flush()
         out.seek(0)
         text = out.read()
@@ -177,32 +200,146 @@ class Fuzz:
         return "" if shown == "" or shown.isprintable() else f"not printable: {shown!r}"
 
 
+class TooSlowError(BaseException):
+    """Which input took so long that it was ended?"""
+
+
+def _too_slow(number: int, frame: FrameType | None) -> None:
+    raise TooSlowError(f"more than {2 * SECONDS:.0f} s")
+
+
 def _no_number(name: str) -> None:
     raise ValueError(f"{name} is no JSON")
 
 
-def _memory() -> int:
-    """The most bytes that this process ever had."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+def forget_peak() -> None:
+    """The most memory that this process had is the memory that it has now."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def memory(what: str) -> int:
+    """How many bytes has this process (VmRSS), or had it at most (VmHWM)?"""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(f"{what}:"):
+            return int(line.split()[1]) << 10
+    return 0
+
+
+def work(seed: int, keep: Path, numbers: range) -> int:
+    """Check these inputs, and tell of each on stdout what came of it: a line of JSON."""
+    fuzz = Fuzz(seed, keep)
+
+    def progress(number: int) -> None:
+        words = {"failures": fuzz.failures, "statuses": dict(fuzz.statuses)}
+        print(json.dumps(words | {"slowest": fuzz.slowest}), flush=True)
+        fuzz.failures, fuzz.statuses = [], Counter()
+
+    fuzz.run(numbers, progress)
+    return 0
+
+
+class Pool:
+    """Several processes that check one share of the inputs each.
+
+    Args:
+        seed, keep: as for `Fuzz`.
+        numbers: of the inputs.
+        jobs: how many processes.
+    """
+
+    def __init__(self, seed: int, keep: Path, numbers: range, jobs: int) -> None:
+        self.fuzz = Fuzz(seed, keep)
+        self.done = 0
+        share = -(-len(numbers) // jobs)
+        self._shares = [numbers[start : start + share] for start in range(0, len(numbers), share)]
+        self._told: queue.Queue[tuple[int, dict[str, Any] | None]] = queue.Queue()
+
+    def run(self) -> Iterator[int]:
+        """Check all of them; yields how many are done after each."""
+        running = {index: self._start(index) for index in range(len(self._shares))}
+        heard = dict.fromkeys(running, time.monotonic())
+        try:
+            while running:
+                with contextlib.suppress(queue.Empty):
+                    index, words = self._told.get(timeout=1.0)
+                    heard[index] = time.monotonic()
+                    if words is not None:
+                        self._take(index, words)
+                        yield self.done
+                    elif self._ended(index, running.pop(index)):
+                        running[index] = self._start(index)
+                for index, process in running.items():
+                    if time.monotonic() - heard[index] > SILENCE:
+                        process.kill()
+        finally:
+            for process in running.values():
+                process.kill()
+
+    def _start(self, index: int) -> subprocess.Popen[str]:
+        numbers, fuzz = self._shares[index], self.fuzz
+        command = [sys.executable, __file__, "--work", "--seed", str(fuzz.seed)]
+        command += ["--keep", str(fuzz.keep), "--first", str(numbers[0])]
+        process = subprocess.Popen(
+            [*command, "--inputs", str(len(numbers))],
+            stdout=subprocess.PIPE,
+            text=True,
+            # Each job is one process: threads of its libraries would only wait for each other.
+            env={**os.environ, "POLARS_MAX_THREADS": "1"},
+        )
+
+        def listen() -> None:
+            assert process.stdout is not None
+            with process.stdout as lines:
+                for line in lines:
+                    self._told.put((index, json.loads(line)))
+            self._told.put((index, None))
+
+        threading.Thread(target=listen, daemon=True).start()
+        return process
+
+    def _take(self, index: int, words: dict[str, Any]) -> None:
+        fuzz, numbers = self.fuzz, self._shares[index]
+        fuzz.failures += words["failures"]
+        fuzz.slowest = max(fuzz.slowest, words["slowest"])
+        fuzz.statuses.update({int(status): n for status, n in words["statuses"].items()})
+        self.done += 1
+        self._shares[index] = numbers[1:]
+
+    def _ended(self, index: int, process: subprocess.Popen[str]) -> bool:
+        """Is anything left of a share whose process has ended? The input that ended it fails."""
+        status = process.wait()
+        numbers, fuzz = self._shares[index], self.fuzz
+        if not len(numbers):
+            return False
+        kept = fuzz.kept(numbers[0], fuzz.mutated(numbers[0]))
+        fuzz.failures.append(f"{kept}: the process ended with {status}, or was silent and ended")
+        self.done += 1
+        self._shares[index] = numbers[1:]
+        return bool(len(self._shares[index]))
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--inputs", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--first", type=int, default=0, help="number of the first input")
     parser.add_argument("--keep", type=Path, default=Path("fuzz-failures"))
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--work", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
-    fuzz = Fuzz(args.seed, args.keep)
-    begun = time.monotonic()
-
-    def progress(done: int) -> None:
-        if done % 1000 == 0 or done == args.inputs:
+    numbers = range(args.first, args.first + args.inputs)
+    if args.work:
+        return work(args.seed, args.keep, numbers)
+    pool = Pool(args.seed, args.keep, numbers, max(args.jobs, 1))
+    fuzz, begun, shown = pool.fuzz, time.monotonic(), 0
+    for done in pool.run():
+        if done // 1000 > shown or done == args.inputs:
+            shown = done // 1000
             rate = done / (time.monotonic() - begun)
             print(f"{done} inputs, {rate:.0f}/s, {len(fuzz.failures)} failures", file=sys.stderr)
-
-    fuzz.run(args.inputs, progress)
     statuses = ", ".join(f"{status}: {count}" for status, count in sorted(fuzz.statuses.items()))
-    print(f"{args.inputs} inputs; exit status {statuses}; slowest {fuzz.slowest:.2f} s")
+    print(f"{pool.done} inputs; exit status {statuses}; slowest {fuzz.slowest:.2f} s")
     print("\n".join(fuzz.failures) or "no failure")
     return bool(fuzz.failures)
 

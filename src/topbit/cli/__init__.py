@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import gc
+import functools
 import importlib
 import os
 import sys
@@ -33,6 +34,7 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(message, hint=f"see {self.prog} --help")
 
 
+@functools.cache
 def parser() -> argparse.ArgumentParser:
     """Which arguments does topbit take?
 

@@ -55,15 +55,17 @@ def run(args: argparse.Namespace) -> int:
     from topbit import api
     from topbit.report.explain_form import Explanation, render, wrapped
 
-    text = " ".join(args.what)
-    event, (tells, address) = event_of(args.what), ("", None)
-    said = None
-    if event is None and is_line(args.what):
+    text, said, tells = " ".join(args.what).strip(), None, ""
+    event = event_of(args.what)
+    if event is not None:
+        address = address_of(event)
+    elif is_line(args.what):
         from topbit.rules.finding import Evidence
 
-        said, (tells, address) = Evidence(text.strip()), fact_of(text)
+        tells, address = fact_of(text)
+        said = Evidence(text)
     else:
-        address = to_address(text.strip()) if event is None else address_of(event)
+        address = to_address(text)
     recordings = api.read(args.files, ipa_bits=args.ipa_bits) if args.files else []
     if event is not None:
         from topbit.recording.trouble import TROUBLE_KINDS, trouble_of
