@@ -168,6 +168,82 @@ def test_a_record_of_several_lines_is_one_wherever_the_text_is_cut(
     assert told(text) == expected
 
 
+_COMMON = "0000:00:01.0 dir=TO_DEVICE dma_addr=1007a772800 size="
+_LISTS = "nents=2/2 ents=2/2 dma_addrs={0x10,0x20} sizes={0x100,0x200}"
+BODIES = [
+    f"dma_map_phys: {_COMMON}4096 phys_addr=5fb53000 attrs=",
+    "dma_map_phys: 0000:00:01.0 dir=TO_DEVICE dma_addr=ffffffffffffffff size=1 phys_addr=1 attrs=",
+    *(f"dma_map_phys: {_COMMON}{size} phys_addr=5fb53000 attrs=" for size in ("", "12345678",
+      "123456789", "18446744073709551616", "0010", "-1", "1x")),
+    *(f"dma_map_phys: {_COMMON}8 phys_addr={phys} attrs=" for phys in ("", "0", "G", "0x10",
+      "ffffffffffffffff", "10000000000000000", "10 ", "Ff")),
+    *(f"dma_map_phys: {_COMMON}8 phys_addr=1{tail}" for tail in ("", " attrs", " attrs=a",
+      " attrs=A|B", " attrs= ", " attrs=A attrs=B", "  attrs=", " attrs=0x20", "attrs=")),
+    f"dma_map_phys: {_COMMON}8 attrs= phys_addr=1",
+    f"dma_unmap_phys: {_COMMON}8 phys_addr=1 attrs=",
+    f"dma_unmap_phys: {_COMMON}8 attrs=SKIP_CPU_SYNC",
+    f"dma_sync_single_for_cpu: {_COMMON}8",
+    f"dma_sync_single_for_cpu: {_COMMON}8 ",
+    f"dma_sync_single_for_cpu: {_COMMON}8 attrs=",
+    *(f"{name}: {_COMMON}8 virt_addr={virtual}{flags} attrs="
+      for name, flags in (("dma_alloc", " flags=GFP_KERNEL|__GFP_ZERO"), ("dma_free", ""))
+      for virtual in ("0", "00", "00000000", "0000000000000000", "(null)", "12", "")),
+    "dma_alloc: 0000:00:01.0 dma_addr=10 size=8 virt_addr=1 flags=GFP_KERNEL attrs=",
+    "dma_free: 0000:00:01.0 dma_addr=10 size=8 virt_addr=1 attrs=",
+    f"dma_alloc: {_COMMON}8 virt_addr=1 attrs=",
+    f"dma_free: {_COMMON}8 virt_addr=1 flags=GFP_KERNEL attrs=",
+    *(f"dma_map_sg: dev0 dir=TO_DEVICE {_LISTS}{buffers} attrs=" for buffers in ("",
+      " phys_addrs={0x1,0x2}", " phys_addrs={0x1}", " phys_addrs={0x1,0x2,0x3}", " phys_addrs={}",
+      " phys_addrs={0x1,}", " phys_addrs={1,0x2}", " phys_addrs={0x1,0xG}", " phys_addrs=",
+      " phys_addrs={0x1,0x2", " phys_addrs={0x1 ,0x2}", " phys_addrs={0x1,0x2}}")),
+    "dma_map_sg: dev0 dir=TO_DEVICE nents=2/2 ents=2/2 dma_addrs={0x10,0x20} sizes={0x100} "
+    "phys_addrs={0x1,0x2} attrs=",
+    "dma_map_sg: dev0 dir=TO_DEVICE nents=2/2 ents=2/2 dma_addrs={0x10,0x20} phys_addrs={0x1,0x2} "
+    "sizes={0x100,0x1} attrs=",
+    "dma_map_sg: dev0 dir=TO_DEVICE dma_addrs={0x10} sizes={0x100} phys_addrs={0x1} attrs=",
+    *(f"dma_unmap_sg: dev0 dir=TO_DEVICE phys_addrs={{{entries}}} attrs="
+      for entries in ("0x1,0x2", "0x1", "", "0x10000000000000000", "0x1,0x2,0x3,0x4,0x5,0x6")),
+    *(f"dma_sync_sg_for_cpu: dev0 dir=TO_DEVICE dma_addrs={{{one}}} sizes={{{other}}}"
+      for one, other in (("0x1", "0x2"), ("0x1,0x3", "0x2"), ("0x1,0x3", "0x2,0x4"))),
+    *(f"swiotlb_bounced: dev_name: dev0 dma_mask={mask} dev_addr=10 size=8 {how}"
+      for mask in ("ffffffff", "0", "G", "10000000000000000", "")
+      for how in ("FORCE", "NORMAL", "OTHER", "", "FORCE ", "NORMAL=")),
+    "map: IOMMU: iova=0x0000000000001000 - 0x0000000000002000 paddr=0x0000000000003000 size=4096",
+    "map: IOMMU: iova=0x0000000000001000 - 0x0000000000002000 paddr=0x0000000000003000 size=04096",
+    "unmap: IOMMU: iova=0x0000000000001000 - 0x0000000000002000 size=4096 unmapped_size=4096",
+    "unmap: IOMMU: iova=0x0000000000001000 - 0x0000000000002000 size=4096 unmapped_size=0",
+    "dma_map_phys: [TRUNCATED] dir=TO_DEVICE dma_addr=1 size=8 phys_addr=1 attrs=",
+    "dma_map_phys: dev0 dir=SIDEWAYS dma_addr=1 size=8 phys_addr=1 attrs=",
+    "dma_map_phys: dev0 dir=2 dma_addr=1 size=8 phys_addr=1 attrs=",
+    "dma:dma_map_phys:        dev0 dir=NONE dma_addr=1 size=8 phys_addr=1 attrs=",
+]  # fmt: skip
+HEADS = [
+    "         fio-2044    [000] ..... 4.100000: ",
+    "         fio-2044    [000] ..... 4.100000123: ",
+    "         fio-2044    [000] ..... 1234567.100000: ",
+    "         fio-2044    [000] ..... 12345678.100000: ",
+    "         fio-2044    [000] ..... .100000: ",
+    "         fio-2044    [000] ..... 4.10000: ",
+    "         fio-2044    [000] ..... x4.100000: ",
+    "         dma_map_phys: -1 [000] ..... 4.100000: ",
+    "qemu-system-aar-9    [000] ..... 4.100000: ",
+    "4.100000: ",
+    "",
+]
+
+
+@pytest.mark.usefixtures("chunks")
+@pytest.mark.parametrize("end", ["\n", "\r\n"], ids=["LF", "CR LF"])
+def test_bodies_that_are_nearly_of_the_usual_form(
+    end: str, line_by_line: Callable[[bytes], Told]
+) -> None:
+    bodies = [f"{HEADS[0]}{body}" for body in BODIES]
+    heads = [f"{head}{body}" for head in HEADS for body in BODIES[:1] + BODIES[-8:-4]]
+    # The second time all that repeats is known.
+    text = end.join([*bodies, *heads] * 2).encode()
+    assert told(text) == line_by_line(text)
+
+
 @pytest.mark.parametrize("by_numba", [False, True])
 @settings(deadline=None, max_examples=100)
 @given(seed=st.integers(0, 1 << 32))

@@ -27,7 +27,8 @@ def _has(form: Form) -> int:
     return sum(int(BITS[name]) for name in {"line", "time", *filter(None, columns)})
 
 
-_HAS = each([_has(form) for form in FORMS]).astype(np.uint16)
+HAS_OF = each([_has(form) for form in FORMS]).astype(np.uint16)
+ALLOCATIONS = each([form.event == "dma_alloc" for form in FORMS]) != 0
 _CAN_FAIL = each([form.event in ("dma_map", "dma_alloc") for form in FORMS]) != 0
 
 
@@ -49,7 +50,7 @@ def columns_of(
         "device": narrow(device),
         "direction": direction.astype(np.uint8),
         "mask": mask,
-        HAS: _HAS[form],
+        HAS: HAS_OF[form],
     }
     for column in ("agent", "event", "detail", EXACT):
         words = ["yes" if column == EXACT else getattr(form, column) for form in FORMS]

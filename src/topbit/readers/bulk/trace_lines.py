@@ -16,7 +16,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from topbit.readers.bulk.chunk import Chunk
-from topbit.readers.bulk.event_columns import LISTS, NUMBERS, columns_of, each, failed_maps, narrow
+from topbit.readers.bulk.event_columns import (
+    ALLOCATIONS,
+    LISTS,
+    NUMBERS,
+    columns_of,
+    each,
+    failed_maps,
+    narrow,
+)
 from topbit.readers.bulk.known import BEGINS_A_LINE, GOOD, NO_FORM, Known
 from topbit.readers.bulk.scatterlists import Lists, lists_of
 from topbit.readers.bulk.trace_forms import FORMS, TAILS, Form
@@ -57,7 +65,6 @@ _FIELDS = each([len(form.keys) for form in FORMS])
 _COLONS = each([form.colons for form in FORMS])
 _TAILS = each([TAILS.index(form.tail) if form.tail else -1 for form in FORMS], -1)
 _TAIL_AT = each([form.keys.index(form.tail) if form.tail in form.keys else 0 for form in FORMS])
-_ALLOCATIONS = each([form.event == "dma_alloc" for form in FORMS]) != 0
 _BY_IOMMU = each([form.agent == "vmm" for form in FORMS]) != 0
 
 
@@ -207,7 +214,7 @@ class _Reader:
             value, good = self.words.hexadecimal(starts, ends)
             self.good[rows] &= good
             null = (value == 0) & np.isin(ends - starts, NULL_DIGITS)
-            failed[rows] |= null & _ALLOCATIONS[self._form[rows]]
+            failed[rows] |= null & ALLOCATIONS[self._form[rows]]
         if failed.any():
             columns["status"][failed] = self.known.number("status", ERROR)
 
