@@ -73,7 +73,7 @@ if TYPE_CHECKING:
     )
     from topbit.machine.interrupted import RunInterrupted
     from topbit.recording import Platform, Recording
-    from topbit.report.dma_observed import ObservedTable
+    from topbit.report.dma_observed_table import ObservedTable
     from topbit.report.dma_table import DmaTable
     from topbit.report.kernel_check import KernelCheck
     from topbit.report.matrix import Matrix
@@ -91,7 +91,7 @@ else:
         "Matrix": "topbit.report.matrix",
         "Meaning": "topbit.addressing.explain",
         "MissingToolError": "topbit.errors",
-        "ObservedTable": "topbit.report.dma_observed",
+        "ObservedTable": "topbit.report.dma_observed_table",
         "Platform": "topbit.recording",
         "Recording": "topbit.recording",
         "Report": "topbit.report.report",

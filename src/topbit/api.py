@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from topbit.machine.qemu.options import QemuOptions
     from topbit.readers.options import ReadOptions
     from topbit.recording import Recording
-    from topbit.report.dma_observed import ObservedTable
+    from topbit.report.dma_observed_table import ObservedTable
     from topbit.report.dma_table import DmaTable
     from topbit.report.kernel_check import KernelCheck
     from topbit.report.matrix import Matrix
@@ -303,8 +303,9 @@ def observe(
         RunError: a run cannot be made.
     """
     from topbit.machine.qemu import observe as machine
-    from topbit.report.dma_asks import asked
-    from topbit.report.dma_observed import ObservedTable, compared
+    from topbit.report.dma_asks import asked, questions
+    from topbit.report.dma_observed import compared
+    from topbit.report.dma_observed_table import ObservedTable
 
     wanted: QemuOptions = {"kernel": kernel, "flavour": flavour}
     if modules is not None:
@@ -313,11 +314,9 @@ def observe(
         wanted["timeout"] = timeout
     chosen = machine.kernel_for(wanted, note, fetched)
     boots = []
-    for bits in ipa_bits:
-        rows = asked(chosen.release, bits)
-        asks = list(dict.fromkeys(row.ask for row in rows if row.ask is not None))
+    for bits, rows in [(bits, asked(chosen.release, bits)) for bits in ipa_bits]:
         seen = machine.observe(
-            chosen, bits, asks, wanted, note=note, progress=progress, fetched=fetched
+            chosen, bits, questions(rows), wanted, note=note, progress=progress, fetched=fetched
         )
         boots.append(compared(rows, seen))
     return ObservedTable(chosen.release, tuple(boots))

@@ -7,6 +7,7 @@ from guest_cpu import PAGE, RAM, S
 from topbit.addressing.dma_direct import BusDmaRegion
 from topbit.arch.rsi import RsiStatus
 from topbit.linux.coherent import CoherentMemory
+from topbit.linux.cpu import SynchronousExternalAbort
 from topbit.linux.device import Device
 from topbit.linux.swiotlb import IoTlbMem
 
@@ -109,19 +110,41 @@ def test_pages_that_cannot_be_made_private_again_are_leaked() -> None:
     assert bench.kernel.alloc_pages(1) != got[0]
 
 
-@pytest.mark.parametrize(("release", "shared"), [("7.2", False), ("7.3", True)])
-def test_remapped_memory_is_shared_from_7_3_on(release: str, shared: bool) -> None:
-    """Before, a device without coherent caches was given the alias of a private page."""
-    bench = GuestBench(release)
+def test_remapped_memory_is_shared_from_7_3_on() -> None:
+    bench = GuestBench("7.3")
     device = bench.device()
     device.coherent = False
-    got = coherent(bench).alloc(device, PAGE)
+    got = coherent(bench).alloc(device, 2 * PAGE)
     assert got is not None
     phys, dma_addr = got
     assert dma_addr == phys | S
-    assert bench.cpu.is_shared[(phys - RAM) // PAGE] is shared
+    assert bench.cpu.is_shared[(phys - RAM) // PAGE]
     coherent(bench).free(device, phys, PAGE)
     assert not bench.cpu.is_shared[(phys - RAM) // PAGE]
+
+
+def test_before_a_realm_oopses_as_it_zeroes_remapped_memory() -> None:
+    """A device without coherent caches was to get the alias of a private page."""
+    bench = GuestBench("7.2")
+    device = bench.device()
+    device.coherent = False
+    with pytest.raises(SynchronousExternalAbort) as aborted:
+        coherent(bench).alloc(device, PAGE)
+    assert aborted.value.ipa & S
+    assert not any(bench.cpu.is_shared)
+
+
+@pytest.mark.parametrize("release", ["7.2", "7.3"])
+def test_remapped_memory_of_a_private_device_is_zeroed_where_it_stands(release: str) -> None:
+    bench = GuestBench(release)
+    device = private(bench)
+    device.coherent = False
+    bench.cpu.private[:] = b"\xff" * len(bench.cpu.private)
+    got = coherent(bench).alloc(device, 2 * PAGE)
+    assert got is not None
+    assert got[0] == got[1]
+    assert not any(bench.kernel.memory.read(got[0], 2 * PAGE))
+    assert bench.kernel.memory.read(got[0] + 2 * PAGE, 1) == b"\xff"
 
 
 def test_who_may_not_sleep_gets_pages_that_were_shared_before() -> None:

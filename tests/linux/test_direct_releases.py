@@ -36,7 +36,8 @@ BOUNCED = ["swiotlb_bounced"]
         ("arm-cca", "7.3", COHERENT, ERROR, ["DMA add"]),
         ("arm-cca", "7.3", COHERENT | SHARED, BUFFER | S, []),
         ("arm-cca", "6.17", MMIO, BUFFER, []),
-        ("arm-cca", "6.18", MMIO, ERROR, []),
+        ("arm-cca", "6.18", MMIO, ERROR, ["DMA add"]),
+        ("arm-cca", "7.1", MMIO, ERROR, ["DMA add"]),
         ("arm-cca", "7.2", MMIO, ERROR, []),
         ("arm-cca", "7.3", MMIO, ERROR, ["DMA add"]),
         ("arm-cca", "7.2", MMIO | SHARED, BUFFER, []),  # raw: without the shared bit

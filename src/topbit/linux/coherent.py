@@ -51,6 +51,10 @@ class CoherentMemory:
             dev: for whom.
             size: bytes; whole pages are given.
             atomic: the caller may not sleep.
+
+        Raises:
+            SynchronousExternalAbort: up to 7.2, where a Realm's memory is remapped as shared and is
+                not, the kernel oopses as it zeroes it.
         """
         count = -(-size // PAGE_SIZE)
         if atomic and dev.force_unencrypted:
@@ -69,6 +73,10 @@ class CoherentMemory:
         if self._converts(dev) and self.memory.set_memory_decrypted(phys, count):
             self._warn("share_failed", f"Failed to decrypt memory, {count} pages will be leaked")
             return None
+        if not dev.coherent:
+            forced = dev.force_unencrypted
+            self.memory.zero_remapped(phys, count, decrypted=forced)
+            return phys, self.direct.phys_to_dma_direct(dev, phys, shared=forced)
         return self._handed_over(dev, size, phys)
 
     def _converts(self, dev: Device) -> bool:

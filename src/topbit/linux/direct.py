@@ -118,8 +118,10 @@ class DmaDirect:
                 if shared:
                     return DMA_MAPPING_ERROR
             elif not shared:
-                if attrs & BOUNCES_NEVER:
+                if attrs & BOUNCES_NEVER and self.policy.cc_shared_attr:
                     return DMA_MAPPING_ERROR
+                if attrs & BOUNCES_NEVER:  # the printed address was never set (observed: 0)
+                    return self._overflow("dma_overflow", "DMA addr", dev, DmaAddr(0), size)
                 return self._swiotlb_map(dev, phys, size, direction, attrs)
         # MMIO gets neither dma-ranges nor the shared bit.
         raw = DmaAddr(phys)

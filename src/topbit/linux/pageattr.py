@@ -101,6 +101,19 @@ class LinearMap:
             self.cpu.store(self.ipa(start), data[done : done + length])
             done += length
 
+    def zero_remapped(self, phys: Ipa, pages: int, *, decrypted: bool) -> None:
+        """Zero pages through a mapping of their own, not the linear map (dma_pgprot).
+
+        Args:
+            decrypted: that mapping marks them as shared, whatever they are.
+
+        Raises:
+            SynchronousExternalAbort: they are not.
+        """
+        through = self.space.unprotected if self.space is not None and decrypted else Ipa
+        for start, length in chunks(phys, pages << PAGE_SHIFT):
+            self.cpu.store(through(start), bytes(length))
+
 
 def chunks(address: Ipa, size: int, step: int = PAGE_SIZE) -> list[tuple[Ipa, int]]:
     """Into which (address, length) pieces does a range fall that never cross a `step`?"""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from topbit.addressing.cc_platform import cc_platform
@@ -80,6 +81,12 @@ def asked(release: str, ipa_bits: int) -> list[Asked]:
             row = Row("arm-cca", Who.NARROW, what, outcome)
             found.append(Asked(row, _ask(row.who, what, mask, ipa_bits), "", mask))
     return found
+
+
+def questions(rows: Iterable[Asked]) -> list[Ask]:
+    """What is asked in one boot? Last what may be the kernel's end (note 8 of the table)."""
+    asks = dict.fromkeys(row.ask for row in rows if row.ask is not None)
+    return sorted(asks, key=lambda ask: ask.device == INCOHERENT and ask.mask_bits == 64)
 
 
 def _why_not(row: Row, ipa_bits: int) -> str:

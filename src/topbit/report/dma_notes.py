@@ -108,11 +108,11 @@ NOTES = (
         kinds=frozenset({"silent failure"}),
     ),
     Note(
-        "The pages are mapped as shared and never made shared.",
-        "f253a83ff94c (7.3); kernel/dma/direct.c:dma_direct_alloc",
+        "The pages are mapped as shared and never made shared: a Realm oopses as it zeroes them.",
+        "f253a83ff94c (7.3); kernel/dma/direct.c:dma_direct_alloc; observed on 6.18.15, 7.2.12",
         who=frozenset({Who.UNTRUSTED, Who.TRUSTED, Who.NARROW}),
         what=frozenset({What.REMAPPED}),
-        kinds=frozenset({"silent failure"}),
+        kinds=frozenset({"silent failure", "error"}),
         until="remap_shares",
     ),
     Note(

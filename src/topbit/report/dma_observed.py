@@ -73,10 +73,12 @@ class Boot:
 
 
 @dataclass(frozen=True, slots=True)
-class ObservedTable:
+class ObservedBoots:
     """What did a kernel do in some boots, and is it what the table says?
 
-    `str(table)` is the report as text.
+    Attributes:
+        release: the kernel's.
+        boots: one for each width of the IPA space.
     """
 
     release: str
@@ -104,15 +106,6 @@ class ObservedTable:
         if self.differences:
             return 1
         return 4 if self.lacking or not self.observed else 0
-
-    def render(self, form: str) -> str:
-        """Which text shows it? `form`: "text", "markdown" or "json"."""
-        from topbit.report.dma_observed_forms import render
-
-        return render(self, form)
-
-    def __str__(self) -> str:
-        return self.render("text").rstrip("\n")
 
 
 def compared(rows: Sequence[Asked], observation: Observation) -> Boot:

@@ -15,7 +15,7 @@ from topbit.arch.ipa import IpaSpace
 from topbit.errors import printable
 from topbit.machine.model.dma_table import Who
 from topbit.report.dma_asks import MASKED
-from topbit.report.dma_observed import Boot, ObservedTable, Seen
+from topbit.report.dma_observed import Boot, ObservedBoots, Seen
 
 WIDTH = 72
 COLUMNS = (18, 6, 16, 18)  # of mapping, device, address and example; whether it is there is open
@@ -25,7 +25,7 @@ LEGEND = (
 )
 
 
-def render(table: ObservedTable, form: str) -> str:
+def render(table: ObservedBoots, form: str) -> str:
     """Which text shows it? `form`: "text", "markdown" or "json"."""
     if form == "json":
         return json.dumps(_document(table), indent=2) + "\n"
@@ -33,7 +33,7 @@ def render(table: ObservedTable, form: str) -> str:
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
-def _lines(table: ObservedTable, *, markdown: bool) -> Iterable[str]:
+def _lines(table: ObservedBoots, *, markdown: bool) -> Iterable[str]:
     title = f"Linux {printable(table.release)}: the address a device was given"
     yield f"## {title}" if markdown else title
     yield ""
@@ -50,11 +50,13 @@ def _lines(table: ObservedTable, *, markdown: bool) -> Iterable[str]:
     yield from _wrapped(verdict(table))
 
 
-def verdict(table: ObservedTable) -> str:
+def verdict(table: ObservedBoots) -> str:
     """What came of it, in a sentence?"""
     boots = f"{len(table.boots)} boot{'s' * (len(table.boots) != 1)}"
     told = f"{table.observed} rows and masks were observed in {boots}"
     lacking = f"; {table.lacking} were asked for and not answered" if table.lacking else ""
+    if not table.observed:
+        return f"Nothing was observed in {boots}{lacking}."
     if table.differences:
         return f"{told}: {table.differences} DIFFER from the table{lacking}."
     return f"{told}: all are as the table says{lacking}."
@@ -100,11 +102,15 @@ def _drivers(boot: Boot) -> Iterable[str]:
 
 def _unseen(boot: Boot) -> Iterable[str]:
     reasons: dict[str, list[str]] = {}
-    for one in boot.seen:
-        if one.answer is None:
-            where = f"mask of {one.asked.mask_bits} bits" if one.asked.is_mask else _who(one)
-            reasons.setdefault(one.why_not, []).append(f"{_mapping(one)} {where}")
-    for why, rows in reasons.items():
+    masks: dict[str, int] = {}
+    for one in (one for one in boot.seen if one.answer is None):
+        if one.asked.is_mask:
+            masks[one.why_not] = masks.get(one.why_not, 0) + 1
+        else:
+            reasons.setdefault(one.why_not, []).append(f"{_mapping(one)} {_who(one)}")
+    for why in dict.fromkeys([*reasons, *masks]):
+        rows = reasons.get(why, [])
+        rows += [f"{masks[why]} masks"] if why in masks else []
         yield f"not observed, because {why}: {', '.join(rows)}"
 
 
@@ -158,7 +164,7 @@ def _item(text: str, mark: str) -> list[str]:
     )
 
 
-def _document(table: ObservedTable) -> dict[str, object]:
+def _document(table: ObservedBoots) -> dict[str, object]:
     return {
         "kernel": table.release,
         "observed": table.observed,

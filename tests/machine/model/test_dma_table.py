@@ -35,7 +35,7 @@ def outcome(kernel: str, scheme: str, who: Who, what: What, ipa_bits: int = 41) 
         ("6.15", "arm-cca", T0, What.MMIO, "address", "P", REGISTERS),
         ("7.2", "arm-cca", T0, What.MMIO_SHARED, "address", "P", REGISTERS),
         ("7.3", "arm-cca", T0, What.MMIO_SHARED, "address", "P|S", REGISTERS | S),
-        ("7.2", "arm-cca", T0, What.REMAPPED, "silent failure", "M|S", PAGES | S),
+        ("7.2", "arm-cca", T0, What.REMAPPED, "error", "", None),
         ("7.3", "arm-cca", T0, What.REMAPPED, "address", "M|S", PAGES | S),
         ("7.3", "arm-cca", T0, What.ATOMIC, "address", "M|S", PAGES | S),
         ("7.3", "arm-cca", IOMMU, What.COHERENT, "silent error", "", None),

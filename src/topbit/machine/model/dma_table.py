@@ -19,6 +19,7 @@ from topbit.arch.ipa import DmaAddr, Ipa
 from topbit.arch.virtio import VIRTIO_F_VERSION_1
 from topbit.events import Event, ignore
 from topbit.linux.coherent import CoherentMemory
+from topbit.linux.cpu import SynchronousExternalAbort
 from topbit.linux.device import Device
 from topbit.linux.direct import DmaDirect
 from topbit.linux.dma_attrs import NO_ATTRS, TO_DEVICE, DmaAttr
@@ -35,6 +36,7 @@ BUFFER = Ipa(RAM + 0x1_0000)
 PAGES = Ipa(RAM + 0x2_0000)
 REGISTERS = Ipa(0x5000_0000)
 SIZE = 512
+OOPS = "kernel oops"
 
 
 class Who(StrEnum):
@@ -108,7 +110,13 @@ class Row:
 
 
 class _Pages(LinearMap):
-    """RAM of which each page is shared or private, as on any of the platforms."""
+    """RAM of which each page is shared or private, as on any of the platforms.
+
+    Attributes:
+        realm: it is a Realm's.
+    """
+
+    realm = False
 
     def set_memory_decrypted(self, phys: Ipa, pages: int) -> int:
         return self._mark(phys, pages, shared=True)
@@ -120,6 +128,12 @@ class _Pages(LinearMap):
         first = (phys - self.base) >> PAGE_SHIFT
         self.shared[first : first + pages] = shared
         return 0
+
+    def zero_remapped(self, phys: Ipa, pages: int, *, decrypted: bool) -> None:
+        """In a Realm alone is there nothing at the alias of what is private."""
+        if self.realm and decrypted and not self.is_shared(phys):
+            raise SynchronousExternalAbort(phys)
+        self.write(phys, bytes(pages << PAGE_SHIFT))
 
     def is_shared(self, phys: Ipa) -> bool:
         return bool(self.shared[(phys - self.base) >> PAGE_SHIFT])
@@ -141,6 +155,7 @@ class Bench:
         self.events: list[Event] = []
         emit = self.events.append
         self.memory = _Pages(FlatCpu(RAM, RAM_SIZE), RAM, RAM_SIZE, None, ignore)
+        self.memory.realm = platform.name == "arm-cca"
         forced = platform.forces(policy) and not policy.capable_by_attrs
         self.pool = IoTlbMem(self.memory, POOL, POOL_SIZE, emit, force_bounce=forced)
         if platform.mem_encrypt:
@@ -178,7 +193,10 @@ class Bench:
             return self._behind_iommu(dev, what)
         if what in COHERENT:
             dev.coherent = what is not What.REMAPPED
-            got = self.coherent.alloc(dev, PAGE_SIZE, atomic=what is What.ATOMIC)
+            try:
+                got = self.coherent.alloc(dev, PAGE_SIZE, atomic=what is What.ATOMIC)
+            except SynchronousExternalAbort:
+                return Outcome("", None, OOPS, None)
             return self._outcome(dev, who, "M", *got) if got else self._failed()
         phys = _where(what)
         dma_addr = self.direct.map_phys(dev, phys, SIZE, TO_DEVICE, ATTRS.get(what, NO_ATTRS))

@@ -100,6 +100,13 @@ def test_what_is_asked() -> None:
     )  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("va_bits", "page_shift", "least"), [(52, 12, 48), (52, 14, 47), (52, 16, 48), (39, 14, 39)]
+)
+def test_addresses_are_narrower_on_some_cpus(va_bits: int, page_shift: int, least: int) -> None:
+    assert Layout(va_bits, page_shift).va_bits_min == least
+
+
 def test_the_loader_finds_what_it_wants() -> None:
     data = module(ASKED, template(), LAYOUT)
     found = elf.sections(data)

@@ -52,10 +52,11 @@ def test_devices_are_made_ready_before_they_are_asked_for() -> None:
         "echo 0000:00:01.0 >/sys/bus/pci/drivers_probe",
         "ask 1 edu0",
         "ask 4",
-        "ask 3 edu0",  # by the same edu
         "cd /sys/bus/pci/devices/0000:00:02.0 || exit 1",
         "echo 0000:00:02.0 >/sys/bus/pci/drivers_probe",
         "ask 2 edu1",
+        "cd /sys/bus/pci/devices/0000:00:01.0 || exit 1",
+        "ask 3 edu0",
     ]
     assert lines[-1] == "dmesg | grep 'topbit-ask:'"
 
@@ -117,6 +118,11 @@ def test_what_is_not_in_the_trace_is_no_answer() -> None:
 def test_what_the_module_did_not_say_is_no_answer() -> None:
     assert found(BUFFER, SAID.replace("1 mask", "2 mask"), mapped()) is None
     assert found(BUFFER, "", mapped()) is None
+
+
+def test_whom_the_kernel_killed() -> None:
+    answer = found(Ask("serial8250", Op.ALLOC), "Segmentation fault\ntopbit-ask: 1 died\n")
+    assert answer == Answer(0, False, 0, (), False, "kernel oops", None)
 
 
 def test_of_a_list_that_could_not_be_mapped_the_module_alone_tells() -> None:

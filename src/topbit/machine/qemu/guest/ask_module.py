@@ -103,6 +103,11 @@ class Layout:
     va_bits: int
     page_shift: int
 
+    @property
+    def va_bits_min(self) -> int:
+        """What is left of it on a CPU without wide addresses? (asm/memory.h: VA_BITS_MIN)"""
+        return min(self.va_bits, 47 if self.page_shift == 14 else 48)
+
 
 def module(question: Question, template: Module, layout: Layout) -> bytes:
     """Which file does ``insmod`` take?
@@ -164,7 +169,7 @@ def _data(question: Question, layout: Layout) -> bytes:
         GFP_ATOMIC if question.atomic else GFP_KERNEL,
         question.phys,
         -(1 << layout.va_bits) & (1 << 64) - 1,
-        -(1 << min(layout.va_bits, 48) - 1) & (1 << 64) - 1,  # PAGE_END: of VA_BITS_MIN
+        (-(1 << layout.va_bits_min) >> 1) & (1 << 64) - 1,  # PAGE_END
         not question.device.startswith("0000:"),
         layout.page_shift,
     )

@@ -26,13 +26,15 @@ SIZE, SIZE_STEP = 512, 16
 SAID = {"bounce_overflow": "swiotlb overflow", "dma_overflow": "DMA addr overflow"}
 """What a kernel's line means in short, by the status of its event."""
 FULL = "swiotlb full"
+OOPS = "kernel oops"
+"""The kernel itself met an abort, and killed the asking process."""
 NONE = DMA_MAPPING_ERROR
 """What the module says for an address if there was an error."""
 _ASKED = re.compile(rf"\[ *(\d{{1,9}}\.\d{{6}})\] {SAYS} \d{{1,6}} asks\b")
 _ANSWER = re.compile(
     rf"{SAYS} (\d{{1,6}}) (?:mask (-?\d{{1,6}}) linear ([01]) phys ([0-9a-f]{{1,16}})"
     r" addr ([0-9a-f]{1,16})"
-    r"|back ([01]))\b"
+    r"|back ([01])|(died))\b"
 )
 
 
@@ -98,7 +100,11 @@ def script(asks: Sequence[Ask], names: Mapping[str, str], space: IpaSpace) -> st
         f"for file in /{FOLDER}/driver/*.ko; do insmod $file; done",
         "ask() {",  # a line that the kernel prints once comes again
         "    echo 1 >/sys/kernel/debug/clear_warn_once",
-        f'    insmod /{FOLDER}/$1.ko && {{ [ "$2" ] && moves $1; rmmod {NAME}; }}',
+        '    [ "$died" ] && return',
+        f"    insmod /{FOLDER}/$1.ko",
+        f"    [ $? -gt 128 ] && {{ died=1; echo '{SAYS}' $1 died; return; }}",
+        '    [ "$2" ] && moves $1',
+        f"    rmmod {NAME}",
         "}",
         "moves() {",
         f"    addr=$(dmesg | sed -n 's/.*{SAYS} '$1' mask .* addr //p' | tail -n 1)",
@@ -107,16 +113,15 @@ def script(asks: Sequence[Ask], names: Mapping[str, str], space: IpaSpace) -> st
         f"    move 0x40000 $(printf 0x%x $((0x$addr + {COPY}))) 3",
         "}",
     ]
-    movers = {ask.device: ask.moved_by for ask in reversed(asks) if ask.moved_by}
     ready = ""
-    devices = dict.fromkeys(ask.device for ask in asks)
-    for device in sorted(devices, key=lambda name: movers.get(name, "")):
-        mover = movers.get(device, "")
+    for device in dict.fromkeys(ask.device for ask in asks):
+        numbered = [(number, ask) for number, ask in enumerate(asks, 1) if ask.device == device]
+        mover = next((ask.moved_by for _, ask in numbered if ask.moved_by), "")
         if mover != ready:
             lines.append(edu.shell(names[mover], space, edu.AWAITED))
             ready = mover
         lines += _own(names[device])
-        lines += [_line(number, ask) for number, ask in enumerate(asks, 1) if ask.device == device]
+        lines += [f"ask {number} {ask.moved_by}".rstrip() for number, ask in numbered]
     return "\n".join([*lines, f"dmesg | grep '{SAYS}'"]) + "\n"
 
 
@@ -130,10 +135,6 @@ def _own(name: str) -> list[str]:
     return []
 
 
-def _line(number: int, ask: Ask) -> str:
-    return f"ask {number} {ask.moved_by}".rstrip()
-
-
 def answers(
     recording: Recording, asks: Sequence[Ask], names: Mapping[str, str]
 ) -> dict[int, Answer]:
@@ -145,13 +146,15 @@ def answers(
     """
     said: dict[int, tuple[int, bool, int, int]] = {}
     back: dict[int, bool] = {}
+    found: dict[int, Answer] = {}
     for output in recording.of_kind("output")["detail"]:
-        for number, status, linear, phys, addr, copied in _ANSWER.findall(output):
-            if copied:
+        for number, status, linear, phys, addr, copied, died in _ANSWER.findall(output):
+            if died:
+                found[int(number)] = Answer(0, False, 0, (), False, OOPS, None)
+            elif copied:
                 back[int(number)] = copied == "1"
             else:
                 said[int(number)] = (int(status), linear == "1", int(phys, 16), int(addr, 16))
-    found = {}
     events = recording.of_kind("dma_map", "dma_alloc", "swiotlb_bounced", "swiotlb_full", "trouble")
     by_place: dict[tuple[str, int], list[dict[str, object]]] = {}
     for event in events.select("event", "device", "size", "phys", "address", "status").iter_rows(
