@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from topbit.arch.ipa import IpaSpace
 from topbit.events import Event
@@ -36,10 +36,15 @@ from topbit.scenario.settings import settings, unusual
 
 if TYPE_CHECKING:
     from topbit.arch.ipa import Pa
+    from topbit.machine.qemu.guest.device import GuestDevice
+    from topbit.machine.qemu.guest.own_system import OwnSystem
+    from topbit.machine.qemu.guest.system import GuestSystem
+    from topbit.machine.qemu.host.shape import RealmShape
     from topbit.machine.qemu.machine import Run
-    from topbit.machine.qemu.scenario_run import ScenarioRun
     from topbit.rmm import Rmm
     from topbit.rmm.realm import Realm
+    from topbit.scenario import Scenario
+    from topbit.store.kernels import Kernel
 
 MAX_OUTPUT = 1 << 20  # bytes of the command's output that the recording keeps
 DEATH = re.compile(
@@ -74,6 +79,18 @@ class Outcome:
     files: bytes = b""
 
 
+class Prepared(Protocol):
+    """What was decided of a run before it began? A `ScenarioRun` tells it."""
+
+    scenario: Scenario
+    kernel: Kernel
+    own: OwnSystem
+    devices: list[GuestDevice]
+    system: GuestSystem
+    shape: RealmShape
+    times: dict[str, int]
+
+
 class Assembly:
     """Who puts together what came of one run?
 
@@ -84,7 +101,7 @@ class Assembly:
         rd: the Realm's descriptor.
     """
 
-    def __init__(self, prepared: ScenarioRun, run: Run, rmm: Rmm, rd: Pa) -> None:
+    def __init__(self, prepared: Prepared, run: Run, rmm: Rmm, rd: Pa) -> None:
         self._prepared, self._run = prepared, run
         self._rmm, self._rd = rmm, rd
         self._report = report = read_report(run.console, run.outbox)
