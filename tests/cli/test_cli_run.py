@@ -22,7 +22,7 @@ OLD = ("shared memory", "guest H3 M1")
 EXPECTED = {
     ("6.14.0", "alias", "yes"): [(FAULT, "guest F2 H3 M1"), (FAULT, "guest H3"), OLD],
     ("6.14.0", "protected", "yes"): [
-        ("shared memory", "guest H3 M1, vmm V1"),
+        ("shared memory", "guest H3 M1, VMM V1"),
         (FAULT, "guest H3"),
         OLD,
     ],
@@ -30,10 +30,10 @@ EXPECTED = {
     ("6.14.0", "none", "yes"): [(FAULT, "guest F2 H3 M1"), (FAULT, "guest H3"), OLD],
     ("6.14.0", "alias", "no"): [(FAULT, "guest F2 H3 M1"), (FAULT, "guest H3"), OLD],
     ("6.15", "alias", "yes"): [OK, OK, OK],
-    ("6.15", "protected", "yes"): [(FAULT, "vmm F1 V1"), OK, OK],
+    ("6.15", "protected", "yes"): [(FAULT, "VMM F1 V1"), OK, OK],
     ("6.15", "both", "yes"): [OK, OK, OK],
-    ("6.15", "none", "yes"): [(FAULT, "vmm F1 V1"), OK, OK],
-    ("6.15", "alias", "no"): [OK, OK, ("no memory slot", "vmm V8")],
+    ("6.15", "none", "yes"): [(FAULT, "VMM F1 V1"), OK, OK],
+    ("6.15", "alias", "no"): [OK, OK, ("no memory slot", "VMM V8")],
 }
 
 

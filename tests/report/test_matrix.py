@@ -88,7 +88,7 @@ def test_a_row_is_named_by_guest_and_vmm(policy: VmmPolicy, head: tuple[str, str
 @pytest.mark.parametrize(
     ("blame", "second"),
     [({}, "-"), ({"guest": ["M1", "H3"]}, "guest M1 H3"),
-     ({"guest": ["M1"], "vmm": ["F1"]}, "guest M1, vmm F1")],
+     ({"guest": ["M1"], "vmm": ["F1"]}, "guest M1, VMM F1")],
 )  # fmt: skip
 def test_a_cell_has_two_lines(blame: dict[str, list[str]], second: str) -> None:
     assert Cell("shared memory", blame).lines() == ("shared memory", second)
@@ -107,7 +107,7 @@ def test_the_matrix_is_a_table_with_its_rules_and_its_count() -> None:
         "6.15    alias     yes    shared memory",
         "                         -",
         "6.14.0  none      no     GPF",
-        "                         vmm V1 M1",
+        "                         VMM V1 M1",
         "",
         "  M1  An untrusted device's DMA address says shared: the Realm's bit, no C bit.",
         "  V1  Every DMA address of a live guest mapping is mapped in the device's stage",

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from topbit.recording import Recording
 from topbit.report.forms import matrix_page
 from topbit.report.frame import framed
+from topbit.report.sentence import agent_name
 from topbit.rules.finding import Checked
 from topbit.rules.rule import RULES
 from topbit.scenario.scenario import Scenario
@@ -33,7 +34,7 @@ class Cell:
 
     def lines(self) -> tuple[str, str]:
         """Which two lines show the cell?"""
-        blamed = ", ".join(f"{who} {' '.join(ids)}" for who, ids in self.blame.items())
+        blamed = ", ".join(f"{agent_name(who)} {' '.join(ids)}" for who, ids in self.blame.items())
         return self.reached, blamed or "-"
 
 
