@@ -58,6 +58,8 @@ class Run:
         events: what RMM, VMM, SMMU and devices did, times on the guest's clock.
         console: what the guest wrote.
         outbox: what it handed out, by stream.
+        untraced: seconds at the end in which the guest's program did not look for new trace; None
+            if it never did.
         seconds: from the start of QEMU to the end.
         traps: how often the guest came to EL2.
         shared_pages: how many pages were shared at the end.
@@ -68,6 +70,7 @@ class Run:
     events: list[Event] = field(default_factory=list)
     console: bytes = b""
     outbox: dict[Stream, bytes] = field(default_factory=dict)
+    untraced: float | None = None
     seconds: float = 0.0
     traps: int = 0
     shared_pages: int = 0
@@ -178,6 +181,8 @@ class QemuMachine:
         if not ending:
             stop = stop or threading.Event()
             ending, trouble = self._guarded(lambda: self._serve(timeout, stop, begun))
+        self.outbox.finish()
+        beaten, over = self.outbox.beaten, time.monotonic()
         self.host.collect()
         self.process.stop()
         self.console.finish()
@@ -187,6 +192,7 @@ class QemuMachine:
             self.events,
             self.console.output,
             {stream: self.outbox.taken(stream) for stream in Stream},
+            None if beaten is None else over - beaten,
             time.monotonic() - self._started,
             self.traps.traps,
             int(self.host.slot.shared.sum()),

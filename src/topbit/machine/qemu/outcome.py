@@ -47,6 +47,9 @@ if TYPE_CHECKING:
     from topbit.store.kernels import Kernel
 
 MAX_OUTPUT = 1 << 20  # bytes of the command's output that the recording keeps
+UNTRACED = 2.0
+"""Seconds without a look for new trace after which the program that hands it out has ended before
+the guest: it looks 25 times a second."""
 DEATH = re.compile(
     r"Kernel panic - not syncing.*|Internal error: .*|Unable to handle kernel .*|"
     r"Synchronous External Abort.*"
@@ -111,6 +114,11 @@ class Assembly:
         """Which recording does it make, and how did it end?"""
         run, report = self._run, self._report
         found = read_evidence(report, run.console)
+        if self._prepared.own.boots and (run.untraced or 0.0) > UNTRACED:
+            found.lost_events += 1  # how many there were nobody knows
+            run.notes.append(
+                f"the guest's trace ends {run.untraced:.0f} s before the guest: its end is missing"
+            )
         space, lost = IpaSpace(self._prepared.shape.ipa_bits), bool(found.lost_events)
         traced = clock.merge(run.events, found.events, space, lost=lost)
         traced = clock.interleave(traced, step_events(report, self._prepared.times))

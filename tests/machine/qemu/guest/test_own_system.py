@@ -6,6 +6,7 @@ import hashlib
 import lzma
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 import needs
@@ -33,6 +34,11 @@ cat >sbin/init <<'EOF'
 busybox touch /changed
 busybox grep ' / ' /proc/mounts
 busybox ls -d /changed
+if busybox grep -q untraced /proc/cmdline; then
+    busybox killall -9 @outbox
+    busybox sleep 3
+fi
+busybox sleep 1
 busybox poweroff -f
 EOF
 chmod 755 sbin/init
@@ -68,12 +74,20 @@ def test_own_initramfs_makes_a_root_file_system_that_boots(
     assert Recording.read(stored).has("convert")
 
     made = digest(rootfs)
-    assert main(run) == 0
+    assert main([*run, "-o", str(stored)]) == 0
     told = capfd.readouterr()
+    recording = Recording.read(stored)
+    maps = recording.of_kind("dma_map").filter(pl.col("device") == "0000:00:02.0")
+    assert len(maps) > 5  # the root file system's disk
+    assert recording.platform.lost_events == 0
     assert "/dev/vda / ext2 rw" in told.err
     assert "/changed" in told.err
     assert "your own; it ended with: power off" in told.out
     assert digest(rootfs) == made
+
+    assert main([*run, "-o", str(stored), "--append", "untraced"]) == 0
+    assert "s before the guest: its end is missing" in capfd.readouterr().out
+    assert Recording.read(stored).platform.lost_events == 1
 
     assert main([*run, "--run", "busybox ls /changed; busybox cat /proc/1/comm; exit 4"]) == 4
     told = capfd.readouterr()

@@ -83,6 +83,30 @@ def test_a_stale_device_finds_its_victims_rings_in_a_trace_of_their_own(tmp_path
         assert ("trace_instance=rings,dma:dma_alloc" in system.command_line().split()) == kept
 
 
+@pytest.mark.parametrize(
+    ("given", "append", "traced"),
+    [
+        ({}, "", True),
+        ({}, "trace_event=dma:*", True),
+        ({"rootfs": "root.img"}, "", True),
+        ({"rootfs": "root.img"}, "quiet trace_event=sched:*", False),
+        ({"rootfs": "root.img", "command": "ls"}, "trace_event=sched:*", True),
+        ({"initrd": "initrd"}, "", False),
+        ({"initrd": "initrd", "rootfs": "root.img"}, "", False),
+    ],
+)
+def test_whose_trace_is_recorded(
+    given: dict[str, str], append: str, traced: bool, tmp_path: Path
+) -> None:
+    (tmp_path / "root.img").write_bytes(bytes(512))
+    (tmp_path / "initrd").write_bytes(b"070701")
+    own = OwnSystem(**{k: tmp_path / v if k != "command" else v for k, v in given.items()})  # type: ignore[arg-type]
+    kernel = Kernel("7.3.4", written(tmp_path, image()), None)
+    system = GuestSystem(loads("", "test"), kernel, own, [], None, append)
+    assert system.traced == traced
+    assert ("trace_buf_size=" in system.command_line()) == traced
+
+
 def pool(tmp_path: Path, release: str, text: str, append: str = "") -> tuple[list[str], bool]:
     """Which words of the command line give the pool's size, and is it told?"""
     kernel = Kernel(release, written(tmp_path, image()), None)

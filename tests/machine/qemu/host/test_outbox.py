@@ -101,12 +101,30 @@ def test_a_guest_that_writes_for_ever_does_not_fill_the_host(
     assert guest.room(Stream.FILES) == RING_BYTES
 
 
+def test_when_the_trace_was_last_handed_out_is_known() -> None:
+    guest = Guest()
+    guest.outbox.collect()
+    assert guest.outbox.beaten is None
+    before = time.monotonic()
+    guest.memory.write_u64(BASE + outbox.BEAT, 1)
+    guest.outbox.collect()
+    first = guest.outbox.beaten
+    assert first is not None
+    assert before <= first <= time.monotonic()
+    guest.outbox.collect()
+    assert guest.outbox.beaten == first
+    guest.memory.write_u64(BASE + outbox.BEAT, 2)
+    guest.outbox.finish()
+    assert guest.outbox.beaten > first
+
+
 def test_program_and_host_have_the_same_numbers() -> None:
     said = dict(re.findall(r"\.set\s+(\w+),\s*(\w+)", SOURCE.read_text()))
-    numbers = {name: int(said[name], 0) for name in ("WRITTEN", "TAKEN", "RING", "STREAM")}
+    numbers = {name: int(said[name], 0) for name in ("WRITTEN", "TAKEN", "BEAT", "RING", "STREAM")}
     assert numbers == {
         "WRITTEN": outbox.WRITTEN,
         "TAKEN": outbox.TAKEN,
+        "BEAT": outbox.BEAT,
         "RING": outbox.RING_OFFSET,
         "STREAM": STREAM_BYTES,
     }

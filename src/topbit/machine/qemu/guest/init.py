@@ -36,6 +36,39 @@ parameters_of() {
 }
 """
 
+
+def following(program: str) -> str:
+    """Which lines let the guest's trace leave it while it grows?
+
+    Of the shell in the folder where files to hand out are made; tracefs is mounted. ``hand_out``
+    is defined then, `out_report` and `out_trace` are empty where the outbox cannot be reached, and
+    `follower` is the process that follows the trace.
+
+    Args:
+        program: the outbox's program, as the shell is to call it to follow.
+    """
+    return rf"""tracing=/sys/kernel/tracing
+grep -hv ^print $tracing/events/dma/*/format $tracing/events/swiotlb/*/format >formats
+[ ! -f /{STREAMS} ] || . /{STREAMS}
+/{IN_GUEST} copy "$out_report" </dev/null 2>/dev/null || {{
+    out_report= out_trace=; rm -f /{STREAMS}; }}
+# hand_out FILE...: now, if the outbox can be reached
+hand_out() {{ [ ! "$out_report" ] || tar -c -f - "$@" | /{IN_GUEST} copy "$out_report"; }}
+hand_out formats
+if [ -f /{EVENTS} ]; then
+    for group in $(cat /{EVENTS}); do echo 1 >$tracing/events/$group/enable; done
+fi
+follower= pipes= n=0
+while [ -e $tracing/per_cpu/cpu$n ]; do
+    pipes="$pipes $tracing/per_cpu/cpu$n/trace_pipe_raw" n=$((n + 1))
+done
+if [ "$out_trace" ]; then
+    {program} follow "$out_trace" $pipes </dev/null &
+    follower=$!
+fi
+"""
+
+
 INIT = rf"""#!/bin/sh
 export PATH=/bin:/sbin:/usr/bin HOME=/ TERM=linux
 /bin/busybox mkdir -p /proc /sys /dev /run /tmp /topbit/out
@@ -65,26 +98,7 @@ limited() {{
 
 {PARAMETERS}
 cd /topbit/out || exit 1
-tracing=/sys/kernel/tracing
-grep -hv ^print $tracing/events/dma/*/format $tracing/events/swiotlb/*/format >formats
-[ ! -f /{STREAMS} ] || . /{STREAMS}
-/{IN_GUEST} copy "$out_report" </dev/null 2>/dev/null || {{
-    out_report= out_trace=; rm -f /{STREAMS}; }}
-# hand_out FILE...: now, if the outbox can be reached
-hand_out() {{ [ ! "$out_report" ] || tar -c -f - "$@" | /{IN_GUEST} copy "$out_report"; }}
-hand_out formats
-if [ -f /{EVENTS} ]; then
-    for group in $(cat /{EVENTS}); do echo 1 >$tracing/events/$group/enable; done
-fi
-follower= pipes= n=0
-while [ -e $tracing/per_cpu/cpu$n ]; do
-    pipes="$pipes $tracing/per_cpu/cpu$n/trace_pipe_raw" n=$((n + 1))
-done
-if [ "$out_trace" ]; then
-    /{IN_GUEST} follow "$out_trace" $pipes </dev/null &
-    follower=$!
-fi
-
+{following("/" + IN_GUEST)}
 say "boot $(uname -r) cpus $(nproc)"
 while read -r module; do
     parameters_of "$module"

@@ -5,6 +5,7 @@
 //   outbox copy ADDRESS            hands out its standard input, to its end
 //   outbox follow ADDRESS FILE...  hands out what the files have, again and again, each piece behind
 //                                  its file's number and its length (two words of 32 bits), until
+//                                  it is stopped; counts its rounds, so that it is known to live
 //   outbox stop ADDRESS            tells it to go on only until the files have no more
 //
 // ADDRESS (hexadecimal, 0x...) is where the stream's registers stand in physical memory. Exit
@@ -20,6 +21,7 @@
         .set    WRITTEN, 0
         .set    TAKEN, 8
         .set    STOP, 16
+        .set    BEAT, 24
         .set    RING, 0x100000
         .set    RING_SHIFT, 20
         .set    STREAM, 0x200000
@@ -143,6 +145,9 @@ follow:
 
 round:
         ldr     x18, [x19, #STOP]       // before the files are read: what comes later is not theirs
+        ldr     x4, [x19, #BEAT]
+        add     x4, x4, #1
+        str     x4, [x19, #BEAT]
         mov     x25, #0
         mov     x29, #0
 2:      cmp     x29, x24

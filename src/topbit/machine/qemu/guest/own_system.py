@@ -1,8 +1,9 @@
 """Which system of the user's own boots in the Realm: an initramfs, a root file system?
 
-With an initramfs, its /init is all that runs. A root file system is a disk behind virtio-blk;
-topbit's initramfs loads the drivers, mounts it and hands over to its init, or runs one command in
-it. Such a guest reports nothing to topbit: its console is the result.
+With an initramfs, its /init is all that runs: such a guest reports nothing to topbit, its console
+is the result. A root file system is a disk behind virtio-blk; topbit's initramfs loads the drivers,
+mounts it and hands over to its init, or runs one command in it. A program that stays behind hands
+out the kernel's DMA trace, until the system's shutdown ends it.
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from topbit.arch.ipa import IpaSpace
 from topbit.errors import InputError, UsageError
-from topbit.machine.qemu.guest import initramfs, steps
+from topbit.machine.qemu.guest import initramfs, outbox_program, steps
 from topbit.machine.qemu.guest.device import GuestDevice
-from topbit.machine.qemu.guest.init import MARK, PARAMETERS
+from topbit.machine.qemu.guest.init import EVENTS, MARK, PARAMETERS, following
 from topbit.machine.qemu.guest.steps import Step
 from topbit.machine.qemu.guest.transfer import Added, Wanted, get_step
 from topbit.machine.qemu.host.shape import SMMU_BITS
@@ -49,6 +51,16 @@ UNMOUNT = """
 for folder in proc sys dev tmp; do umount /root/$folder; done
 umount /root || mount -o remount,ro /root
 """
+# systemd's shutdown spares processes with an @ before their names (its ROOT_STORAGE_DAEMONS).
+FOLLOWER = "@outbox"
+FOLLOW = f"""
+/bin/busybox mkdir -p /topbit/out
+cd /topbit/out
+mount -t tracefs trace /sys/kernel/tracing
+PATH=$PATH:/topbit
+{following(FOLLOWER)}
+cd /
+"""
 INIT = """#!/bin/sh
 export PATH=/bin:/sbin
 /bin/busybox mount -t proc proc /proc
@@ -57,6 +69,7 @@ export PATH=/bin:/sbin
 /bin/busybox --install -s /bin
 exec </dev/console >/dev/console 2>&1
 {helpers}
+{follow}
 while read -r module; do
     parameters_of "$module"
     insmod "/topbit/modules/$module.ko" $parameters
@@ -159,13 +172,35 @@ class OwnSystem:
         )
         return GuestDevice(DeviceSpec("rootfs", model="virtio-blk"), device)
 
-    def archive(self, busybox: Path, tree: ModuleTree, drivers: list[str], pci: str) -> bytes:
-        """Which initramfs boots the user's system? `pci`: the root file system's disk."""
+    def archive(
+        self,
+        busybox: Path,
+        tree: ModuleTree,
+        drivers: list[str],
+        pci: str,
+        trace: IpaSpace | None = None,
+        events: str = "",
+    ) -> bytes:
+        """Which initramfs boots the user's system?
+
+        Args:
+            busybox, tree, drivers: what it is made of.
+            pci: the root file system's disk.
+            trace: the kernel's trace is handed out, in a Realm of this IPA space.
+            events: groups of events that are turned on for that first, separated by blanks.
+        """
         if self.initrd:
             return self.initrd.read_bytes()
         helpers = steps.SHELL_HELPERS + PARAMETERS + MOUNT_ROOT.format(pci=pci)
         modules = tree.closure([*drivers, *file_systems(tree)])
-        return initramfs.build(busybox, modules, INIT.format(helpers=helpers, mark=MARK))
+        files: dict[str, bytes] = {}
+        if trace:
+            files |= outbox_program.files(trace)
+            files[f"topbit/{FOLLOWER}"] = files[outbox_program.IN_GUEST]
+            if events:
+                files[EVENTS] = events.encode()
+        init = INIT.format(helpers=helpers, mark=MARK, follow=FOLLOW if trace else "")
+        return initramfs.build(busybox, modules, init, files)
 
     def command_step(self, pci: str, *, console: bool) -> Step:
         """How is the command run in the root file system? `console`: as for `run_command`."""

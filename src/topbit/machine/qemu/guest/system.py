@@ -76,6 +76,11 @@ class GuestSystem:
         added = [path for one in own.added for path in one.sources()]
         self._tree = kernel.tree().adding(added)
 
+    @property
+    def traced(self) -> bool:
+        """Does the guest hand out its kernel's DMA trace? Not where the trace is the user's own."""
+        return not self.own.initrd and not (self.own.boots and "trace_event=" in self.append)
+
     def steps(self, interactive: bool) -> list[Step]:
         """What does topbit's init do in the guest?"""
         scenario = self.scenario
@@ -130,7 +135,9 @@ class GuestSystem:
                 "(--flavour full) has more drivers than its cloud kernel",
             )
         if own.boots:
-            return own.archive(busybox, tree, drivers, disk)
+            space = IpaSpace(self.scenario.realm.ipa_bits) if self.traced else None
+            late = " ".join(TRACE_GROUPS) if self._late_trace else ""
+            return own.archive(busybox, tree, drivers, disk, space, late)
         if disk:
             drivers += file_systems(tree)
         files = plan_files(steps) | outbox_program.files(IpaSpace(self.scenario.realm.ipa_bits))
@@ -165,7 +172,7 @@ class GuestSystem:
                 "driver leaves bounced reads unmapped; --append nvme.sgl_threshold=32768 shows it"
             )
         words += self.append.split()
-        if self.own.boots:
+        if not self.traced:
             return command_line(trace=(), extra=words)
         if self._late_trace:
             return command_line(trace=(), late_trace=True, extra=words)

@@ -13,6 +13,7 @@ not trusted: what cannot be is the end of that stream.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from enum import IntEnum
 
@@ -24,6 +25,7 @@ STREAM_BYTES = 2 << 20
 RING_OFFSET = 1 << 20
 RING_BYTES = 1 << 20
 WRITTEN, TAKEN = 0, 8
+BEAT = 24  # of the trace's stream: the program that hands it out counts its rounds
 MAX_KEPT = 512 << 20  # bytes of one stream; a guest that writes more is only read from then on
 _OFTEN = 0.005  # seconds between two looks while something comes: 200 MiB/s
 _SELDOM = 0.02
@@ -46,6 +48,8 @@ class Outbox:
 
     - The thread that takes it out starts with `start()`; `finish()` ends it, after a last look.
     - `taken()` is what came in a stream; `listen` is called with each piece of it.
+    - `beaten` is when the guest's program was last seen to look for new trace (time.monotonic),
+      None if never.
 
     Args:
         memory: the machine's.
@@ -54,6 +58,8 @@ class Outbox:
 
     def __init__(self, memory: PhysicalMemory, pa: Pa) -> None:
         self.listen: dict[Stream, Callable[[bytes], None]] = {}
+        self.beaten: float | None = None
+        self._beats = 0
         self._memory = memory
         self._pa = pa
         self._taken = {stream: bytearray() for stream in Stream}
@@ -84,6 +90,9 @@ class Outbox:
     def collect(self) -> bool:
         """Take out what is there; was there anything?"""
         found = False
+        beats = self._memory.read_u64(self._pa + Stream.TRACE * STREAM_BYTES + BEAT)
+        if beats != self._beats:
+            self._beats, self.beaten = beats, time.monotonic()
         for stream in Stream:
             for _ in range(2):  # up to the ring's end, and from its start
                 if not (piece := self._piece(stream)):
