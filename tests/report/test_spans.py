@@ -49,6 +49,13 @@ def test_what_lies_within(start: int, end: int, expected: list[tuple[int, int]])
     assert runs(spans((10, 10), (30, 10)).within(start, end)) == expected
 
 
+def test_a_range_may_end_behind_the_highest_address() -> None:
+    made = spans((TOP - 9, 9), (5, 1))
+    assert runs(made.within(TOP - 4, TOP + 1)) == [(TOP - 4, TOP)]
+    assert made.covered(TOP - 19, TOP + 1, 2).tolist() == [0, 0.9]
+    assert counted(np.array([TOP, 5], np.uint64), TOP - 19, TOP + 1, 2).tolist() == [0, 1]
+
+
 @pytest.mark.parametrize(
     ("ranges", "expected"),
     [

@@ -49,7 +49,8 @@ class Spans:
     def within(self, start: int, end: int) -> Spans:
         """Which of it lies in [start, end)?"""
         keep = (self.ends > start) & (self.starts < end)
-        first, last = np.uint64(start), np.uint64(end)
+        # No run ends behind the highest address.
+        first, last = np.uint64(start), np.uint64(min(end, np.iinfo(np.uint64).max))
         return Spans(np.maximum(self.starts[keep], first), np.minimum(self.ends[keep], last))
 
     def covered(self, start: int, end: int, places: int) -> Floats:
