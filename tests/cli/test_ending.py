@@ -67,6 +67,22 @@ def test_an_error_of_topbit_itself_is_one_line_that_says_where_to_report_it(
     assert "TOPBIT_TRACEBACK=1" in err
 
 
+class Panic(BaseException):
+    """As polars raises it: no Exception."""
+
+    __module__ = "pyo3_runtime"
+
+
+def test_a_panic_of_a_library_is_an_internal_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert status_of(raising(Panic("assertion failed"))) == 70
+    assert capsys.readouterr().err.startswith("topbit: internal error: Panic: assertion failed")
+
+
+def test_what_is_no_error_goes_on() -> None:
+    with pytest.raises(SystemExit):
+        status_of(raising(SystemExit(3)))
+
+
 def test_the_traceback_is_shown_if_wanted(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -47,6 +47,37 @@ def test_schemes(tmp_path: Path, lines: str, scheme: str) -> None:
     assert platform.origins["scheme"].startswith(str(tmp_path))
 
 
+@pytest.mark.parametrize("kernel", ["7.2.13", "7.3.4"])
+def test_a_log_that_lost_a_line_has_two_readings(tmp_path: Path, kernel: str) -> None:
+    bouncing = "software IO TLB: Memory encryption is active and system is using DMA bounce buffers"
+    text = (
+        f"Linux version {kernel} (x) (gcc) #1 aarch64\npercpu: Embedded 34 pages/cpu\n{bouncing}\n"
+    )
+    trace = "".join(
+        f"a-1 [000] ..... 1.00{n}001: swiotlb_bounced: dev_name: 0000:00:01.0 dma_mask=ffffffff"
+        f"ffffffff dev_addr=8457{n}000 size=64 FORCE\na-1 [000] ..... 1.00{n}002: dma_map_phys: "
+        f"0000:00:01.0 dir=TO_DEVICE dma_addr=80fc20{n}000 size=64 phys_addr=8457{n}000 attrs=\n"
+        for n in range(6)
+    )
+    alone = run(tmp_path, {"a": text}).platform
+    # A pKVM guest bounces all DMA from 7.3 on; its addresses have no bit.
+    assert alone.scheme == ("arm-pkvm" if kernel == "7.3.4" else "arm-cca")
+    assert alone.realm is (False if kernel == "7.3.4" else None)
+    traced = run(tmp_path, {"a": text + trace}).platform
+    assert (traced.scheme, traced.realm, traced.ipa_bits) == ("arm-cca", True, 40)
+    assert traced.inferred("realm")
+
+
+def test_a_device_that_nobody_names_is_told(tmp_path: Path) -> None:
+    text = REALM + "pci 0000:00:01.0: [1af4:1042] type 00\n"
+    platform = run(tmp_path, {"a": text}, trusted=["0000:00:1.0", "0000:00:01.0"]).platform
+    assert [note for note in platform.notes if "was given" in note] == [
+        "--trusted 0000:00:1.0 was given, but nothing in the guest's files names such a device"
+    ]
+    platform = run(tmp_path, {"a": text}, viommu=["eth0"]).platform
+    assert any(note.startswith("--viommu eth0 was given") for note in platform.notes)
+
+
 def test_a_quiet_log_has_two_readings(tmp_path: Path) -> None:
     text = REALM.replace("RME: Using RSI version 1.0", "")
     platform = run(tmp_path, {"a": text}).platform

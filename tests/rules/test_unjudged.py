@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import polars as pl
 import pytest
 
 from topbit.events import Event
@@ -135,6 +136,14 @@ def test_it_says_what_a_kind_tells_and_shows_the_first_event() -> None:
             "agent": "smmu",
         },
     }
+
+
+def test_a_file_that_tells_of_no_trouble_hides_no_other_ones() -> None:
+    quiet = Recording.of_events(PLATFORM, [event("dma_map"), event("dma_map", 2)])
+    loud = Recording.of_events(PLATFORM, [fault(3, device=None, sid=99), fault(4, 0x5000)])
+    frames = pl.concat([quiet.frame, loud.frame], rechunk=False)
+    (kind,) = unjudged(Recording(PLATFORM, frames), [])
+    assert (kind.count, kind.first.line) == (2, 3)
 
 
 def test_without_known_devices_streams_are_told_apart() -> None:

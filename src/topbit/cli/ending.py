@@ -97,6 +97,11 @@ def status_of(verb: Callable[[], int], form: str = "text") -> int:
             _say(f"the output is incomplete: {error.strerror}")
             return BAD_INPUT
         return _end(_internal(error), form, INTERNAL_ERROR)
+    except BaseException as error:
+        # A panic of polars is no Exception.
+        if not type(error).__module__.startswith("pyo3"):
+            raise
+        return _end(_internal(error), form, INTERNAL_ERROR)
 
 
 def _end(error: TopbitError, form: str, status: int | None = None) -> int:
@@ -120,7 +125,7 @@ def _drop_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _internal(error: Exception) -> TopbitError:
+def _internal(error: BaseException) -> TopbitError:
     """What is said of an error that topbit itself made?"""
     import traceback
 

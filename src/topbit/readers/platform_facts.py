@@ -112,6 +112,12 @@ def _set_devices(platform: Platform, events: polars.DataFrame, options: Options)
     for name in names.collect().to_series().to_list():
         if name and name not in platform.devices:
             platform.devices[name] = DeviceFacts()
+    for what, given in (("trusted", options.trusted), ("viommu", options.viommu)):
+        platform.notes += [
+            f"--{what} {name} was given, but nothing in the guest's files names such a device"
+            for name in given
+            if name not in platform.devices
+        ]
     for name in options.trusted:
         platform.devices.setdefault(name, DeviceFacts()).trusted = True
         platform.origins[f"trusted {name}"] = "option"
@@ -148,6 +154,8 @@ def _set_scheme(
     known = schemes.scheme_of(told.facts)
     vmm = _vmm_said(boots)
     own = _guests_own(platform, events)
+    if known == ("arm-pkvm", "bouncing") and infer.from_pattern(own) is not None:
+        known = None  # its log only lost the line that names the RSI version
     pattern = infer.from_pattern(own) if known is None else None
     if known is not None and known[0] == "arm-cca":
         platform.realm = True

@@ -6,6 +6,7 @@ mem_encrypt.c, arch/x86/coco/sev/core.c, arch/x86/kernel/cpu/mshyperv.c, arch/x8
 
 from __future__ import annotations
 
+from topbit.errors import UsageError
 from topbit.readers.kernel_log.facts import LogFacts
 from topbit.recording import Reading
 
@@ -41,11 +42,24 @@ def scheme_of(facts: LogFacts) -> tuple[str, str] | None:
     if facts.architecture == "arm64" and facts.services & PKVM_SERVICES == PKVM_SERVICES:
         return "arm-pkvm", "services"
     if facts.past_rsi and facts.architecture == "arm64":
-        # A Realm would have named its RSI version; since 7.3 a guest of pKVM bounces all DMA too.
-        return ("arm-pkvm", "bouncing") if facts.bouncing else ("none", "past_rsi")
+        if not facts.bouncing:
+            return "none", "past_rsi"
+        # A Realm would have named its RSI version, unless its log lost a line; since 7.3 a guest
+        # of pKVM bounces all DMA too.
+        return ("arm-pkvm", "bouncing") if _pkvm_bounces(facts.kernel) else None
     if facts.architecture not in ("", "arm64") and facts.kernel:
         return "none", "kernel"
     return None
+
+
+def _pkvm_bounces(kernel: str | None) -> bool:
+    """Does a kernel of this release bounce DMA in a guest of pKVM?"""
+    from topbit.addressing.kernel_policy import policy_for
+
+    try:
+        return kernel is not None and policy_for(kernel).pkvm_force_unencrypted
+    except UsageError:
+        return False
 
 
 def readings_of(facts: LogFacts) -> list[Reading]:

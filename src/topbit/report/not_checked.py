@@ -39,6 +39,8 @@ WAYS = (
     ("where the doorbell", KERNEL_LOG),
     ("the low bits of its buffers", KERNEL_LOG),
     ("the trace has gaps", "give the guest's trace unfiltered, of all CPUs"),
+    ("not in the order of their times", "give the lines of all CPUs in the order of their times"),
+    ("a pKVM guest bounces", KERNEL_LOG),
     ("no dma-ranges of a bus", "only a run of topbit's own tells them"),
     ("than are compared one by one", "give a shorter trace"),
     ("trace lost", "give the trace larger buffers"),

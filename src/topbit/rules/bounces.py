@@ -11,6 +11,7 @@ from topbit.recording.recording import NUMBER
 from topbit.replay.bounce_pairs import unlike_pairs
 from topbit.replay.columns import canonical, devices_where, given, in_ranges, shared_mappings
 from topbit.rules.finding import Finding
+from topbit.rules.gaps import is_out_of_order
 from topbit.rules.pool_messages import LARGEST
 from topbit.rules.releases import policy_of
 from topbit.rules.rule import a_guest_of_shared_dma, a_realm, any_event, rule
@@ -209,6 +210,8 @@ def internal_attributes_are_not_passed(recording: Recording) -> Iterator[Finding
 def _a_trace_of_all(recording: Recording) -> str:
     if recording.platform.lost_events or recording.platform.unparsed:
         return "the trace has gaps, in which an unmap may have been"
+    if is_out_of_order(recording):
+        return "the lines of the trace are not in the order of their times"
     return ""
 
 

@@ -11,6 +11,7 @@ from topbit.recording.recording import NUMBER
 from topbit.recording.schema import DMA_MAPPING_ERROR, ERROR, TRUNCATED
 from topbit.replay.columns import MAPS, given
 from topbit.rules.finding import Evidence, Finding
+from topbit.rules.gaps import gaps_of
 from topbit.rules.rule import any_event, rule, whole_trace
 from topbit.rules.troubles import bus_limit, of_device, of_trouble
 from topbit.rules.unmap_pairs import last_of_each, unmap_pairs
@@ -52,6 +53,7 @@ def maps_are_unmapped(recording: Recording) -> Iterator[Finding]:
             device not in damaged
             and not recording.platform.unparsed
             and not _is_reused(recording, group)
+            and not gaps_of(recording, device)
         )
         yield Finding(
             "M7",

@@ -67,7 +67,7 @@ def _trouble(recording: Recording) -> pl.DataFrame:
         if facts.sid is not None
     }
     of_stream = pl.col("sid").replace_strict(names, default=None, return_dtype=pl.String)
-    stream = pl.format("StreamID {}", pl.col("sid"))
+    stream = _words("StreamID ", "sid")
     access = pl.col("event").is_in([ACCESS, "smmu_event"]) | pl.col("status").is_in(REFUSED)
     # What is wrong with a stream's tables is so for every address.
     table = pl.col("status").is_in(CONFIGURATION)
@@ -75,7 +75,7 @@ def _trouble(recording: Recording) -> pl.DataFrame:
         pl.when(access)
         .then(pl.col("status"))
         .when(pl.col("event") == "trouble")
-        .then(pl.format("line {}", pl.col(NUMBER)))  # says nothing but itself
+        .then(_words("line ", NUMBER))  # says nothing but itself
         .otherwise(pl.col("event"))
     )
     return (
@@ -91,6 +91,12 @@ def _trouble(recording: Recording) -> pl.DataFrame:
         .with_columns(who=pl.when(pl.col("event") != "smmu_lost").then(pl.col("who")))
         .collect()
     )
+
+
+def _words(before: str, column: str) -> pl.Expr:
+    """Expression: a number behind a word; null where it is."""
+    # pl.format() of polars 2.1 panics where a filter left nothing of a chunk.
+    return pl.concat_str(pl.lit(before), pl.col(column).cast(pl.String))
 
 
 def _is_a_devices_name(recording: Recording) -> pl.Expr:
