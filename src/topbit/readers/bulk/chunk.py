@@ -43,6 +43,12 @@ class Chunk:
     def __len__(self) -> int:
         return len(self.starts)
 
+    def bytes_of(self, lines: Places) -> list[memoryview]:
+        """Which characters have these lines, each with the one behind it?"""
+        data = self.words.text.data
+        starts, ends = self.starts[lines].tolist(), (self.ends[lines] + 1).tolist()
+        return [data[start:end] for start, end in zip(starts, ends, strict=True)]
+
 
 def chunk_of(text: Text) -> Chunk:
     """Which lines has this text?

@@ -28,13 +28,15 @@ NEWLINE, RETURN, BLANK, COLON, DOT, COMMA, EQUALS, ZERO, NINE, A, F, X, OPEN, CL
     b"\n\r :.,=09afx{}"
 )
 LAST_PRINTABLE = ord("~")
+FEWEST_FIELDS = 3
 LETTER_I, LETTER_S, LETTER_T = b"ist"
 _SIZE, _PHYS, _VIRT, _SIZES, _BUFFERS = (
     np.frombuffer(f" {key}=".encode(), np.uint8)
     for key in ("size", "phys_addr", "virt_addr", "sizes", "phys_addrs")
 )
-ODD = 0x80
-"""What is told of a line that is not read here and holds a character that is not printable."""
+ODD, OTHER = 0x80, 0x40
+"""What is told of a line that is not read here: it holds a character that is not printable, or may
+be a trace's nevertheless."""
 _EVERY, _HALF = np.uint64(0xFFFF_FFFF_FFFF_FFFF), np.uint64(32)
 _HAS_BUFFER = BITS["phys"]
 
@@ -258,7 +260,7 @@ def scan_lines(
             events.
         tail_kinds: of which kind each tail is.
         starts, ends, state: are filled for each line: from where to where, flags of its head, ODD,
-            or 0.
+            OTHER, or 0.
         lines, times, codes, has, nulls, numbers: are filled for each event: its line, seconds,
             numbers of lead and tail, HAS, NULL pointer; address, buffer and size.
     """
@@ -322,15 +324,16 @@ def scan_lines(
                 has[number] = lead_has[lead] if with_buffers else lead_has[lead] & ~_HAS_BUFFER
             row += count
         else:
-            at, odd = start, 0
+            at, odd, equals = start, 0, 0
             while text[at] != NEWLINE:
                 odd += not BLANK <= text[at] <= LAST_PRINTABLE
+                equals += text[at] == EQUALS
                 at += 1
             stop = at
             if at > start and text[at - 1] == RETURN:
                 stop, odd = at - 1, odd - 1
             ends[line] = stop
-            state[line] = ODD if odd else 0
+            state[line] = ODD if odd else OTHER if equals >= FEWEST_FIELDS else 0
         line += 1
         start = at + 1
     return row

@@ -20,10 +20,9 @@ TELLING = sorted({*NEEDLES, *HINTS, *LOSSES})
 """A line without any of these tells nothing by itself."""
 COMMON = " etaoinsrhldcumfpgwybvkxjqz"
 """What logs are mostly made of, the most usual character first."""
-GRAM = 4
+KEY = 8
+SIZES = (KEY, 4, 2)
 """Characters that a word is known by at first, those of its characters that are the rarest."""
-PAIR = 0xFFFF
-"""The numbers of two characters."""
 BLOCK = 1 << 16
 """Characters that are looked at together: what is made of them stays in a core's cache."""
 OPENING, CLOSING, BLANK, DOT, NINE, ZERO = b"[] .90"
@@ -56,58 +55,66 @@ def dull_lines(chunk: Chunk, regular: Mask, begins: Mask) -> Mask:
 
 def _telling(chunk: Chunk, asked: Places) -> Mask:
     """Which of these lines hold a word that tells something?"""
-    length = chunk.ends[asked] - chunk.starts[asked] + 1
-    behind = np.cumsum(length)
+    # The character behind each line is in no word.
+    text = b"".join(chunk.bytes_of(asked))
+    behind = np.cumsum(chunk.ends[asked] + 1 - chunk.starts[asked])
     telling = np.zeros(len(asked), np.bool_)
-    words, start = _words(), 0
-    while start < len(asked):
-        before = int(behind[start] - length[start])
-        end = max(int(np.searchsorted(behind, before + BLOCK, "right")), start + 1)
-        # Each line with the character behind it, which is in no word.
-        begins = chunk.starts[asked[start:end]] - (behind[start:end] - length[start:end])
-        places = np.repeat(begins, length[start:end]) + np.arange(before, behind[end - 1])
-        text = chunk.words.text[places]
-        whole = text.tobytes()
-        for at in _may_tell(text.astype(np.int64)).tolist():
-            gram = int.from_bytes(whole[at : at + GRAM], "little")
-            for word, offset in (*words.get(gram, ()), *words.get(gram & PAIR, ())):
-                if whole.startswith(word, at - offset):
-                    telling[np.searchsorted(behind, before + at, "right")] = True
-        start = end
+    words = _words()
+    for start in range(0, len(text), BLOCK):
+        part = np.frombuffer(text[start : start + BLOCK + KEY - 1], np.uint8)
+        for at in (_may_tell(part.astype(np.int64)) + start).tolist():
+            for size in SIZES:
+                for word, offset in words.get(text[at : at + size], ()):
+                    if text.startswith(word, max(at - offset, 0)):
+                        telling[np.searchsorted(behind, at, "right")] = True
     return telling
 
 
 def _may_tell(text: Places) -> Places:
-    """Where in a text of characters stands what the words are known by?"""
-    first, alone, grams = _known_by()
+    """Where in a text of characters stands what a word is known by?"""
+    first, whole, *keys = _known_by()
     pairs = text[:-1] | text[1:] << 8
     at = np.flatnonzero(first[pairs])
-    found = pairs[at] | pairs[np.minimum(at + 2, len(pairs) - 1)] << 16
-    near = np.minimum(np.searchsorted(grams, found), len(grams) - 1)
-    telling: Places = at[(grams[near] == found) | alone[pairs[at]]]
+    last = len(pairs) - 1
+    four = pairs[at] | pairs[np.minimum(at + 2, last)] << 16
+    eight = four | (pairs[np.minimum(at + 4, last)] | pairs[np.minimum(at + 6, last)] << 16) << 32
+    telling: Places = at[whole[pairs[at]] | _among(four, keys[0]) | _among(eight, keys[1])]
     return telling
 
 
+def _among(found: Places, keys: Places) -> Mask:
+    same: Mask = keys[np.minimum(np.searchsorted(keys, found), len(keys) - 1)] == found
+    return same
+
+
 @cache
-def _words() -> dict[int, list[tuple[bytes, int]]]:
+def _words() -> dict[bytes, list[tuple[bytes, int]]]:
     """Which words are known by some characters of theirs, and where in them do these stand?"""
-    found: dict[int, list[tuple[bytes, int]]] = {}
+    found: dict[bytes, list[tuple[bytes, int]]] = {}
     for word in TELLING:
-        windows = range(max(len(word) - GRAM, 0) + 1)
-        best = max(windows, key=lambda at: sum(map(_rarity, word[at : at + GRAM])))
-        gram = int.from_bytes(word[best : best + GRAM].encode(), "little")
-        found.setdefault(gram, []).append((word.encode(), best))
+        size = next(size for size in SIZES if size <= len(word))
+        best = max(
+            range(len(word) - size + 1),
+            key=lambda at: sum(map(_rarity, word[at : at + size])),
+        )
+        found.setdefault(word[best : best + size].encode(), []).append((word.encode(), best))
     return found
 
 
 @cache
-def _known_by() -> tuple[Mask, Mask, Places]:
-    """Which pairs of characters begin what words are known by, which are a word, and what is it?"""
-    grams = np.array(sorted(_words()), np.int64)
-    first, alone = np.zeros(PAIR + 1, np.bool_), np.zeros(PAIR + 1, np.bool_)
-    first[grams & PAIR] = True
-    alone[grams[grams <= PAIR]] = True
-    return first, alone, grams
+def _known_by() -> tuple[Mask, Mask, Places, Places]:
+    """Which pairs begin what words are known by, which are that, and which numbers are the others?
+
+    The numbers are those of four characters and of eight, in order.
+    """
+    first, whole = np.zeros(1 << 16, np.bool_), np.zeros(1 << 16, np.bool_)
+    numbers: dict[int, list[int]] = {size: [] for size in SIZES}
+    for key in _words():
+        first[int.from_bytes(key[:2], "little")] = True
+        numbers[len(key)].append(int.from_bytes(key, "little"))
+    whole[numbers[2]] = True
+    four, eight = (np.array(sorted(numbers[size]), np.int64) for size in (4, 8))
+    return first, whole, four, eight
 
 
 def _rarity(character: str) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 
 from topbit.readers.bulk import compiled
 from topbit.readers.bulk.chunk import Chunk, chunk_of
-from topbit.readers.bulk.compiled import BLANK, NEWLINE, ODD, scan_lines
+from topbit.readers.bulk.compiled import BLANK, NEWLINE, ODD, OTHER, scan_lines
 from topbit.readers.bulk.event_columns import (
     ALLOCATIONS,
     HAS_OF,
@@ -22,7 +22,7 @@ from topbit.readers.bulk.event_columns import (
 from topbit.readers.bulk.known import BEGINS_A_LINE, GOOD, Known
 from topbit.readers.bulk.trace_forms import FORMS, TAILS, Form
 from topbit.readers.bulk.trace_lines import TraceLines, trace_lines
-from topbit.readers.bulk.words import MARGIN, Text, Words, scratch
+from topbit.readers.bulk.words import MARGIN, Places, Text, Words, scratch
 from topbit.readers.columns import BITS, HAS, Piece, joined
 from topbit.recording.schema import ERROR
 
@@ -106,21 +106,17 @@ def scan(text: Text, known: Known) -> tuple[Chunk, TraceLines]:
     none = np.empty(0, np.int64)
     chunk = Chunk(Words(text), starts, ends, none, none, none, none, state == ODD)
     usual = TraceLines(Piece(rows, columns), (state & GOOD) != 0, (state & BEGINS_A_LINE) != 0)
-    return chunk, _with_others(usual, chunk, known)
+    return chunk, _with_others(usual, chunk, np.flatnonzero(state == OTHER), known)
 
 
-def _with_others(usual: TraceLines, chunk: Chunk, known: Known) -> TraceLines:
-    """What tell the trace lines that are not usual, or whose texts are not known yet, as well?"""
-    lines = np.flatnonzero(~usual.regular & ~chunk.odd)
+def _with_others(usual: TraceLines, chunk: Chunk, lines: Places, known: Known) -> TraceLines:
+    """What tell these lines as well, that are not usual, or whose texts are not known yet?"""
     if not len(lines):
         return usual
-    length = chunk.ends[lines] + 1 - chunk.starts[lines]
-    behind = np.cumsum(length)
-    text = np.full(2 * MARGIN + behind[-1], BLANK, np.uint8)
-    moved = np.repeat(chunk.starts[lines] - behind + length, length) + np.arange(behind[-1])
-    text[MARGIN : MARGIN + behind[-1]] = chunk.words.text[moved]
+    margin = bytes([BLANK]) * MARGIN
+    text = np.frombuffer(bytearray(b"".join((margin, *chunk.bytes_of(lines), margin))), np.uint8)
     # It may have been a carriage return.
-    text[MARGIN + behind - 1] = NEWLINE
+    text[MARGIN - 1 + np.cumsum(chunk.ends[lines] + 1 - chunk.starts[lines])] = NEWLINE
     others = trace_lines(chunk_of(text), known)
     usual.regular[lines] = others.regular
     usual.begins[lines] = others.begins
