@@ -31,6 +31,8 @@ NUMBERS = tuple(name for name in COLUMNS if name not in (*WORDS, "source"))
 HAS = "has"
 """The bits of this column tell which of NUMBERS an event has, in their order."""
 BITS = {name: np.uint16(1 << place) for place, name in enumerate(NUMBERS)}
+MANY = 1 << 23
+"""Events from which on memory counts for more than time."""
 TYPES: dict[str, type[np.generic]] = {
     **dict.fromkeys(NUMBERS, np.uint64),
     "sid": np.uint32,
@@ -166,7 +168,9 @@ class Columns:
             return polars.DataFrame(schema=empty)
         has = self._grown[HAS].array()
         names = [name for name in (*COLUMNS, EXACT, TASK) if name != "source"]
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        # Each column is there twice while it is made.
+        workers = os.cpu_count() if self._count < MANY else 1
+        with ThreadPoolExecutor(workers) as pool:
             made = list(pool.map(lambda name: self._series(name, has), names))
         columns: dict[str, polars.Series] = {}
         # What is the same in all rows takes no memory.
