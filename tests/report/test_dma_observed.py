@@ -8,7 +8,7 @@ import pytest
 
 from observed_boots import observation, rows, table
 from topbit.machine.model.dma_table import Outcome, What, Who
-from topbit.machine.qemu.guest.asking import Answer
+from topbit.machine.qemu.guest.answers import Answer
 from topbit.machine.qemu.observe import Observation
 from topbit.report.dma_asks import Asked
 from topbit.report.dma_observed import Boot, Driver, ObservedBoots, Seen, compared

@@ -34,11 +34,11 @@ def test_text() -> None:
     lines = render(table(*NARROW), "text").splitlines()
     assert lines[0].startswith("Linux 7.3.4+deb13-cloud-arm64: the address a device was given")
     assert "IPA space of 41 bits: bit 40 set means shared" in lines
-    at = lines.index("mapping             device  address           example")
-    assert lines[at + 1].startswith("buffer              T=0     B|S               0x000001007")
+    at = lines.index("mapping             device  address        example")
+    assert lines[at + 1].startswith("buffer              T=0     B|S            0x000001007")
     assert lines[at + 1].endswith("  there")
-    assert "buffer              32-bit  error             swiotlb overflow" in lines
-    assert "coherent            32-bit  error             no message" in lines
+    assert "buffer              32-bit  error          swiotlb overflow" in lines
+    assert "coherent            32-bit  error          no message" in lines
     assert "buffer, by mask: 32 to 40 bits error, 41 to 64 bits B|S" in lines
     assert "buffer, a803000.virtio_mmio with its own driver: 20 B|S" in lines
     assert any(line.startswith("not observed, because the guest has no IOMMU") for line in lines)
@@ -78,7 +78,7 @@ def test_json() -> None:
 def test_a_difference_is_told_where_it_is_and_in_the_end() -> None:
     other = with_first(formula="P", differs="the table says B|S")
     lines = render(other, "text").splitlines()
-    at = lines.index("mapping             device  address           example")
+    at = lines.index("mapping             device  address        example")
     assert lines[at + 1].startswith("buffer              T=0     P ")
     assert lines[at + 1].endswith("  DIFFERS")
     assert "DIFFERS: buffer, T=0: the table says B|S" in lines

@@ -95,18 +95,40 @@ def test_a_series_is_fetched_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     said: list[str] = []
     came: list[tuple[str, int, int]] = []
     assert sources.held("9.9") is None
-    tree = sources.fetch("linux-source-9.9", said.append, lambda *told: came.append(told))
-    assert tree.name == "9.9-9.9.3"
-    assert sorted(path.name for path in tree.iterdir()) == ["Makefile", "include", "kernel"]
+    found = sources.fetch("linux-source-9.9", said.append, lambda *told: came.append(told))
+    assert found.name == "9.9-9.9.3"
+    names = [".kept-2", "Makefile", "include", "kernel"]
+    assert sorted(path.name for path in found.iterdir()) == names
     assert "the sources of Linux 9.9.3" in said[0]
     assert came[-1] == ("the sources of Linux 9.9.3", 7, 7)
     monkeypatch.setattr(sources, "arm64_apt", None)
-    assert sources.fetch("9.9") == sources.held("9.9") == tree
+    assert sources.fetch("9.9") == sources.held("9.9") == found
+
+
+def tree(tmp_path: Path, name: str) -> Path:
+    folder = tmp_path / "cache/topbit/sources" / name
+    folder.mkdir(parents=True)
+    (folder / sources.EDITION).touch()
+    return folder
+
+
+def test_a_tree_of_an_older_topbit_is_fetched_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = tree(tmp_path, "9.9-9.9.3")
+    (old / sources.EDITION).unlink()
+    (old / "Makefile").write_text("old")
+    archive = Archive(package(tmp_path, FILES), "linux-source-9.9")
+    monkeypatch.setattr(sources, "arm64_apt", lambda: archive)
+    assert sources.held("9.9") is None
+    assert sources.fetch("9.9") == old
+    assert (old / "Makefile").read_text() == "VERSION = 9\n"
 
 
 def test_the_newest_tree_of_a_series(tmp_path: Path) -> None:
     for name in ("9.9-9.9.9", "9.9-9.9.10", "9.10-9.10.1"):
-        (tmp_path / "cache/topbit/sources" / name).mkdir(parents=True)
+        tree(tmp_path, name)
+    (tmp_path / "cache/topbit/sources/9.9-9.9.11").mkdir()  # not whole
     found = sources.held("9.9")
     assert found is not None
     assert found.name == "9.9-9.9.10"

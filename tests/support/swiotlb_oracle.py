@@ -37,11 +37,21 @@ STAGED_DIRECT = STAGED | {
     "direct.h": "kernel/dma/direct.h",
     "direct_of_the_tree.c": "kernel/dma/direct.c",
 }
+STAGED_POOL = {
+    "linux/genalloc.h": "include/linux/genalloc.h",
+    "genalloc_of_the_tree.c": "lib/genalloc.c",
+    "pool_of_the_tree.c": "kernel/dma/pool.c",
+}
+ALL_STAGED = {
+    "drive.c": STAGED,
+    "direct_drive.c": STAGED_DIRECT,
+    "pool_drive.c": STAGED_POOL,
+}
 
 
 def build(tree: Path, folder: Path, driver: str = "drive.c") -> Path:
-    """Compile the tree's kernel/dma/swiotlb.c, and direct.c, with the driver around them."""
-    staged = STAGED if driver == "drive.c" else STAGED_DIRECT
+    """Compile the tree's kernel/dma/swiotlb.c, direct.c or pool.c with the driver around it."""
+    staged = ALL_STAGED[driver]
     texts = {name: (tree / path).read_text() for name, path in staged.items()}
     whole = "".join(texts.values())
     texts |= dict.fromkeys(
@@ -52,10 +62,14 @@ def build(tree: Path, folder: Path, driver: str = "drive.c") -> Path:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
     program = folder / "program"
-    pointer = re.search(r"unsigned long \*attrs", texts["linux/swiotlb.h"])
-    knows = "bool cc_shared;" in texts["linux/swiotlb.h"]
+    pointer = re.search(r"unsigned long \*attrs", texts.get("linux/swiotlb.h", ""))
+    knows = "bool cc_shared;" in texts.get("linux/swiotlb.h", "")
+    wrapped = "struct dma_gen_pool" in texts.get("pool_of_the_tree.c", "")
+    taken = "__DMA_ATTR_ALLOC_CC_SHARED * !!cc_attributes, fits" if wrapped else "fits"
     defined = {
         "ATTRS(x)": "(&(x))" if pointer else "(x)",
+        "THE_POOL": "atomic_pool_kernel.pool" if wrapped else "atomic_pool_kernel",
+        "FROM_POOL(dev,size,address,fits)": f"dma_alloc_from_pool(dev, size, address, 0, {taken})",
         "SHARED_POOL(x)": "(io_tlb_default_mem.cc_shared = (x))" if knows else "((void)(x))",
     }
     command = [needs.program("gcc"), "-std=gnu11", "-O2", "-w", f"-I{folder}", f"-I{OWN}"]

@@ -90,6 +90,13 @@ DIFFERENCES = {
             "kernel/dma/direct.h:dma_direct_map_phys; before: dma_direct_map_resource",
         ),
         Difference(
+            "pool_exhausted_said",
+            ((6, 19, 0), (6, 18, 15), (6, 12, 117)),
+            'the line about an atomic pool that has nothing that fits is "DMA pool exhausted for"; '
+            'before it was "Failed to get suitable pool for" as well',
+            "kernel/dma/pool.c:dma_alloc_from_pool; in 6.18.15 and 6.12.117, not in 6.16.12",
+        ),
+        Difference(
             "pte_encoded_shared_bit",
             ((7, 0, 0), (6, 19, 10)),
             "PROT_NS_SHARED is a page-table value, which the DMA helpers OR into addresses",
@@ -138,6 +145,12 @@ DIFFERENCES = {
             ((7, 3, 0),),
             "coherent memory that is remapped (a non-coherent device) is shared as well",
             "f253a83ff94c; kernel/dma/direct.c:dma_direct_alloc",
+        ),
+        Difference(
+            "pool_leaks_unshared",
+            ((7, 3, 0),),
+            "pages for an atomic pool that could not be shared are leaked, and not freed",
+            "kernel/dma/pool.c:atomic_pool_expand",
         ),
         Difference(
             "pool_failure_disables",
@@ -216,6 +229,7 @@ class KernelPolicy:
     alias_for_shared: bool = False
     canonical_before_lookup: bool = False
     dma_map_phys: bool = False
+    pool_exhausted_said: bool = False
     pte_encoded_shared_bit: bool = False
     cc_shared_attr: bool = False
     capable_by_attrs: bool = False
@@ -224,6 +238,7 @@ class KernelPolicy:
     viommu_refuses_coherent: bool = False
     sme_iommu_exempt: bool = False
     remap_shares: bool = False
+    pool_leaks_unshared: bool = False
     pool_failure_disables: bool = False
     realm_pool_scaled: bool = False
     pool_size_tracked: bool = False

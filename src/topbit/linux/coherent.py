@@ -17,7 +17,7 @@ from topbit.addressing.dma_direct import (
 from topbit.addressing.scheme import U64
 from topbit.arch.ipa import DmaAddr, Ipa
 from topbit.events import Event
-from topbit.linux.atomic_pool import AtomicPool
+from topbit.linux.atomic_pool import AtomicPool, leaked
 from topbit.linux.device import Device
 from topbit.linux.direct import DmaDirect
 from topbit.linux.pageattr import PAGE_SHIFT, PAGE_SIZE
@@ -58,7 +58,9 @@ class CoherentMemory:
         """
         count = -(-size // PAGE_SIZE)
         if atomic and dev.force_unencrypted:
-            return self._of_pool(dev, size, self._atomic_pool().alloc(size))
+            return self._at_once(dev, count * PAGE_SIZE)
+        if self._atomic is not None:
+            self._atomic.resize()  # this caller may sleep
         pool = self.direct.pool
         if pool is not None and pool.for_alloc:
             if self.direct.policy.capable_by_attrs and pool.cc_shared != dev.force_unencrypted:
@@ -78,6 +80,16 @@ class CoherentMemory:
             self.memory.zero_remapped(phys, count, decrypted=forced)
             return phys, self.direct.phys_to_dma_direct(dev, phys, shared=forced)
         return self._handed_over(dev, size, phys)
+
+    def _at_once(self, dev: Device, size: int) -> tuple[Ipa, DmaAddr] | None:
+        """Hand over memory of the atomic pool (dma_direct_alloc_from_pool)."""
+        phys = self._atomic_pool().alloc(size, lambda phys: self.coherent_ok(dev, phys, size))
+        if phys is None:
+            told = self.direct.policy.pool_exhausted_said
+            said = "DMA pool exhausted" if told else "Failed to get suitable pool"
+            self._warn("atomic_pool", f"{said} for {dev.name}", dev.name)
+            return None
+        return phys, self.direct.phys_to_dma_direct(dev, phys, shared=True)
 
     def _converts(self, dev: Device) -> bool:
         """Is the memory shared for the device? Up to 7.2 not if it is remapped (non-coherent)."""
@@ -127,10 +139,15 @@ class CoherentMemory:
         """The pool, made when it is first used: a modelled guest is small."""
         if self._atomic is None:
             shared = self.direct.platform.mem_encrypt
+            gives = not self.direct.policy.pool_leaks_unshared
             self._atomic = AtomicPool(
-                self.memory, self.alloc_pages, self.direct.emit, shared=shared
+                self.memory,
+                self.alloc_pages,
+                self.direct.emit,
+                shared=shared,
+                free_pages=self.free_pages if gives else leaked,
             )
         return self._atomic
 
-    def _warn(self, trouble: str, line: str) -> None:
-        self.direct.emit(Event("guest", "trouble", status=trouble, detail=line))
+    def _warn(self, trouble: str, line: str, device: str | None = None) -> None:
+        self.direct.emit(Event("guest", "trouble", device=device, status=trouble, detail=line))

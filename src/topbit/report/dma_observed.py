@@ -14,7 +14,7 @@ import polars as pl
 
 from topbit.arch.ipa import IpaSpace
 from topbit.machine.model.dma_table import COHERENT, What
-from topbit.machine.qemu.guest.asking import FULL, Answer, began
+from topbit.machine.qemu.guest.answers import FULL, Answer, began
 from topbit.machine.qemu.observe import Observation
 from topbit.recording import Recording
 from topbit.report.dma_asks import Asked

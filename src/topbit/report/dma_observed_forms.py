@@ -18,7 +18,7 @@ from topbit.report.dma_asks import MASKED
 from topbit.report.dma_observed import Boot, ObservedBoots, Seen
 
 WIDTH = 72
-COLUMNS = (18, 6, 16, 18)  # of mapping, device, address and example; whether it is there is open
+COLUMNS = (18, 6, 13, 18)  # of mapping, device, address and example; whether it is there is open
 LEGEND = (
     "P the buffer, B its bounce buffer, M coherent memory; |S with the shared bit; there: the "
     "device (QEMU's edu) read the memory at that address, and wrote it."

@@ -23,7 +23,16 @@ from topbit.store.cache import cache_dir, install_folder, locked
 from topbit.store.download import Download, Fetched, Note, fetch_all, quiet, unseen
 from topbit.store.kernels import arm64_apt, version_of
 
-KEPT = (*FILES, "kernel/dma/*.[ch]", "include/linux/swiotlb.h", "arch/arm64/mm/init.c")
+KEPT = (
+    *FILES,
+    "kernel/dma/*.[ch]",
+    "include/linux/swiotlb.h",
+    "arch/arm64/mm/init.c",
+    "include/linux/genalloc.h",
+    "lib/genalloc.c",
+)
+EDITION = Path(".kept-2")
+"""A tree without this file was unpacked when `KEPT` was shorter: it is fetched again."""
 NAME = re.compile(r"(?:linux-source-)?(\d+\.\d+)")
 
 
@@ -33,9 +42,9 @@ def is_series(name: str) -> bool:
 
 
 def held(name: str) -> Path | None:
-    """Where is the newest tree of a series in the cache? None: there is none."""
+    """Where is the newest tree of a series in the cache? None: there is none that is whole."""
     series = _series(name)
-    found = [path for path in _home().glob(f"{series}-*") if path.is_dir()]
+    found = [path for path in _home().glob(f"{series}-*") if (path / EDITION).is_file()]
     return max(
         found, key=lambda path: version_of(path.name.removeprefix(f"{series}-")), default=None
     )
@@ -80,9 +89,13 @@ def wanted(name: str) -> Download:
             unpack(deb, folder, series)
             deb.unlink()
             shutil.rmtree(folder / ".download", ignore_errors=True)
+            (folder / EDITION).touch()
 
         with locked(cache_dir() / "apt/sources"):
-            install_folder(_home() / f"{series}-{_upstream(package)}", fill)
+            target = _home() / f"{series}-{_upstream(package)}"
+            if not (target / EDITION).is_file():
+                shutil.rmtree(target, ignore_errors=True)
+            install_folder(target, fill)
 
     return Download(f"the sources of Linux {_upstream(package)}", package.size, get)
 

@@ -1,5 +1,5 @@
 /*
- * What kernel/dma/swiotlb.c (and direct.c, with DIRECT) expect of the rest of a
+ * What kernel/dma/swiotlb.c (and direct.c, with DIRECT; pool.c, with POOL) expect of the rest of a
  * kernel, as far as a pool of flat RAM and one thread need it. Every header that
  * they include, but their own, leads here.
  */
@@ -190,6 +190,9 @@ static inline dma_addr_t phys_to_dma(struct device *dev, phys_addr_t phys) { ret
 #define phys_to_dma_encrypted phys_to_dma
 #define dma_capable(...) true
 #define force_dma_unencrypted(dev) false
+#endif
+#ifdef POOL
+#include "pool_stubs.h"
 #endif
 #define dev_is_dma_coherent(dev) true
 #define dma_reset_need_sync(dev) (void)(dev)

@@ -238,6 +238,10 @@ class Bench:
                 said = "DMA addr overflow"
             elif "is full" in line:
                 said = "swiotlb full"
+            elif "pool exhausted" in line:
+                said = "DMA pool exhausted"
+            elif "suitable pool" in line:
+                said = "no suitable pool"
             else:
                 said = line
         return Outcome("", None, said, None)

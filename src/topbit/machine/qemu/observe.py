@@ -11,8 +11,9 @@ from pathlib import Path
 from topbit.arch.ipa import IpaSpace
 from topbit.errors import InputError
 from topbit.machine.qemu.guest import asking
+from topbit.machine.qemu.guest.answers import Answer, answers
 from topbit.machine.qemu.guest.ask_module import Layout, Question, module
-from topbit.machine.qemu.guest.asking import Answer, Ask
+from topbit.machine.qemu.guest.asking import Ask
 from topbit.machine.qemu.host.shape import SMMU_BITS
 from topbit.machine.qemu.options import QemuOptions
 from topbit.machine.qemu.process.pci import pci_name
@@ -121,7 +122,7 @@ def seen_in(recording: Recording, asks: Sequence[Ask], ending: str = "") -> Obse
     """What is in the recording of such a run?"""
     bits = recording.platform.ipa_bits
     assert bits is not None
-    found = asking.answers(recording, asks, devices(bits))
+    found = answers(recording, asks, devices(bits))
     return Observation(bits, recording, tuple(asks), found, ending)
 
 
