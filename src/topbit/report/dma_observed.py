@@ -20,7 +20,6 @@ from topbit.recording import Recording
 from topbit.report.dma_asks import Asked
 
 LOST = "the guest did not come to it"
-"""The module that shows it, which imports this one."""
 
 
 @dataclass(frozen=True, slots=True)
