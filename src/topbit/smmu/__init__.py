@@ -12,7 +12,22 @@ VMM, no shared bit, no Realm's life cycle.
     batch, flat   the same translation for whole arrays of addresses
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from topbit.smmu.outcome import Fault, Ok, Outcome, Terminated
-from topbit.smmu.smmu import Smmu
+
+if TYPE_CHECKING:
+    from topbit.smmu.smmu import Smmu
 
 __all__ = ["Fault", "Ok", "Outcome", "Smmu", "Terminated"]
+
+
+def __getattr__(name: str) -> object:
+    """Who only reads events, as the QEMU machine does, does not load the SMMU."""
+    if name != "Smmu":
+        raise AttributeError(f"module {__name__} has no attribute {name}")
+    from topbit.smmu.smmu import Smmu
+
+    return Smmu
