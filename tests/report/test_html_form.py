@@ -14,7 +14,7 @@ from paths import DATA
 from report_kinds import EVENTS, F1, KINDS, LOGS, MANY
 from report_made import boot
 from topbit.errors import InputError
-from topbit.recording import FileFacts
+from topbit.recording import DeviceFacts, FileFacts
 from topbit.report.html_form import MOST_FINDINGS, render, render_error, render_matrix
 
 VOID = {"meta", "path", "br", "input"}
@@ -106,6 +106,10 @@ def test_what_the_page_says(kind: str, words: list[str]) -> None:
          "Host kernel 6.14.0 Host no confidential machine Recorded 1 event, from files", "Guest"),
         ({"devices": {}}, "nvme0 - nothing describes it; seen in 1 event - -", "2 events"),
         ({}, "RAM 1 GiB", "nothing describes it"),
+        ({"devices": {"a": DeviceFacts(driver="nvme")}}, "a - not told - nvme", "assigned"),
+        ({"devices": {"a": DeviceFacts(sid=8)}}, "a 0x8 assigned - -", "not told"),
+        ({"devices": {"a": DeviceFacts(trusted=True)}}, "a - assigned, trusted (T=1)", "not told"),
+        ({"devices": {"a": DeviceFacts(emulated=True)}}, "a - emulated - -", "not told"),
     ],
 )  # fmt: skip
 def test_what_the_page_says_of_a_platform(
