@@ -76,9 +76,18 @@ def test_a_cpu_is_asked_for_no_more_than_is_needed() -> None:
             yield block([time], [0], [time])
 
     merged = in_order([stream(0, 1, 2, 9), stream(1, 5, 6)])
-    assert next(merged).times.tolist() == [1]
-    assert next(merged).times.tolist() == [2]
+    assert next(merged).times.tolist() == [1, 2]
     assert asked == [0, 1, 0]
+    assert next(merged).times.tolist() == [5, 6]
+    assert asked == [0, 1, 0, 0, 1]
+    assert next(merged).times.tolist() == [9]
+
+
+def test_many_cpus_take_few_steps() -> None:
+    streams = [iter([block([time], [0], [time])]) for time in range(1000)]
+    steps = [merged.times.tolist() for merged in in_order(streams)]
+    assert [time for step in steps for time in step] == list(range(1000))
+    assert len(steps) < 20
 
 
 def test_events_stand_at_the_places_of_their_records() -> None:

@@ -15,6 +15,9 @@ from topbit.readers.bulk.words import U64
 from topbit.readers.columns import Piece, joined
 from topbit.readers.trace_dat.cpu_columns import Block
 
+AT_HAND = 2
+"""Blocks of one CPU that are at hand at most."""
+
 
 def in_order(cpus: Sequence[Iterator[Block]]) -> Iterator[Block]:
     """Which events have these CPUs in the order of their times, some at a time?
@@ -25,30 +28,55 @@ def in_order(cpus: Sequence[Iterator[Block]]) -> Iterator[Block]:
     Yields:
         blocks as those of a CPU; each follows the one before.
     """
-    left = dict(enumerate(cpus))
-    at_hand: dict[int, Block] = {}
+    coming = dict(enumerate(cpus))
+    at_hand: dict[int, list[Block]] = {cpu: [] for cpu in coming}
     while True:
-        for cpu in [cpu for cpu in left if cpu not in at_hand]:
-            block = next((block for block in left[cpu] if len(block.times)), None)
-            if block is None:
-                del left[cpu]
-            else:
-                at_hand[cpu] = block
+        for cpu in [cpu for cpu in coming if not at_hand[cpu]]:
+            _ask_for_more(cpu, coming, at_hand)
+        # However many CPUs there are, what half of them have at hand is taken each time.
+        ends = {cpu: at_hand[cpu][-1].times[-1] for cpu in coming}
+        middle = sorted(ends.values())[len(ends) // 2] if ends else 0
+        for cpu, end in ends.items():
+            if end < middle and len(at_hand[cpu]) < AT_HAND:
+                _ask_for_more(cpu, coming, at_hand)
+        taken = _taken(coming, at_hand)
+        at_hand = {cpu: blocks for cpu, blocks in at_hand.items() if blocks or cpu in coming}
+        if taken:
+            yield _merged(taken)
         if not at_hand:
             return
-        # Of this one all is taken; of the others what cannot come behind more of it.
-        limit, first = min((block.times[-1], cpu) for cpu, block in at_hand.items())
-        taken = []
-        for cpu, block in sorted(at_hand.items()):
-            side: Literal["left", "right"] = "right" if cpu <= first else "left"
-            count = int(np.searchsorted(block.times, limit, side))
-            some, rest = _split(block, count)
+
+
+def _ask_for_more(
+    cpu: int, coming: dict[int, Iterator[Block]], at_hand: dict[int, list[Block]]
+) -> None:
+    block = next((block for block in coming[cpu] if len(block.times)), None)
+    if block is None:
+        del coming[cpu]
+    else:
+        at_hand[cpu].append(block)
+
+
+def _taken(coming: dict[int, Iterator[Block]], at_hand: dict[int, list[Block]]) -> list[Block]:
+    """Take what nothing that is still to come stands before. What is left stays at hand."""
+    if not coming:
+        taken = [block for blocks in at_hand.values() for block in blocks]
+        at_hand.clear()
+        return taken
+    limit, first = min((at_hand[cpu][-1].times[-1], cpu) for cpu in coming)
+    taken = []
+    for cpu, blocks in at_hand.items():
+        # Of the one with the least at hand all is taken, and of others what cannot follow more.
+        side: Literal["left", "right"] = "right" if cpu <= first else "left"
+        while blocks and blocks[0].times[0] <= limit:
+            count = int(np.searchsorted(blocks[0].times, limit, side))
+            some, rest = _split(blocks[0], count)
             taken.append(some)
             if len(rest.times):
-                at_hand[cpu] = rest
-            else:
-                del at_hand[cpu]
-        yield _merged(taken)
+                blocks[0] = rest
+                break
+            del blocks[0]
+    return [block for block in taken if len(block.times)]
 
 
 def _split(block: Block, count: int) -> tuple[Block, Block]:
@@ -69,7 +97,6 @@ def _split(block: Block, count: int) -> tuple[Block, Block]:
 
 
 def _merged(blocks: list[Block]) -> Block:
-    blocks = [block for block in blocks if len(block.times)]
     if len(blocks) == 1:
         return blocks[0]
     times: U64 = np.concatenate([block.times for block in blocks])
