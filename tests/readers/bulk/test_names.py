@@ -36,7 +36,7 @@ def test_what_is_too_long_is_no_name() -> None:
 
 
 def test_names_of_one_slot_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(names, "_SLOTS", 1)
+    monkeypatch.setattr(names, "SLOTS", 1)
     many = [f"name{number}" for number in range(50)]
     known = Names()
     for _ in range(2):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from topbit.readers.bulk.names import LONGEST
+from topbit.readers.bulk.names import LONGEST, SLOTS
 from topbit.readers.bulk.trace_lines import EXACTLY
 from topbit.readers.bulk.words import MARGIN
 from topbit.readers.columns import BITS
@@ -65,7 +65,7 @@ def _code(aligned: Any, start: int, size: int, table: Any) -> int:
         size -= 8
     total ^= total >> _HALF
     total *= of_length
-    slot = total >> np.uint64(48)
+    slot = total >> np.uint64(64 - SLOTS)
     return slots[slot] if hashes[slot] == total else 0
 
 
@@ -267,13 +267,14 @@ def scan_lines(
     line, row, start, guess = 0, 0, MARGIN, 0
     while start < end:
         starts[line] = start
-        lead = flags = count = tail = plan = 0
+        lead = flags = count = tail = plan = timed = 0
         seconds, null, with_buffers, at = 0.0, False, True, start
         stamp = _stamp_ends(text, start, end, guess)
         if stamp >= 0 and row < len(lines):
             guess = stamp - start
             seconds, begin = _stamp(text, start, stamp)
-            stop = _lead_ends(text, stamp) if begin < stamp else -1
+            timed = begin < stamp
+            stop = _lead_ends(text, stamp) if timed else -1
             if stop >= 0:
                 flags = head_flags[_code(aligned, start, begin - start, heads)]
                 lead = _code(aligned, stamp, stop - stamp, leads)
@@ -333,7 +334,7 @@ def scan_lines(
             if at > start and text[at - 1] == RETURN:
                 stop, odd = at - 1, odd - 1
             ends[line] = stop
-            state[line] = ODD if odd else OTHER if equals >= FEWEST_FIELDS else 0
+            state[line] = ODD if odd else OTHER if timed and equals >= FEWEST_FIELDS else 0
         line += 1
         start = at + 1
     return row

@@ -22,7 +22,8 @@ MOST = 1 << 15
 """Different names; places of others get none."""
 NONE = 0
 """The number of what is no name: too long, or one too many."""
-_SLOTS = 16
+SLOTS = 20
+"""Bits of the number of places where names are looked up: so many that two seldom meet in one."""
 
 
 class Names:
@@ -40,8 +41,8 @@ class Names:
         random = [secrets.randbits(64) | 1 for _ in range(2 * count + 1)]
         self._factors = np.array(random[:-1], np.uint64).reshape(2, count)
         self._of_length = np.uint64(random[-1])
-        self._hashes = np.zeros(1 << _SLOTS, np.uint64)
-        self._slots = np.zeros(1 << _SLOTS, np.int32)
+        self._hashes = np.zeros(1 << SLOTS, np.uint64)
+        self._slots = np.zeros(1 << SLOTS, np.int32)
         self._lock = threading.Lock()
 
     @property
@@ -53,7 +54,7 @@ class Names:
         """Which numbers have the names from `starts` to `ends`?"""
         length = ends - starts
         hashes = self._hash(words, starts, length)
-        slots = (hashes >> np.uint64(64 - _SLOTS)).astype(np.int64)
+        slots = (hashes >> np.uint64(64 - SLOTS)).astype(np.int64)
         codes: Codes = self._slots[slots]
         strange = np.flatnonzero((self._hashes[slots] != hashes) | (codes == NONE))
         if len(strange):
@@ -82,7 +83,7 @@ class Names:
             if number is None and len(self.texts) <= MOST:
                 number = self._numbers[known] = len(self.texts)
                 self.texts.append(name.decode("ascii", "replace"))
-                slot = known >> (64 - _SLOTS)
+                slot = known >> (64 - SLOTS)
                 if self._slots[slot] == NONE:
                     # The hash is written last: until then the place counts as another's.
                     self._slots[slot] = number

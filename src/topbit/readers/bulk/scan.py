@@ -66,7 +66,7 @@ def scan(text: Text, known: Known) -> tuple[Chunk, TraceLines]:
     most = count + size // AN_ENTRY
     starts, ends = np.empty((2, count), np.int64)
     state, nulls = np.empty(count, np.uint8), np.empty(most, np.bool_)
-    lines, codes = np.empty(most, np.uint32), np.empty((2, most), np.int32)
+    lines, codes = np.empty(most, np.uint32), np.empty((2, most), np.int64)
     times, numbers = np.empty(most), np.empty((3, most), np.uint64)
     has, forms = np.empty(most, np.uint16), known.leads.table[0].astype(np.int64)
     rows = scan_lines(

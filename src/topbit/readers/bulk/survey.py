@@ -27,7 +27,7 @@ CHUNK = 2 << 20
 """Bytes of a chunk: what is made of it while it is looked at stays near a core."""
 NUMBA_CHUNKS = 2
 """How many times as long are those for numba, of whose lines NumPy has to look at few?"""
-NUMBA_FROM = 256 << 20
+NUMBA_FROM = 512 << 20
 """Bytes of a text from which on numba, if it is there, saves more time than its import takes."""
 HELPERS_FROM = 64 << 20
 """Bytes of a text from which on another process saves more time than its start takes."""
