@@ -21,7 +21,12 @@ from statistics import median
 
 import numpy as np
 
-from topbit.addressing.dma_direct import BusDmaRegion, DmaDevice, phys_to_dma_unencrypted
+from topbit.addressing.dma_direct import (
+    BusDmaRegion,
+    DmaDevice,
+    dma_to_phys,
+    phys_to_dma_unencrypted,
+)
 from topbit.addressing.scheme import arm_cca
 from topbit.events import ignore
 from topbit.linux.device import Device
@@ -71,14 +76,16 @@ def main() -> int:
     args = parser.parse_args()
     count = args.addresses
     x = np.arange(RAM, RAM + count * 64, 64, dtype=np.uint64)
+    bus = phys_to_dma_unencrypted(DmaDevice(SCHEME, RANGES), x)
     word = ctypes.c_uint64
     with tempfile.TemporaryDirectory() as name:
         loops = c_loops(Path(name))
 
         def c(function: str, *more: int) -> None:
-            out = np.empty_like(x)
+            given = bus if function == "to_phys_behind" else x
+            out = np.empty_like(given)
             words = [word(value) for value in (BIT, *more)]
-            pointers = (ctypes.c_void_p(x.ctypes.data), ctypes.c_void_p(out.ctypes.data))
+            pointers = (ctypes.c_void_p(given.ctypes.data), ctypes.c_void_p(out.ctypes.data))
             getattr(loops, function)(*pointers, ctypes.c_long(count), *words)
 
         region = RANGES[0]
@@ -90,6 +97,10 @@ def main() -> int:
             "the same behind dma-ranges": (
                 lambda: phys_to_dma_unencrypted(DmaDevice(SCHEME, RANGES), x),
                 lambda: c("unencrypted_behind", region.cpu_start, region.dma_start, region.size),
+            ),
+            "dma_to_phys behind dma-ranges": (
+                lambda: dma_to_phys(DmaDevice(SCHEME, RANGES), bus),
+                lambda: c("to_phys_behind", region.dma_start, region.cpu_start, region.size),
             ),
         }
         for title, (ours, theirs) in pairs.items():

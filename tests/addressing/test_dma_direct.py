@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from topbit.addressing.dma_direct import (
     DMA_MAPPING_ERROR,
     PHYS_ADDR_INVALID,
+    PIECE,
     BusDmaRegion,
     DmaDevice,
     dma_capable,
@@ -120,3 +121,39 @@ def test_round_trip_inside_the_ranges(offset: int, scheme) -> None:  # type: ign
         phys = region.cpu_start + offset
         assert dma_to_phys(dev, phys_to_dma(dev, phys)) == phys
         assert dma_to_phys(dev, phys_to_dma_unencrypted(dev, phys)) == phys
+
+
+@pytest.mark.parametrize("regions", [RANGES[:1], RANGES])
+@pytest.mark.parametrize("new", [True, False])
+@pytest.mark.parametrize("outside", [False, True])
+def test_long_arrays_are_what_their_addresses_are(
+    regions: tuple[BusDmaRegion, ...], new: bool, outside: bool
+) -> None:
+    dev = DmaDevice(CCA, regions, canonical_before_lookup=new)
+    first = 0x4000_0000 - 0x1000 * outside
+    x = np.arange(first, first + 3 * PIECE * 64, 64, dtype=np.uint64)[: 2 * PIECE + 7]
+    for helper in (phys_to_dma, phys_to_dma_unencrypted):
+        got = helper(dev, x)
+        assert got.dtype == np.uint64
+        for at in (0, 63, 64, PIECE - 1, PIECE, 2 * PIECE - 1, 2 * PIECE, 2 * PIECE + 6):
+            assert int(got[at]) == helper(dev, int(x[at]))
+        back = dma_to_phys(dev, got)
+        for at in (0, 64, PIECE, 2 * PIECE + 6):
+            assert int(back[at]) == dma_to_phys(dev, int(got[at]))
+        square = helper(dev, x[: 2 * PIECE].reshape(2, PIECE))
+        assert square.shape == (2, PIECE)
+        assert (square.reshape(-1) == got[: 2 * PIECE]).all()
+    assert x[0] == first  # what was given is as it was
+
+
+def test_no_addresses_are_none() -> None:
+    empty = np.empty(0, np.uint64)
+    assert phys_to_dma_unencrypted(DmaDevice(CCA, RANGES[:1]), empty).tolist() == []
+
+
+@pytest.mark.parametrize("length", [PIECE, PIECE + 1])
+def test_an_array_that_is_asked_about_stays_as_it_was(length: int) -> None:
+    x = np.full(length, 0x4000_0040, np.uint64)
+    kept = x.copy()
+    assert (phys_to_dma_unencrypted(DmaDevice(CCA, RANGES[:1]), x) == (0x40 | S)).all()
+    assert (x == kept).all()

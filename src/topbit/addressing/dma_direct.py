@@ -30,9 +30,11 @@ from topbit.arch.ipa import DmaAddr, Ipa
 
 DMA_MAPPING_ERROR = DmaAddr(U64)
 PHYS_ADDR_INVALID = Ipa(U64)  # (phys_addr_t)-1
-PIECE = 1 << 14  # addresses: 128 KiB
+PIECE = 1 << 14
+"""Addresses that are worked on at once: 128 KiB, so that what comes between stays in the cache."""
 
 
+Addresses: TypeAlias = NDArray[np.uint64]
 Lookup: TypeAlias = Callable[["Sequence[BusDmaRegion]", Address], Address]
 
 
@@ -107,39 +109,39 @@ def _lookup(moves: list[tuple[int, int, int]], x: Address) -> Address:
             if start <= x < start + size:
                 return target + (x - start)
         return U64
-    return _lookup_array(moves, x)
-
-
-def _lookup_array(moves: list[tuple[int, int, int]], x: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """The same for an array, in pieces that stay in a core's cache."""
     sizes = [size for _, _, size in moves]
     regions = moves[: sizes.index(0)] if 0 in sizes else moves
+    return _by_pieces(x, lambda piece: _looked_up(regions, piece))
+
+
+def _is_long(dev: DmaDevice, x: Addresses) -> bool:
+    """Does more than one pass go over it, so that it would not stay in the cache?"""
+    return bool(dev.dma_range_map) and x.size > PIECE
+
+
+def _by_pieces(x: Addresses, work: Callable[[Addresses], Addresses]) -> Addresses:
+    """What comes of an array, worked on in pieces?"""
     flat = x.reshape(-1)
+    if len(flat) <= PIECE:
+        return work(flat).reshape(x.shape)
     out = np.empty_like(flat)
     for at in range(0, len(flat), PIECE):
-        piece, found = flat[at : at + PIECE], out[at : at + PIECE]
-        if len(regions) != 1 or not _moved(regions[0], piece, found).all():
-            found.fill(U64)
-            for region in reversed(regions):  # the first that holds an address is written last
-                np.copyto(found, piece + _shift(region), where=_inside(region, piece))
+        out[at : at + PIECE] = work(flat[at : at + PIECE])
     return out.reshape(x.shape)
 
 
-def _shift(region: tuple[int, int, int]) -> np.uint64:
-    return np.uint64(region[1] - region[0] & U64)
-
-
-def _inside(region: tuple[int, int, int], x: NDArray[np.uint64]) -> NDArray[np.bool_]:
-    start, _, size = region
-    return x - np.uint64(start) < np.uint64(size)  # below it the difference wraps
-
-
-def _moved(
-    region: tuple[int, int, int], x: NDArray[np.uint64], out: NDArray[np.uint64]
-) -> NDArray[np.bool_]:
-    """Move all of them, inside or not; which were inside?"""
-    np.add(x, _shift(region), out=out)
-    return _inside(region, x)
+def _looked_up(regions: Sequence[tuple[int, int, int]], x: Addresses) -> Addresses:
+    if len(regions) == 1:
+        start, target, size = regions[0]
+        found = x - np.uint64(start)  # what lies below it wraps, and is far above its size
+        if found.max(initial=0) < size:
+            found += np.uint64(target)
+            return found
+    found = np.full_like(x, U64)
+    for start, target, size in reversed(regions):  # the first that holds it is written last
+        inside = x - np.uint64(start)
+        np.copyto(found, inside + np.uint64(target), where=inside < np.uint64(size))
+    return found
 
 
 def phys_to_dma(dev: DmaDevice, paddr: Address) -> Address:
@@ -148,6 +150,8 @@ def phys_to_dma(dev: DmaDevice, paddr: Address) -> Address:
     Returns:
         the address; DMA_MAPPING_ERROR outside the device's dma-ranges (setting a bit keeps it).
     """
+    if not isinstance(paddr, int) and _is_long(dev, paddr):
+        return _by_pieces(paddr, lambda piece: phys_to_dma(dev, piece))
     return dma_addr_encrypted(dev.scheme, translate_phys_to_dma(dev.dma_range_map, paddr))
 
 
@@ -157,6 +161,8 @@ def phys_to_dma_unencrypted(dev: DmaDevice, paddr: Address) -> Address:
     The one place where the guest sets the shared bit. Kernels before the series returned the plain
     bus address here (`alias_for_shared` False).
     """
+    if not isinstance(paddr, int) and _is_long(dev, paddr):
+        return _by_pieces(paddr, lambda piece: phys_to_dma_unencrypted(dev, piece))
     bus = translate_phys_to_dma(dev.dma_range_map, paddr)
     return dma_addr_unencrypted(dev.scheme, bus) if dev.alias_for_shared else bus
 
@@ -174,6 +180,8 @@ def dma_to_phys(
         set during the lookup: behind dma-ranges every such address misses, and what comes back is
         (phys_addr_t)-1 with the attribute bit cleared.
     """
+    if not isinstance(dma_addr, int) and _is_long(dev, dma_addr):
+        return _by_pieces(dma_addr, lambda piece: dma_to_phys(dev, piece, lookup))
     if dev.canonical_before_lookup:
         return lookup(dev.dma_range_map, dma_addr_canonical(dev.scheme, dma_addr))
     return dma_addr_canonical(dev.scheme, lookup(dev.dma_range_map, dma_addr))
