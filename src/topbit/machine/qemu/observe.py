@@ -36,6 +36,8 @@ WORKING, WORKS = "virtio0", 50
 that make the shared bit of page-table values (7.0 on) wait for ever."""
 REGISTERS = 0x1000_0000
 """Device registers: QEMU's PCIe window for them begins here (hw/arm/virt.c:base_memmap)."""
+PATIENCE = 900.0
+"""Seconds for one boot, if nobody says otherwise: a machine with other work takes minutes."""
 LOG_BYTES = "8M"
 """The kernel's log has room for the warning of each question."""
 
@@ -106,6 +108,7 @@ def observe(
         outcome = run(
             _scenario(ipa_bits),
             {
+                "timeout": PATIENCE,
                 **options,
                 "command": asking.script(asks, names, IpaSpace(ipa_bits)),
                 "add": [f"{folder}:/{asking.FOLDER}"],
