@@ -44,6 +44,8 @@ ACCEPTED = Path(__file__).with_name("mutants_accepted.toml")
 PACKAGE = Path("src/topbit")
 NOT_COPIED = (".git", ".venv", ".*_cache", ".hypothesis", "__pycache__", "build", "dist")
 MEMORY = 8 << 30  # bytes of address space that a mutant may take
+WITH_MEMORY = "not qemu and not browser and not slow"
+"""Tests that end in that memory, and soon."""
 GUARDED = f"""
 import resource, sys, pytest
 resource.setrlimit(resource.RLIMIT_AS, ({MEMORY}, {MEMORY}))
@@ -123,7 +125,7 @@ class Copies:
             "PYTHONDONTWRITEBYTECODE": "1",
             "HYPOTHESIS_STORAGE_DIRECTORY": str(copy / ".hypothesis"),
         }
-        options = ("-x", "-q", "-p", "no:cacheprovider", "--hypothesis-seed=1", "-m", "not qemu")
+        options = ("-x", "-q", "-p", "no:cacheprovider", "--hypothesis-seed=1", "-m", WITH_MEMORY)
         running = subprocess.Popen(
             [sys.executable, "-c", GUARDED, *options, *arguments],
             cwd=copy,

@@ -19,6 +19,7 @@ from topbit.report.html_form import render, render_error, render_matrix
 from topbit.report.summary import summarise
 from topbit.rules.finding import Checked
 
+pytestmark = pytest.mark.browser
 WIDTHS = (1280, 480)
 SCHEMES = ("light", "dark")
 Opened = Callable[..., Page]
