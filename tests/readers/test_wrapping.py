@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from log_wrappings import GUEST, HOST, WRAPPINGS, Wrapping
+from more_wrappings import MORE, Bytes
 from paths import DATA
 from topbit.readers.read import read
 from topbit.recording import Recording
@@ -44,9 +45,10 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return told(wrapped(tmp_path_factory.mktemp("plain"), WRAPPINGS["dmesg"]))
 
 
-def wrapped(folder: Path, wrapping: Wrapping) -> Recording:
+def wrapped(folder: Path, wrapping: Wrapping | Bytes) -> Recording:
     for name, lines in (("guest.log", GUEST), ("host.log", HOST)):
-        (folder / name).write_bytes(wrapping(lines).encode())
+        text = wrapping(lines)
+        (folder / name).write_bytes(text if isinstance(text, bytes) else text.encode())
     (recording,) = read([folder])
     return recording
 
@@ -66,6 +68,13 @@ def test_the_log_itself(plain: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("wrapping", WRAPPINGS.values(), ids=WRAPPINGS.keys())
 def test_every_wrapping(tmp_path: Path, plain: dict[str, Any], wrapping: Wrapping) -> None:
+    assert told(wrapped(tmp_path, wrapping)) == plain
+
+
+@pytest.mark.parametrize("wrapping", MORE.values(), ids=MORE.keys())
+def test_several_wrappings_at_once_and_other_encodings(
+    tmp_path: Path, plain: dict[str, Any], wrapping: Bytes
+) -> None:
     assert told(wrapped(tmp_path, wrapping)) == plain
 
 

@@ -2,7 +2,8 @@ r"""Which line of a log does a line of another file hold as a value?
 
 JSON objects (of journalctl -o json, dmesg --json, container runtimes, LAVA's YAML), journalctl's
 export form, logfmt (kata's `vmconsole="..."`), HTML, quoted mail, quoted-printable too, and the
-strings of an HTML trace viewer, whose lines end with `\n\`.
+strings of an HTML trace viewer, whose lines end with `\n\`; the last column of a CSV. One may stand
+in another: kata's logfmt in the journal's export form, or in docker's JSON.
 
 Sources: systemd 257 systemd.journal-fields(7), "Journal Export Formats"; docker's json-file
 logging driver; kata-containers' reading of the guest console.
@@ -19,6 +20,8 @@ from topbit.readers.lines import plain
 QUOTED = re.compile(r"(?: ?(?:>|&gt;))+ ?")
 FIELD = re.compile(r'\s{0,16}(?:"?MESSAGE"?|"msg") {0,2}[=:] {0,2}')
 LOGFMT = re.compile(r'\b(vmconsole|msg|message|log)="((?:[^"\\]|\\.)*)"?')
+# The last column of a table of comma-separated values.
+CELL = re.compile(r',"((?:[^"]|"")*)"$')
 PRINTABLE = re.compile(r"=([2-7][0-9A-F]|09)")
 TAG = re.compile(
     r"</?(?:span|pre|code|p|br|div|td|tr|th|table|tt|a|b|i|u|em|strong|font|li|ul|samp|kbd|html|body)"
@@ -29,6 +32,8 @@ KEYS = ("MESSAGE", "log", "msg", "message", "line", "text", "content")
 MONOTONIC = ("_SOURCE_MONOTONIC_TIMESTAMP", "__MONOTONIC_TIMESTAMP")
 LONGEST = 1 << 20
 """Characters of a JSON line; a longer one is no line of a log."""
+LONGEST_ROW = 1 << 12
+"""Characters of a row of comma-separated values."""
 ESCAPES = {"n": "", "r": "", "t": "\t"}
 
 
@@ -42,8 +47,10 @@ def opened(line: str) -> tuple[str, float | None]:
         line, time = _json(line)
     elif ("MESSAGE" in head or '"msg"' in head) and (field := FIELD.match(line)):
         line = _string(line[field.end() :])
-    elif '="' in line and (held := _logfmt(line)) is not None:
+    if '="' in line and (held := _logfmt(line)) is not None:
         line = held
+    elif line.endswith('"') and len(line) < LONGEST_ROW and (cell := CELL.search(line)):
+        line = cell[1].replace('""', '"')
     if "=3D" in line:
         # Mail's quoted-printable form
         line = PRINTABLE.sub(lambda match: chr(int(match[1], 16)), line)
