@@ -14,8 +14,8 @@ from topbit.machine.qemu.guest import testdev
 from topbit.machine.qemu.guest.device import GuestDevice
 from topbit.machine.qemu.guest.devices import device_of
 from topbit.machine.qemu.options import QemuOptions
+from topbit.machine.qemu.outcome import Outcome
 from topbit.machine.qemu.run import run
-from topbit.machine.qemu.scenario_run import Outcome
 from topbit.rules import check
 from topbit.scenario import loads
 
