@@ -16,7 +16,7 @@ from topbit.addressing.dma_direct import DmaDevice
 from topbit.events import Event
 from topbit.linux.device import Device
 from topbit.linux.pageattr import LinearMap
-from topbit.linux.swiotlb import IoTlbMem
+from topbit.linux.swiotlb import Growth, IoTlbMem
 from topbit.machine.model.flat_cpu import FlatCpu
 
 OWN = Path(__file__).parent / "swiotlb_c"
@@ -49,7 +49,7 @@ ALL_STAGED = {
 }
 
 
-def build(tree: Path, folder: Path, driver: str = "drive.c") -> Path:
+def build(tree: Path, folder: Path, driver: str = "drive.c", *flags: str) -> Path:
     """Compile the tree's kernel/dma/swiotlb.c, direct.c or pool.c with the driver around it."""
     staged = ALL_STAGED[driver]
     texts = {name: (tree / path).read_text() for name, path in staged.items()}
@@ -74,6 +74,7 @@ def build(tree: Path, folder: Path, driver: str = "drive.c") -> Path:
     }
     command = [needs.program("gcc"), "-std=gnu11", "-O2", "-w", f"-I{folder}", f"-I{OWN}"]
     command += [f"-D{name}={value}" for name, value in defined.items()]
+    command += flags
     if driver != "drive.c":
         # What is never called here need not be there.
         command += ["-static", "-no-pie", "-Wl,--unresolved-symbols=ignore-all"]
@@ -105,20 +106,36 @@ class Twin:
     seed: int
     nareas: int = 1
     bits: int = 0
+    size: int = SIZE
     lines: list[str] = field(default_factory=list)
     results: list[tuple[int, int]] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
-        self.cpu = FlatCpu(BASE, SIZE)
-        memory = LinearMap(self.cpu, BASE, SIZE, None, self.events.append)
+        self.cpu = FlatCpu(BASE, self.size)
+        memory = LinearMap(self.cpu, BASE, self.size, None, self.events.append)
         # An area has a segment at least; a pool has two at least, so that there is a next one.
-        self.pool_size = SEGMENT * max(self.nareas, 2)
-        start = BASE + SIZE - self.pool_size
-        self.pool = IoTlbMem(memory, start, self.pool_size, self.events.append, nareas=self.nareas)
+        self.pool_size = self.first_size()
+        start = BASE + self.size - self.pool_size
+        self.pool = IoTlbMem(
+            memory,
+            start,
+            self.pool_size,
+            self.events.append,
+            nareas=self.nareas,
+            growth=self.growth(),
+        )
         self.device = Device("dev", DmaDevice(), ALL)
         self.live: list[Live] = []
+
+    def first_size(self) -> int:
+        """How large is the pool? Bytes."""
+        return SEGMENT * max(self.nareas, 2)
+
+    def growth(self) -> Growth | None:
+        """How does it grow?"""
+        return None
 
     def run(self, operations: int) -> None:
         """Make `operations` maps, unmaps and syncs."""
@@ -196,7 +213,7 @@ class Twin:
 
     def checksum(self) -> int:
         ram = np.frombuffer(self.cpu.ram, np.uint8).astype(np.uint64)
-        return int((ram * np.arange(1, SIZE + 1, dtype=np.uint64)).sum())
+        return int((ram * np.arange(1, self.size + 1, dtype=np.uint64)).sum())
 
     def printed(self) -> list[str]:
         return [(event.detail or "").partition(": ")[2] for event in self.events]
@@ -215,7 +232,7 @@ class Kernels:
 
 def run_kernels(program: Path, twin: Twin) -> Kernels:
     assert shutil.which(str(program))
-    words = [SIZE, twin.pool_size, twin.nareas, twin.bits]
+    words = [twin.size, twin.pool_size, twin.nareas, twin.bits]
     done = subprocess.run(
         [str(program), *map(str, words)],
         input="\n".join(twin.lines) + "\n",

@@ -29,6 +29,7 @@ from topbit.linux.swiotlb_pool import (
 
 MAX_MAPPING = IO_TLB_SEGSIZE * IO_TLB_SIZE
 MIN_SLABS = (1 << 20) >> IO_TLB_SHIFT
+MOST_SLABS = PAGE_SIZE << 10 >> IO_TLB_SHIFT  # of what the page allocator gives (MAX_PAGE_ORDER)
 TblDmaAddr = Callable[[Ipa], DmaAddr]
 AllocPages = Callable[[int], Ipa | None]
 FreePages = Callable[[Ipa, int], None]
@@ -245,14 +246,23 @@ class IoTlbMem:
             self.pools.insert(0, pool)
 
     def _new_pool(self, nslabs: int, nareas: int, *, transient: bool = False) -> IoTlbPool | None:
+        """Make a pool, of fewer slots if there is no room for all (swiotlb_alloc_pool)."""
+        least = nslabs if transient else MIN_SLABS
+        nslabs = min(nslabs, MOST_SLABS)
+        while (start := self._pages_for(nslabs)) is None:
+            if nslabs <= least:
+                return None
+            nslabs = -(-(nslabs >> 1) // IO_TLB_SEGSIZE) * IO_TLB_SEGSIZE
+        return IoTlbPool(start, nslabs, nareas, transient=transient)
+
+    def _pages_for(self, nslabs: int) -> Ipa | None:
+        """Which pages can be used for so many slots? Those that cannot be shared are leaked."""
         assert self.growth is not None
         pages = _pages(nslabs)
         start = self.growth.alloc_pages(pages)
-        if start is None:
+        if start is not None and self.cc_shared and self.memory.set_memory_decrypted(start, pages):
             return None
-        if self.cc_shared and self.memory.set_memory_decrypted(start, pages):
-            return None  # leaked: nobody knows whose it is
-        return IoTlbPool(start, nslabs, nareas, transient=transient)
+        return start
 
     def _free_pool(self, pool: IoTlbPool) -> None:
         assert self.growth is not None

@@ -2,7 +2,8 @@
  * Drives kernel/dma/swiotlb.c, compiled unchanged: arguments are RAM and pool in
  * bytes, areas and bits of the pool's device address; from stdin one operation
  * a line, to stdout its result and the slots used. Printed lines, a checksum of
- * RAM and the free run of each slot come at the end.
+ * RAM and the free run of each slot come at the end. With DYNAMIC, which pools
+ * grow: 'p' says what the page allocator gives, 'g' has a new pool added.
  */
 #include "kernel_stubs.h"
 #include "swiotlb_of_the_tree.c"
@@ -25,6 +26,37 @@ void print(const char *format, ...)
 		length = 0;
 }
 
+#ifdef DYNAMIC
+struct rcu_work *later;
+struct rcu_head *later_head;
+static unsigned long next, largest, given_back;
+
+struct page *alloc_pages(gfp_t gfp, unsigned int order)
+{
+	unsigned long size = PAGE_SIZE << order, at = ALIGN(next, size);
+
+	if (order >= largest || at + size > ram_size - pool_bytes)
+		return NULL;
+	next = at + size;
+	return (struct page *)((RAM_BASE + at) >> PAGE_SHIFT);
+}
+
+void __free_pages(struct page *page, unsigned int order) { given_back += 1UL << order; }
+
+static void do_later(void)
+{
+	if (later)
+		later->work.function(&later->work);
+	if (later_head)
+		later_head->function(later_head);
+	later = NULL;
+	later_head = NULL;
+}
+#else
+#define given_back 0UL
+#define do_later() do { } while (0)
+#endif
+
 static phys_addr_t map(struct device *dev, u64 orig, u64 size, u64 align)
 {
 	unsigned long attrs = 0;
@@ -45,6 +77,9 @@ int main(int count, char **argument)
 	nr_cpus = strtoul(argument[3], NULL, 0);
 	bus_bits = strtoul(argument[4], NULL, 0);
 	ram = calloc(1, ram_size);
+#ifdef DYNAMIC
+	INIT_LIST_HEAD(&dev.dma_io_tlb_pools);
+#endif
 	snprintf(setting, sizeof(setting), "%lu,%lu", pool_bytes >> IO_TLB_SHIFT, nr_cpus);
 	setup_io_tlb_npages(setting);
 	swiotlb_init(true, 0);
@@ -75,10 +110,24 @@ int main(int count, char **argument)
 		case 'f':
 			swiotlb_sync_single_for_device(&dev, a, b, c);
 			break;
+#ifdef DYNAMIC
+		case 'p': /* from where on, less than which order */
+			next = max(next, a);
+			largest = b;
+			continue;
+		case 'g':
+			if (io_tlb_default_mem.dyn_alloc.wanted) {
+				io_tlb_default_mem.dyn_alloc.wanted = false;
+				swiotlb_dyn_alloc(&io_tlb_default_mem.dyn_alloc);
+			}
+			result = io_tlb_default_mem.nslabs;
+			break;
+#endif
 		default:
 			return 7;
 		}
-		printf("%lu %lu\n", result, mem_used(&io_tlb_default_mem));
+		do_later();
+		printf("%lu %lu\n", result, mem_used(&io_tlb_default_mem) + (given_back << 32));
 	}
 	for (i = 0; i < ram_size; i++)
 		sum += ram[i] * (i + 1);

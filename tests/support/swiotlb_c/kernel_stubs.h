@@ -28,6 +28,9 @@ enum dma_data_direction {
 	DMA_NONE = 3,
 };
 
+#if defined(POOL) || defined(DYNAMIC)
+struct list_head { struct list_head *next, *prev; };
+#endif
 struct io_tlb_mem;
 struct dentry;
 struct page;
@@ -42,6 +45,11 @@ struct device {
 	unsigned int min_align_mask;
 	unsigned long seg_boundary_mask;
 	struct io_tlb_mem *dma_io_tlb_mem;
+#ifdef DYNAMIC
+	struct list_head dma_io_tlb_pools;
+	spinlock_t dma_io_tlb_lock;
+	bool dma_uses_io_tlb;
+#endif
 };
 
 #define __init
@@ -135,6 +143,7 @@ void print(const char *format, ...);
 #define BUG_ON(condition) do { if (condition) exit(9); } while (0)
 
 #define spin_lock_init(lock) (void)(lock)
+#define __SPIN_LOCK_UNLOCKED(lock) 0
 #define spin_lock_irqsave(lock, flags) ((void)(lock), (flags) = 0)
 #define spin_unlock_irqrestore(lock, flags) ((void)(lock), (void)(flags))
 #define local_irq_save(flags) ((flags) = 0)
@@ -193,6 +202,9 @@ static inline dma_addr_t phys_to_dma(struct device *dev, phys_addr_t phys) { ret
 #endif
 #ifdef POOL
 #include "pool_stubs.h"
+#endif
+#ifdef DYNAMIC
+#include "dynamic_stubs.h"
 #endif
 #define dev_is_dma_coherent(dev) true
 #define dma_reset_need_sync(dev) (void)(dev)

@@ -2,6 +2,8 @@
 #ifndef POOL_STUBS_H
 #define POOL_STUBS_H
 
+#include "list_stubs.h"
+
 #define CONFIG_DMA_DIRECT_REMAP 1
 #define CONFIG_ARCH_HAVE_NMI_SAFE_CMPXCHG 1
 #define __maybe_unused __attribute__((unused))
@@ -72,32 +74,7 @@ struct work_struct { void (*function)(struct work_struct *work); bool wanted; };
 #define devres_add(...) do { } while (0)
 #define devres_free(...) do { } while (0)
 
-struct list_head { struct list_head *next, *prev; };
 typedef struct { long value; } atomic_long_t;
-#define INIT_LIST_HEAD(list) ((list)->next = (list)->prev = (list))
-#define list_entry(pointer, type, member) \
-	((type *)((char *)(pointer) - offsetof(type, member)))
-#define list_for_each_safe(at, after, head) \
-	for (at = (head)->next, after = at->next; at != (head); at = after, after = at->next)
-#define list_for_each_entry_rcu(at, head, member) \
-	for (at = list_entry((head)->next, __typeof__(*at), member); &at->member != (head); \
-	     at = list_entry(at->member.next, __typeof__(*at), member))
-static inline void list_add_rcu(struct list_head *entry, struct list_head *head)
-{
-	entry->next = head->next;
-	entry->prev = head;
-	head->next->prev = entry;
-	head->next = entry;
-}
-static inline void list_del(struct list_head *entry)
-{
-	entry->next->prev = entry->prev;
-	entry->prev->next = entry->next;
-}
-#define rcu_read_lock() do { } while (0)
-#define rcu_read_unlock() do { } while (0)
-#define spin_lock(lock) (void)(lock)
-#define spin_unlock(lock) (void)(lock)
 #define in_nmi() false
 #define cpu_relax() do { } while (0)
 #define atomic_long_read(count) ((count)->value)
