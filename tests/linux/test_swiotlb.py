@@ -154,6 +154,35 @@ def test_a_pool_that_grows_serves_the_mapping_alone_and_adds_a_pool_later() -> N
     assert bench.pool.nslabs == 640
 
 
+@pytest.mark.parametrize(
+    ("grows", "room", "asked", "added"),
+    [
+        (2048, 1024, [1024, 512], 1024),
+        (1500, 256, [750, 384, 192], 384),
+        (4096, 1024, [1024, 512], 1024),  # the page allocator gives 4 MiB at most
+        (1024, 128, [512, 256], 0),  # less than 1 MiB is no pool
+        (256, 64, [128], 0),
+    ],
+)
+def test_a_pool_that_grows_takes_less_where_there_is_no_room(
+    grows: int, room: int, asked: list[int], added: int
+) -> None:
+    bench = PoolBench(256 * KIB, grows=grows)
+    tried: list[int] = []
+
+    def pages(count: int) -> int | None:
+        tried.append(count)
+        return BASE + MIB if count <= room and count > 1 and len(tried) > 1 else None
+
+    assert bench.pool.growth is not None
+    bench.map(BASE, 256 * KIB)
+    bench.map(BASE, 1)
+    bench.pool.growth.alloc_pages = pages
+    bench.pool.dyn_alloc()
+    assert tried == asked
+    assert bench.pool.nslabs == 128 + added
+
+
 def test_a_pool_that_cannot_grow_is_full() -> None:
     bench = PoolBench(256 * KIB, grows=512)
     bench.map(BASE, 256 * KIB)
