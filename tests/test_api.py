@@ -179,7 +179,7 @@ def test_the_reporting_is_loaded_once_the_guest_has_shared_memory(
     time.sleep(0.1)
     assert loaded.empty()
     process.running, shared.any = running, lambda: running
-    assert loaded.get(timeout=20).startswith("topbit.report.")
+    assert loaded.get(timeout=20) == "topbit.machine.qemu.outcome"
 
 
 def test_an_interrupted_run_is_an_interruption(monkeypatch: pytest.MonkeyPatch) -> None:
