@@ -17,7 +17,21 @@ _FIELD = re.compile(
 )
 _LONGEST = 512
 """More characters than a field's line has; the pattern is slow on longer ones."""
+_PAGE_DATA = re.compile(r"field: ?char data;\toffset:(\d{1,9});\tsize:(\d{1,9});")
 _FLAG = re.compile(r'\{ \(1UL << (\d{1,2})\), "(\w+)" \}')
+
+
+def page_layout(header_page: str) -> tuple[int, int] | None:
+    """How many bytes stand before the data of a page of the ring buffer, and how many are data?
+
+    Both make a page, whose size is the kernel's or a multiple of it. None: it is not told.
+    Source: Linux 7.2 kernel/trace/ring_buffer.c:ring_buffer_print_page_header.
+
+    Args:
+        header_page: the kernel's file events/header_page.
+    """
+    match = _PAGE_DATA.search(header_page)
+    return (int(match[1]), int(match[2])) if match else None
 
 
 @dataclass(frozen=True, slots=True)

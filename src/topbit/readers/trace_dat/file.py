@@ -25,7 +25,7 @@ from topbit.readers.trace_dat.cursor import (
     UnreadableError,
     text_of,
 )
-from topbit.readers.trace_dat.event_format import Format, read_formats
+from topbit.readers.trace_dat.event_format import Format, page_layout, read_formats
 
 MAGIC = b"\x17\x08\x44tracing"
 SYSTEMS = ("dma", "swiotlb", "iommu")
@@ -36,7 +36,6 @@ _DONE, _DATE, _CPUSTAT, _BUFFER, _TRACECLOCK, _UNAME, _OFFSET, _CPUCOUNT = 0, 1,
 _HEADER_INFO, _EVENT_FORMATS, _BUFFER_TEXT = 16, 18, 22
 _PAGE_SIZES = range(512, (64 << 20) + 1)
 _ADDED = re.compile(r"(-?)(?:0x([0-9a-f]{1,16})|(\d{1,19}))\s*$")
-_DATA = re.compile(r"field: char data;\toffset:(\d{1,9});\tsize:(\d{1,9});")
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,12 +251,12 @@ class File:
         info.part = "the header info"
         page = text_of(info.named(b"header_page\0"))
         info.named(b"header_event\0")
-        match = _DATA.search(page)
-        if match is None:
+        layout = page_layout(page)
+        if layout is None:
             return
-        if int(match[1]) != 16:
+        if layout[0] != 16:
             raise UnreadableError("is a trace.dat of a 32-bit kernel, which is not read")
-        self._sub_buffer = int(match[1]) + int(match[2])
+        self._sub_buffer = sum(layout)
 
     def _read_formats(self, formats: Cursor) -> None:
         formats.part = "the event formats"

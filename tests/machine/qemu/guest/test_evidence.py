@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import struct
 
+import pytest
+
 from topbit.machine.qemu.guest.evidence import read_evidence
 from topbit.machine.qemu.guest.report import GuestReport
 
@@ -18,9 +20,14 @@ FORMATS = (
 RECORD = struct.pack("<HBBiIIQQI", 3, 0, 0, 1, 2 << 16 | 36, 0, 0x100_4000_0000, 4096, 1) + b"d\0"
 
 
-def pages(time: int) -> bytes:
+HEADER_PAGE = b"\tfield: local_t commit;\toffset:8;\tsize:8;\tsigned:1;\n" + (
+    b"\tfield: char data;\toffset:16;\tsize:%d;\tsigned:1;\n"
+)
+
+
+def pages(time: int, size: int = 4096) -> bytes:
     data = struct.pack("<II", 0, len(RECORD) + 4) + RECORD
-    return (struct.pack("<QQ", time, len(data)) + data).ljust(4096, b"\0")
+    return (struct.pack("<QQ", time, len(data)) + data).ljust(size, b"\0")
 
 
 def report(stats: bytes, first: bytes) -> GuestReport:
@@ -34,6 +41,15 @@ def test_the_traces_of_all_cpus_are_one() -> None:
         ("dma_free", 0x100_4000_0000, 5e-6),
         ("dma_free", 0x100_4000_0000, 9e-6),
     ]
+    assert (found.lost_events, found.unparsed) == (0, [])
+
+
+@pytest.mark.parametrize(("told", "size"), [(16384 - 16, 16384), (9, 4096), (1 << 24, 4096)])
+def test_pages_are_as_large_as_the_kernel_says_if_that_makes_sense(told: int, size: int) -> None:
+    raw = pages(5000, size) + pages(7000, size)
+    files = {"formats": FORMATS, "header_page": HEADER_PAGE % told, "cpu0.raw": raw}
+    found = read_evidence(GuestReport(files=files), b"")
+    assert [event.time for event in found.events] == [5e-6, 7e-6]
     assert (found.lost_events, found.unparsed) == (0, [])
 
 

@@ -16,11 +16,12 @@ from topbit.machine.qemu.guest.report import GuestReport
 from topbit.readers.kernel_log.facts import LogFacts
 from topbit.readers.source import Source
 from topbit.readers.text import read_text
-from topbit.readers.trace_dat.event_format import read_formats
+from topbit.readers.trace_dat.event_format import page_layout, read_formats
 from topbit.readers.trace_dat.raw_event import decoders_of
-from topbit.readers.trace_dat.ring_buffer import read_pages
+from topbit.readers.trace_dat.ring_buffer import PAGE, read_pages
 from topbit.recording import Unparsed
 
+LARGEST_PAGE = 64 << 10  # bytes of a page of the ring buffer, which is one of the kernel's
 TRACE, LOG, CONSOLE = "guest trace", "guest kernel log", "guest console"
 
 
@@ -68,9 +69,13 @@ def _read_trace(report: GuestReport, found: Evidence) -> None:
     """Which events are in the guest's trace, and what is missing of it?"""
     formats = read_formats(report.files.get("formats", b"").decode("utf-8", "replace"))
     decoders = decoders_of(formats)
+    layout = page_layout(report.files.get("header_page", b"").decode("utf-8", "replace"))
+    size = sum(layout) if layout else PAGE
+    if not PAGE <= size <= LARGEST_PAGE:
+        size = PAGE
     merged: list[tuple[int, tuple[Event, ...]]] = []
     for name in sorted(name for name in report.files if re.fullmatch(r"cpu\d+\.raw", name)):
-        read = read_pages(report.files[name], decoders)
+        read = read_pages(report.files[name], decoders, size)
         stats = report.files.get(name.replace(".raw", ".stats"), b"")
         found.lost_events += max(read.lost, _written(stats) - len(read.records))
         if read.damage:

@@ -49,12 +49,13 @@ def following(program: str) -> str:
     """
     return rf"""tracing=/sys/kernel/tracing
 grep -hv ^print $tracing/events/dma/*/format $tracing/events/swiotlb/*/format >formats
+cat $tracing/events/header_page >header_page
 [ ! -f /{STREAMS} ] || . /{STREAMS}
 /{IN_GUEST} copy "$out_report" </dev/null 2>/dev/null || {{
     out_report= out_trace=; rm -f /{STREAMS}; }}
 # hand_out FILE...: now, if the outbox can be reached
 hand_out() {{ [ ! "$out_report" ] || tar -c -f - "$@" | /{IN_GUEST} copy "$out_report"; }}
-hand_out formats
+hand_out formats header_page
 if [ -f /{EVENTS} ]; then
     for group in $(cat /{EVENTS}); do echo 1 >$tracing/events/$group/enable; done
 fi
