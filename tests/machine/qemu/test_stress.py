@@ -71,5 +71,5 @@ def test_stress() -> None:
         each.rule for each in report.boots[-1].checked.not_checked
     }  # and it found nothing
     text = report.render()
-    assert "copy-nvme0: 1 MiB to the guest right, " in text
+    assert "copy-nvme0: 1 MiB to the guest, right, " in text
     assert "MiB/s (rates by the guest's clock)" in text
