@@ -36,10 +36,10 @@ from tempfile import TemporaryDirectory
 
 from topbit.machine.qemu.el2 import cpu_model
 from topbit.machine.qemu.guest import initramfs
-from topbit.machine.qemu.guest.disk import DiskPart
+from topbit.machine.qemu.guest.disk import DiskDevice
 from topbit.machine.qemu.guest.init import BUNDLE_BEGIN, INIT, plan_files
 from topbit.machine.qemu.guest.integrity import MIB
-from topbit.machine.qemu.guest.steps import Step, dashed
+from topbit.machine.qemu.guest.steps import Step, command_line, dashed
 from topbit.machine.qemu.process.console import Console
 from topbit.machine.qemu.scenario_run import ScenarioRun
 from topbit.scenario.builtin import builtin
@@ -59,14 +59,18 @@ class PlainGuest:
     def __init__(self, kernel: str, cpus: int, cpu: str, folder: Path) -> None:
         self.prepared = prepared = ScenarioRun(builtin("seed"), kernels.kernel(kernel))
         self._disk = next(
-            part for part in prepared.parts if isinstance(part, DiskPart) and not part.pci
+            device
+            for device in prepared.devices
+            if isinstance(device, DiskDevice) and not device.pci
         )
-        steps = [self._renamed(step) for part in prepared.parts for step in part.steps]
-        modules = prepared.kernel.tree().closure([d for p in prepared.parts for d in p.drivers])
+        work = [self._renamed(step) for device in prepared.devices for step in device.steps]
+        modules = prepared.kernel.tree().closure([d for p in prepared.devices for d in p.drivers])
         initrd = folder / "initrd"
-        initrd.write_bytes(initramfs.build(busybox.fetch(), modules, INIT, plan_files(steps)))
-        words = steps.command_line(trace=(), extra=["nvme.sgl_threshold=0"])
-        devices = [word for part in prepared.parts if part.pci for word in part.pci.arguments()]
+        initrd.write_bytes(initramfs.build(busybox.fetch(), modules, INIT, plan_files(work)))
+        words = command_line(trace=(), extra=["nvme.sgl_threshold=0"])
+        devices = [
+            word for device in prepared.devices if device.pci for word in device.pci.arguments()
+        ]
         self._command = [
             *(str(tools.find("qemu")), "-machine", "virt,gic-version=3", "-nodefaults"),
             *("-cpu", cpu_model.words(cpu, prepared.shape.ipa_bits)),
@@ -74,7 +78,7 @@ class PlainGuest:
             *("-display", "none", "-no-reboot", "-global", "virtio-mmio.force-legacy=off"),
             *("-kernel", str(prepared.kernel.image), "-initrd", str(initrd), "-append", words),
             *(word.replace(",iommu_platform=on", "") for word in devices),
-            *(word for part in prepared.parts for word in part.options),
+            *(word for device in prepared.devices for word in device.options),
             *("-drive", f"file={self._disk.medium.path},format=raw,if=none,id=emulated"),
             *("-device", "virtio-blk-device,drive=emulated"),
         ]
@@ -93,7 +97,7 @@ class PlainGuest:
         """Seconds to userspace, twice, and to the end of the work."""
         ours, theirs = socket.socketpair()
         theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * MIB)
-        inherited = [end.fileno() for part in self.prepared.parts for end in part.inherited]
+        inherited = [end.fileno() for device in self.prepared.devices for end in device.inherited]
         start = time.monotonic()
         process = subprocess.Popen(
             [
