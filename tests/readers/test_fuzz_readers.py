@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -35,12 +37,6 @@ def loop() -> int:
         pass
 
 
-def large() -> int:
-    """More than what the process gives back meanwhile of what other tests took."""
-    assert b"x" * (1 << 28)
-    return 0
-
-
 def loud() -> int:
     print("\x1b[2J", file=fuzz_readers.sys.stderr)
     return 0
@@ -51,7 +47,6 @@ def loud() -> int:
     [
         (crash, "MemoryError"),
         (loop, "TooSlowError"),
-        (large, " MiB"),
         (loud, "no JSON document"),
         (lambda: 7, "exit status 7"),
     ],
@@ -62,12 +57,35 @@ def test_what_goes_wrong_is_kept(
     monkeypatch.setattr(fuzz_readers, "topbit", lambda words: verb())  # type: ignore[operator]
     if verb is loop:
         monkeypatch.setattr(fuzz_readers, "SECONDS", 0.05)
-    monkeypatch.setattr(fuzz_readers, "BYTES", 1 << 25)
     fuzz = Fuzz(1, tmp_path / "failures")
     fuzz.run(range(4, 5))
     (failure,) = fuzz.failures
     assert wrong in failure
     assert (tmp_path / "failures" / "input-1-4").read_bytes() == fuzz.mutated(4)
+
+
+LARGE = """
+import sys
+from pathlib import Path
+
+import fuzz_readers
+
+fuzz_readers.BYTES = 1 << 25
+fuzz_readers.topbit = lambda words: 0 * len(b"x" * int(sys.argv[1]))
+fuzz = fuzz_readers.Fuzz(1, Path(sys.argv[2]))
+fuzz.run(range(4, 5))
+print(*fuzz.failures)
+"""
+
+
+@pytest.mark.parametrize(("size", "wrong"), [(1 << 27, " MiB"), (1 << 20, "no JSON document")])
+def test_memory_of_one_input_is_limited(size: int, wrong: str, tmp_path: Path) -> None:
+    """In a process of its own: this one may have memory left of other tests."""
+    tools = os.pathsep.join(sys.path)
+    command = [sys.executable, "-c", LARGE, str(size), str(tmp_path)]
+    environment = {**os.environ, "PYTHONPATH": tools}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    assert wrong in done.stdout
 
 
 def test_the_peak_of_one_input_is_not_the_next_ones() -> None:
