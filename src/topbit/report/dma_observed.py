@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import polars as pl
 
 from topbit.arch.ipa import IpaSpace
+from topbit.linux.dma_messages import FULL
 from topbit.machine.model.dma_table import COHERENT, What
-from topbit.machine.qemu.guest.answers import FULL, Answer, began
+from topbit.machine.qemu.guest.answers import Answer, began
 from topbit.machine.qemu.observe import Observation
 from topbit.recording import Recording
 from topbit.report.dma_asks import Asked
@@ -170,9 +171,7 @@ def _difference(one: Asked, answer: Answer, formula: str) -> str:
         if said.said != answer.said and not kept_back:
             return f"the table says {said.said or 'no message'}"
         return ""
-    if not answer.mapped:
-        return f"the table says {said.formula}"
-    if said.formula != formula:
+    if said.formula != formula:  # which is empty where nothing was mapped
         return f"the table says {said.formula}"
     if answer.back is not None and said.reaches is not None and answer.back != said.reaches:
         return f"the table says that the device {'reaches' if said.reaches else 'misses'} it"

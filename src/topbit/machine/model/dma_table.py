@@ -24,6 +24,7 @@ from topbit.linux.device import Device
 from topbit.linux.direct import DmaDirect
 from topbit.linux.dma_attrs import NO_ATTRS, TO_DEVICE, DmaAttr
 from topbit.linux.dma_iommu import IommuDma
+from topbit.linux.dma_messages import OOPS, in_short
 from topbit.linux.pageattr import PAGE_SHIFT, PAGE_SIZE, LinearMap
 from topbit.linux.swiotlb import IoTlbMem
 from topbit.linux.virtio import virtio_features_ok
@@ -36,7 +37,6 @@ BUFFER = Ipa(RAM + 0x1_0000)
 PAGES = Ipa(RAM + 0x2_0000)
 REGISTERS = Ipa(0x5000_0000)
 SIZE = 512
-OOPS = "kernel oops"
 
 
 class Who(StrEnum):
@@ -229,21 +229,8 @@ class Bench:
         return Outcome("P", BUFFER, "", not (self.platform.guest and self.platform.mem_encrypt))
 
     def _failed(self) -> Outcome:
-        lines = [event.detail or "" for event in self.events if event.detail]
-        said = ""
-        for line in lines:
-            if "swiotlb addr" in line:
-                said = "swiotlb overflow"
-            elif "DMA addr" in line:
-                said = "DMA addr overflow"
-            elif "is full" in line:
-                said = "swiotlb full"
-            elif "pool exhausted" in line:
-                said = "DMA pool exhausted"
-            elif "suitable pool" in line:
-                said = "no suitable pool"
-            else:
-                said = line
+        lines = [event.detail for event in self.events if event.detail]
+        said = in_short(lines[-1]) or lines[-1] if lines else ""
         return Outcome("", None, said, None)
 
     def _outcome(self, dev: Device, who: Who, letter: str, phys: Ipa, dma_addr: DmaAddr) -> Outcome:

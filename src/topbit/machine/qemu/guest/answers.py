@@ -12,19 +12,11 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from topbit.addressing.dma_direct import DMA_MAPPING_ERROR
+from topbit.linux.dma_messages import OOPS, in_short
 from topbit.machine.qemu.guest.ask_module import SAYS, Op
 from topbit.machine.qemu.guest.asking import Ask, size_of
 from topbit.recording import Recording
 
-FULL, OOPS = "swiotlb full", "kernel oops"
-SAID = {
-    "swiotlb addr": "swiotlb overflow",
-    "DMA addr": "DMA addr overflow",
-    "buffer is full": FULL,
-    "pool exhausted": "DMA pool exhausted",
-    "suitable pool": "no suitable pool",
-}
-"""What a kernel's line about trouble means in short, by words in it."""
 _TIMED = re.compile(rf"\[ *(\d{{1,9}}\.\d{{6}})\] {SAYS} (\d{{1,6}}) (?:asks|mask)\b")
 _ANSWER = re.compile(
     rf"{SAYS} (\d{{1,6}}) (?:mask (-?\d{{1,6}}) linear ([01]) phys ([0-9a-f]{{1,16}})"
@@ -142,7 +134,6 @@ def _is_answer(event: _Event, ask: Ask) -> bool:
 def _answer(
     ask: Ask, seen: Sequence[_Event], lines: Sequence[str], said: _Said, back: bool | None
 ) -> Answer:
-    short = (SAID[words] for line in lines for words in SAID if words in line)
     mapped = tuple(
         (said.phys if event["phys"] is None else event["phys"], event["address"])
         for event in seen
@@ -154,6 +145,6 @@ def _answer(
         said.phys,
         mapped,
         bounced=any(event["event"] == "swiotlb_bounced" for event in seen),
-        said=next(short, ""),
+        said=next(filter(None, map(in_short, lines)), ""),
         back=back if ask.moved_by and mapped else None,
     )
