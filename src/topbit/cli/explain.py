@@ -60,9 +60,17 @@ def run(args: argparse.Namespace) -> int:
     if event is not None:
         address = address_of(event)
     elif is_line(args.what):
+        from topbit.readers.one_line import fact_of
         from topbit.rules.finding import Evidence
 
-        tells, address = fact_of(text)
+        fact = fact_of(text)
+        if fact is None:
+            raise UsageError(
+                "tells no event of DMA that a reader knows",
+                where=text[:60],
+                hint="give one whole line, in quotes, or the 4 or 8 words of an event record",
+            )
+        tells, address = fact
         said = Evidence(text)
     else:
         address = to_address(text)
@@ -90,49 +98,9 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-FACTS = {
-    "realm": "The guest is an Arm CCA Realm: it speaks RSI with the RMM.",
-    "kernel": "It names the kernel's release, which tells its conventions for DMA addresses.",
-    "pools": "A bounce pool (swiotlb) lies there; a confidential guest shares it at boot.",
-    "ram": "RAM of this machine lies there.",
-    "whole_ram": "RAM of this machine lies there.",
-    "bouncing": "The kernel bounces DMA because its memory is encrypted: a confidential guest "
-    "(CCA, SEV, TDX, s390, POWER; pKVM from 7.3 on).",
-    "encryption": "It names the scheme of memory encryption.",
-    "isolation": "The guest is isolated by Hyper-V.",
-    "services": "KVM's services for its guests; bits 3 and 4 are those of a pKVM guest.",
-    "c_bit": "It names the place of AMD's C bit.",
-    "earlycon": "The early console stands there; a Realm's at the alias of its UART.",
-    "uarts": "A UART stands there.",
-    "past_rsi": "A Realm's log has named its RSI version before this line.",
-}
-"""What a line of a kernel log tells that is no event, by the name of the fact."""
-
-
 def is_line(words: list[str]) -> bool:
     """Is it a line, and no address?"""
     return len(words) > 1 or " " in words[0].strip()
-
-
-def fact_of(text: str) -> tuple[str, int | None]:
-    """What does a line tell about its machine, and at which address, if at any?
-
-    Raises:
-        UsageError: it tells no fact either.
-    """
-    from topbit.readers.one_line import facts_of
-
-    facts = facts_of(text)
-    name = next((name for name in facts.told_at if name in FACTS), None)
-    if name is None:
-        raise UsageError(
-            "tells no event of DMA that a reader knows",
-            where=text[:60],
-            hint="give one whole line, in quotes, or the 4 or 8 words of an event record",
-        )
-    places = [base for base, _ in (*facts.pools, *facts.ram, *facts.whole_ram)]
-    places += [*facts.uarts, *([facts.earlycon] if facts.earlycon else [])]
-    return FACTS[name], next(iter(places), None)
 
 
 def event_of(words: list[str]) -> Event | None:

@@ -1,4 +1,4 @@
-"""Which events does one line of a log or a trace tell, or one raw record of an SMMU's queue?"""
+"""Which event or fact does one line of a log tell, or one record of an SMMU's event queue?"""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from topbit.events import Event
 from topbit.readers import smmu_queue
 from topbit.readers.boot import Boot
-from topbit.readers.kernel_log.facts import LogFacts
 from topbit.readers.source import Source
 from topbit.readers.text import read_text
 
@@ -19,14 +18,41 @@ RECORDS = {4: 8, 8: 4, 32: 1}
 """Words of a record -> bytes of each: as the kernel prints them, of `hexdump`, of `xxd`."""
 
 
+FACTS = {
+    "realm": "The guest is an Arm CCA Realm: it speaks RSI with the RMM.",
+    "kernel": "It names the kernel's release, which tells its conventions for DMA addresses.",
+    "pools": "A bounce pool (swiotlb) lies there; a confidential guest shares it at boot.",
+    "ram": "RAM of this machine lies there.",
+    "whole_ram": "RAM of this machine lies there.",
+    "bouncing": "The kernel bounces DMA because its memory is encrypted: a confidential guest "
+    "(CCA, SEV, TDX, s390, POWER; pKVM from 7.3 on).",
+    "encryption": "It names the scheme of memory encryption.",
+    "isolation": "The guest is isolated by Hyper-V.",
+    "services": "KVM's services for its guests; bits 3 and 4 are those of a pKVM guest.",
+    "c_bit": "It names the place of AMD's C bit.",
+    "earlycon": "The early console stands there; a Realm's at the alias of its UART.",
+    "uarts": "A UART stands there.",
+    "past_rsi": "A Realm's log has named its RSI version before this line.",
+}
+"""What a line of a kernel log tells that is no event, by the name of the fact."""
+
+
 def events_of(text: str) -> list[Event]:
     """Which events does a text of one line, or of a message's few lines, tell? In their order."""
     return [event for boot in _read(text) for event in boot.events]
 
 
-def facts_of(text: str) -> LogFacts:
-    """Which facts about its machine does such a text of a kernel log tell?"""
-    return _read(text)[0].facts
+def fact_of(text: str) -> tuple[str, int | None] | None:
+    """What does such a text of a kernel log tell about its machine, and at which address, if at
+    any? None if it tells nothing.
+    """
+    facts = _read(text)[0].facts
+    name = next((name for name in facts.told_at if name in FACTS), None)
+    if name is None:
+        return None
+    places = [base for base, _ in (*facts.pools, *facts.ram, *facts.whole_ram)]
+    places += [*facts.uarts, *([facts.earlycon] if facts.earlycon else [])]
+    return FACTS[name], next(iter(places), None)
 
 
 def _read(text: str) -> list[Boot]:
