@@ -27,6 +27,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests" / "support")]
 
+from guest_trace import FORMATS, RECORD  # noqa: E402
 from topbit.arch.ipa import Pa  # noqa: E402
 from topbit.errors import InputError  # noqa: E402
 from topbit.machine.qemu.guest.evidence import read_evidence  # noqa: E402
@@ -55,20 +56,11 @@ REPORTED = (
 )
 TYPES = [b"0"] * 8 + [b"\0", b"1", b"2", b"3", b"5", b"L", b"K", b"S", b"x", b"g", b"\xff"]
 FIELDS = ((0, 100), (100, 108), (124, 136), (148, 156), (156, 157), (257, 265), (345, 500))
-FORMATS = (
-    b"name: dma_free_sgt\nID: 3\nformat:\n"
-    b"\tfield:__data_loc char[] device;\toffset:8;\tsize:4;\tsigned:0;\n"
-    b"\tfield:__data_loc u64[] phys_addrs;\toffset:12;\tsize:4;\tsigned:0;\n"
-    b"\tfield:u64 dma_addr;\toffset:16;\tsize:8;\tsigned:0;\n"
-    b"\tfield:size_t size;\toffset:24;\tsize:8;\tsigned:0;\n"
-    b"\tfield:enum dma_data_direction dir;\toffset:32;\tsize:4;\tsigned:0;\n"
-)
 LOG = (
     b"[    0.000000] Linux version 6.18.15 (x) #1\n[    0.1] RME: Using RSI version 1.0\n"
     b"[    0.2] software IO TLB: mapped [mem 0x0000000076c00000-0x000000007ac00000] (64MB)\n"
 )
 KTAP = b"KTAP version 1\n1..2\nok 1 one\nnot ok 2 two # SKIP\n"
-RECORD = struct.pack("<HBBiIIQQI", 3, 0, 0, 1, 2 << 16 | 36, 0, 0x100_4000_0000, 4096, 1) + b"d\0"
 CONSOLE = b"\n@@ 1.0 boot 6.18.15 cpus 1\n@@ 2.0 step run start\n@@ 3.0 step run exit 0\n@@ done\n"
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import random
-import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from oracle_program import answers
 from swiotlb_oracle import BASE, BUFFERS, SEGMENT, SIZE
 from topbit.addressing.cc_platform import CcPlatform, cc_platform
 from topbit.addressing.dma_direct import DMA_BIT_MASK, BusDmaRegion, DmaDevice
@@ -132,14 +132,6 @@ class Twin:
 
 def run_kernels(program: Path, twin: Twin) -> list[str]:
     """What does the kernel's code answer to the same questions?"""
-    done = subprocess.run(
-        [str(program), str(SIZE), str(POOL_SIZE)],
-        input="\n".join(twin.lines) + "\n",
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert done.returncode == 0, f"exit status {done.returncode}: {done.stderr[:500]}"
     # Of the line about the missing pool the first word tells enough.
-    lines = done.stdout.splitlines()
+    lines = answers(program, (SIZE, POOL_SIZE), twin.lines)
     return [line.partition(" not allocate")[0].strip() for line in lines]

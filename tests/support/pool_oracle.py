@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import random
-import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from oracle_program import answers
 from swiotlb_oracle import BASE
 from topbit.addressing.kernel_policy import policy_for
 from topbit.arch.ipa import Ipa
@@ -122,14 +122,6 @@ class Twin:
 
 def run_kernels(program: Path, twin: Twin) -> tuple[list[str], int, list[str]]:
     """What came of the same requests to the kernel's code, which RAM, and what was printed?"""
-    done = subprocess.run(
-        [str(program), str(SIZE), str(int(twin.shared))],
-        input="\n".join(twin.lines) + "\n",
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert done.returncode == 0, f"exit status {done.returncode}: {done.stderr[:500]}"
-    lines = done.stdout.splitlines()
+    lines = answers(program, (SIZE, int(twin.shared)), twin.lines)
     count = len(twin.results)
     return lines[:count], int(lines[count]), lines[count + 1 :]

@@ -263,19 +263,25 @@ def test_mutated_lines_tell_the_same(seed: int, by_numba: bool) -> None:
         assert told(text) == expected
 
 
-def test_helpers_tell_what_one_process_tells(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def helped_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A trace that other processes help with, in many chunks."""
     path = tmp_path / "trace"
     path.write_text("\n".join(Guest(seed=4).lines(20_000, faults=2)))
-    alone = told(path.read_bytes())
     monkeypatch.setattr(survey, "HELPERS_FROM", 0)
     monkeypatch.setattr(survey, "CHUNK", 10_000)
     monkeypatch.setattr(survey, "_cores", lambda: 3)
+    return path
+
+
+def test_helpers_tell_what_one_process_tells(
+    helped_trace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = told(helped_trace.read_bytes())
     # All that is looked at is looked at by another process.
     monkeypatch.setattr(Helper, "ready", wait_until_ready(Helper.ready))
     helped = counted(monkeypatch)
-    assert told(StoredBytes(path)) == alone
+    assert told(StoredBytes(helped_trace)) == alone
     assert len(helped) > 10
 
 
@@ -306,14 +312,9 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 @pytest.mark.parametrize("when", ["at its start", "later"])
 def test_helpers_that_die_lose_nothing(
-    when: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    when: str, helped_trace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = tmp_path / "trace"
-    path.write_text("\n".join(Guest(seed=4).lines(20_000, faults=2)))
-    alone = told(path.read_bytes())
-    monkeypatch.setattr(survey, "HELPERS_FROM", 0)
-    monkeypatch.setattr(survey, "CHUNK", 10_000)
-    monkeypatch.setattr(survey, "_cores", lambda: 3)
+    alone = told(helped_trace.read_bytes())
     monkeypatch.setattr(Helper, "ready", wait_until_ready(Helper.ready))
     started = Helper.__init__
 
@@ -331,4 +332,4 @@ def test_helpers_that_die_lose_nothing(
 
     monkeypatch.setattr(Helper, "__init__", short_lived)
     monkeypatch.setattr(Helper, "survey", survey_and_die)
-    assert told(StoredBytes(path)) == alone
+    assert told(StoredBytes(helped_trace)) == alone
