@@ -38,7 +38,8 @@ HELD_BY = {
     "machine/qemu/test_scenarios.py": "machine/qemu/scenario_run",
     "machine/qemu/process/test_process.py": "machine/qemu/process/qmp",
     "readers/bulk/test_survey.py": """
-        readers/bulk/chunk readers/bulk/compiled readers/bulk/dull_lines
+        readers/bulk/chunk readers/bulk/compiled readers/bulk/compiled_needles
+        readers/bulk/compiled_text readers/bulk/dull_lines
         readers/bulk/event_columns readers/bulk/helper
         readers/bulk/known readers/bulk/scan readers/bulk/scatterlists readers/bulk/stored
         readers/bulk/surveyor readers/bulk/trace_forms readers/bulk/trace_lines

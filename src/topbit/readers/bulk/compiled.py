@@ -9,14 +9,24 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
-from topbit.readers.bulk.names import LONGEST, SLOTS
+from topbit.readers.bulk.compiled_text import (
+    NEWLINE,
+    ZERO,
+    behind,
+    byte,
+    code_of,
+    decimal,
+    fast,
+    hexadecimal,
+    line_end,
+    places_of,
+    zeros,
+)
+from topbit.readers.bulk.names import LONGEST
 from topbit.readers.bulk.trace_lines import EXACTLY
-from topbit.readers.bulk.words import MARGIN
+from topbit.readers.bulk.words import MARGIN, ONES, WORD
 from topbit.readers.columns import BITS
-
-_fast = njit(cache=True, nogil=True)
 
 NONE, TO_SIZE, WITH_PHYS, WITH_VIRT, BOUNCED, ARRAYS, ARRAYS_AND_BUFFERS, BUFFERS = range(8)
 """What stands behind a lead, before the tail: what is not read here; an address and a size; these
@@ -24,9 +34,7 @@ and a buffer, or a virtual address; a buffer and a size; arrays of addresses and
 one of buffers; an array of buffers."""
 NO_TAIL, ATTRS, FLAGS, HOW = range(4)
 """How a line ends: as `trace_forms.TAILS`, or with a number."""
-NEWLINE, RETURN, BLANK, COLON, DOT, COMMA, EQUALS, ZERO, NINE, A, F, X, OPEN, CLOSE = (
-    b"\n\r :.,=09afx{}"
-)
+RETURN, BLANK, COLON, DOT, COMMA, EQUALS, X, OPEN, CLOSE = b"\r :.,=x{}"
 LAST_PRINTABLE = ord("~")
 FEWEST_FIELDS = 3
 LETTER_I, LETTER_S, LETTER_T = b"ist"
@@ -37,166 +45,111 @@ _SIZE, _PHYS, _VIRT, _SIZES, _BUFFERS = (
 ODD, OTHER = 0x80, 0x40
 """What is told of a line that is not read here: it holds a character that is not printable, or may
 be a trace's nevertheless."""
-_EVERY, _HALF = np.uint64(0xFFFF_FFFF_FFFF_FFFF), np.uint64(32)
+_EQUALS = np.uint64(EQUALS) * ONES
+_EXACTLY = int(EXACTLY)
 _HAS_BUFFER = BITS["phys"]
 
 
-@_fast
-def _code(aligned: Any, start: int, size: int, table: Any) -> int:
-    """Which number has the text of `size` characters at `start`? As `Names.encode`; 0 if none."""
-    hashes, slots, factors, of_length = table
-    if size > LONGEST:
-        return 0
-    place, shift = start >> 3, np.uint64((start & 7) * 8)
-    total = np.uint64(size) * of_length
-    word = aligned[place]
-    number = 0
-    while size > 0:
-        behind = aligned[place + number + 1]
-        # Shifted twice, as a shift by 64 bits is none.
-        value = (word >> shift) | ((behind << np.uint64(1)) << (np.uint64(63) - shift))
-        if size < 8:
-            value &= _EVERY >> np.uint64(64 - 8 * size)
-        value *= factors[0, number]
-        value ^= value >> _HALF
-        total += value * factors[1, number]
-        word = behind
-        number += 1
-        size -= 8
-    total ^= total >> _HALF
-    total *= of_length
-    slot = total >> np.uint64(64 - SLOTS)
-    return slots[slot] if hashes[slot] == total else 0
-
-
-@_fast
-def _hexadecimal(text: Any, at: int) -> Any:
-    """Which number stands there, and where does it end? Where it begins, if it is none."""
-    value = np.uint64(0)
-    start = at
-    while True:
-        byte = text[at]
-        if ZERO <= byte <= NINE:
-            digit = byte - ZERO
-        elif A <= byte <= F:
-            digit = byte - (A - 10)
-        else:
-            break
-        value = (value << np.uint64(4)) | np.uint64(digit)
-        at += 1
-    return value, at if at - start <= 16 else start
-
-
-@_fast
-def _decimal(text: Any, at: int) -> Any:
-    """Which number stands there, and where does it end? Where it begins, if it is none."""
-    value = np.uint64(0)
-    start = at
-    while ZERO <= text[at] <= NINE:
-        value = value * np.uint64(10) + np.uint64(text[at] - ZERO)
-        at += 1
-    return value, at if at - start <= 8 else start
-
-
-@_fast
+@fast
 def _stamp_ends(text: Any, start: int, end: int, guess: int) -> int:
     """Where is the first ": " of the line that begins at `start`? -1 if nowhere."""
     at = start + guess
-    if at < end and text[at] == COLON and text[at + 1] == BLANK and text[at - 7] == DOT:
+    if (
+        at < end
+        and byte(text, at) == COLON
+        and byte(text, at + 1) == BLANK
+        and byte(text, at - 7) == DOT
+    ):
         # It need not be the first: what stands before it is no known head then.
         return at
     at = start
-    while text[at] != NEWLINE:
-        if text[at] == COLON and text[at + 1] == BLANK:
+    while byte(text, at) != NEWLINE:
+        if byte(text, at) == COLON and byte(text, at + 1) == BLANK:
             return at
         at += 1
     return -1
 
 
-@_fast
+@fast
 def _stamp(text: Any, start: int, end: int) -> Any:
     """Which time (seconds) ends there, and where does it begin? Where it ends, if it is none."""
-    digits = 6 if text[end - 7] == DOT else 9
+    digits = 6 if byte(text, end - 7) == DOT else 9
     at = end - digits
-    if text[at - 1] != DOT:
+    if byte(text, at - 1) != DOT:
         return 0.0, end
-    total = np.uint64(0)
-    unit = np.uint64(1)
+    total = 0
+    unit = 1
     for number in range(digits):
-        byte = text[at + number]
-        if not ZERO <= byte <= NINE:
+        digit = byte(text, at + number) - ZERO
+        if not 0 <= digit <= 9:
             return 0.0, end
-        total = total * np.uint64(10) + np.uint64(byte - ZERO)
-        unit *= np.uint64(10)
+        total = total * 10 + digit
+        unit *= 10
     at -= 1
     factor = unit
     begin = at
-    while begin > start and ZERO <= text[begin - 1] <= NINE:
+    digit = byte(text, begin - 1) - ZERO
+    while begin > start and 0 <= digit <= 9:
         begin -= 1
         if at - begin > 7:
             return 0.0, end
-        total += factor * np.uint64(text[begin] - ZERO)
-        factor *= np.uint64(10)
-    if begin == at or text[begin - 1] != BLANK or total >= EXACTLY:
+        total += factor * digit
+        factor *= 10
+        digit = byte(text, begin - 1) - ZERO
+    if begin == at or byte(text, begin - 1) != BLANK or total >= _EXACTLY:
         return 0.0, end
     # Both are exact, and so the quotient is rounded as the number's own text is.
     return np.float64(total) / np.float64(unit), begin
 
 
-@_fast
-def _lead_ends(text: Any, at: int) -> int:
-    """Where is the "=" before the first number of a line? -1 if nowhere near."""
+@fast
+def _lead_ends(text: Any, start: int) -> Any:
+    """Where is the "=" before the first number of a line? -1 if nowhere near.
+
+    Behind a line's end too: what holds one is no known lead.
+    """
     seen = 0
-    for place in range(at, at + LONGEST):
-        byte = text[place]
-        if byte == EQUALS:
+    for at in range(start, start + LONGEST, WORD):
+        found = places_of(text, at, _EQUALS)
+        while found != 0:
+            place = at + (zeros(found) >> 3)
             seen += 1
-            letter = text[place - 2]
+            letter = byte(text, place - 2)
             # dir, dma_mask; nents and ents behind a direction.
             if not (seen == 1 and letter in (LETTER_I, LETTER_S)) and not (
                 2 <= seen <= 3 and letter == LETTER_T
             ):
                 return place
-        elif byte == NEWLINE:
-            break
+            found &= found - np.uint64(1)
     return -1
 
 
-@_fast
-def _behind(text: Any, at: int, literal: Any) -> int:
-    """Where does the text go on behind this literal? There, if something else stands there."""
-    same = True
-    for number in range(len(literal)):
-        same &= text[at + number] == literal[number]
-    return at + len(literal) if same else at
-
-
-@_fast
+@fast
 def _array(text: Any, at: int, numbers: Any, which: int, row: int) -> Any:
     """How many numbers has an array {0x10,0x20}, and where does it end? 0 if it is none.
 
     They are put into the row `which` of `numbers`, from `row` on.
     """
     count = 0
-    if text[at] != OPEN:
+    if byte(text, at) != OPEN:
         return 0, at
     while row + count < numbers.shape[1]:
-        if text[at + 1] != ZERO or text[at + 2] != X:
+        if byte(text, at + 1) != ZERO or byte(text, at + 2) != X:
             break
-        value, end = _hexadecimal(text, at + 3)
+        value, end = hexadecimal(text, at + 3)
         if end == at + 3:
             break
         numbers[which, row + count] = value
         count += 1
         at = end
-        if text[at] == CLOSE:
+        if byte(text, at) == CLOSE:
             return count, at + 1
-        if text[at] != COMMA:
+        if byte(text, at) != COMMA:
             break
     return 0, at
 
 
-@_fast
+@fast
 def _arrays(text: Any, at: int, plan: int, numbers: Any, row: int) -> Any:
     """How many entries have the arrays of a line, are their buffers told, and where do they end?
 
@@ -208,13 +161,13 @@ def _arrays(text: Any, at: int, plan: int, numbers: Any, row: int) -> Any:
             numbers[0, place] = numbers[2, place] = 0
         return count, True, at
     count, at = _array(text, at, numbers, 0, row)
-    start = _behind(text, at, _SIZES)
+    start = behind(text, at, _SIZES)
     found, end = _array(text, start, numbers, 2, row)
     if start == at or found != count:
         return 0, False, at
     found = 0
     if plan == ARRAYS_AND_BUFFERS:
-        start = _behind(text, end, _BUFFERS)
+        start = behind(text, end, _BUFFERS)
         at = end
         found, end = _array(text, start, numbers, 1, row)
         if start == at or found == 0:
@@ -226,10 +179,9 @@ def _arrays(text: Any, at: int, plan: int, numbers: Any, row: int) -> Any:
     return count, found == count, end
 
 
-@_fast
+@fast
 def scan_lines(
     text: Any,
-    aligned: Any,
     end: int,
     heads: Any,
     leads: Any,
@@ -252,7 +204,7 @@ def scan_lines(
     """How many events tell the lines of a text whose heads, leads and tails are known?
 
     Args:
-        text, aligned: the text, and the words of it.
+        text: the text.
         end: where it ends.
         heads, leads, tails: `Names.table` of these.
         head_flags: flags of each head, 0 if it is not known.
@@ -276,43 +228,42 @@ def scan_lines(
             timed = begin < stamp
             stop = _lead_ends(text, stamp) if timed else -1
             if stop >= 0:
-                flags = head_flags[_code(aligned, start, begin - start, heads)]
-                lead = _code(aligned, stamp, stop - stamp, leads)
+                flags = head_flags[code_of(text, start, begin - start, heads)]
+                lead = code_of(text, stamp, stop - stamp, leads)
                 plan = plans[lead] if flags else NONE
                 at = stop + 1
         if plan >= ARRAYS:
             count, with_buffers, at = _arrays(text, at, plan, numbers, row)
         elif plan != NONE:
-            first, size_at = _hexadecimal(text, at)
+            first, size_at = hexadecimal(text, at)
             good = size_at > at
-            at = _behind(text, size_at, _SIZE)
+            at = behind(text, size_at, _SIZE)
             good &= at > size_at
-            size, more = _decimal(text, at)
+            size, more = decimal(text, at)
             good &= more > at
             at, second = more, np.uint64(0)
             if plan in (WITH_PHYS, WITH_VIRT):
-                at = _behind(text, more, _PHYS if plan == WITH_PHYS else _VIRT)
-                second, behind = _hexadecimal(text, at)
-                good &= at > more and behind > at
+                at = behind(text, more, _PHYS if plan == WITH_PHYS else _VIRT)
+                second, after = hexadecimal(text, at)
+                good &= at > more and after > at
                 if plan == WITH_VIRT:
-                    null = second == 0 and behind - at in (1, 8, 16)
+                    null = second == 0 and after - at in (1, 8, 16)
                     second = np.uint64(0)
-                at = behind
+                at = after
             numbers[0, row] = np.uint64(0) if plan == BOUNCED else first
             numbers[1, row] = first if plan == BOUNCED else second
             numbers[2, row] = size
             count = 1 if good else 0
         if count:
             begin = at
-            while text[at] != NEWLINE:
-                at += 1
-            stop = at - 1 if text[at - 1] == RETURN else at
+            at = line_end(text, at)
+            stop = at - 1 if byte(text, at - 1) == RETURN else at
             ends[line] = stop
             wanted = lead_tails[lead]
             if wanted == NO_TAIL:
                 count = count if begin >= stop else 0
             else:
-                tail = _code(aligned, begin, stop - begin, tails)
+                tail = code_of(text, begin, stop - begin, tails)
                 count = count if tail_kinds[tail] == wanted else 0
         if count:
             state[line] = flags
@@ -326,12 +277,12 @@ def scan_lines(
             row += count
         else:
             at, odd, equals = start, 0, 0
-            while text[at] != NEWLINE:
-                odd += not BLANK <= text[at] <= LAST_PRINTABLE
-                equals += text[at] == EQUALS
+            while byte(text, at) != NEWLINE:
+                odd += not BLANK <= byte(text, at) <= LAST_PRINTABLE
+                equals += byte(text, at) == EQUALS
                 at += 1
             stop = at
-            if at > start and text[at - 1] == RETURN:
+            if at > start and byte(text, at - 1) == RETURN:
                 stop, odd = at - 1, odd - 1
             ends[line] = stop
             state[line] = ODD if odd else OTHER if timed and equals >= FEWEST_FIELDS else 0

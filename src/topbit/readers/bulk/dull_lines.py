@@ -6,6 +6,7 @@ program or a terminal broke within such a word.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 
 import numpy as np
@@ -30,19 +31,22 @@ SECONDS, FRACTION = 5, 6
 """Digits of a printk time as the kernel prints it (printk.c:print_time)."""
 
 
-def dull_lines(chunk: Chunk, regular: Mask, begins: Mask) -> Mask:
+def dull_lines(
+    chunk: Chunk, regular: Mask, begins: Mask, telling: Callable[[Chunk, Places], Mask]
+) -> Mask:
     """Which lines of the chunk tell nothing?
 
     Args:
         chunk: the lines.
         regular: those that are read already.
         begins: those that begin as a line does, of `regular`.
+        telling: which of these lines hold a word that tells something?
     """
     dull = ~regular & ~chunk.odd
     asked = np.flatnonzero(dull)
     if not len(asked):
         return dull
-    dull[asked[_telling(chunk, asked)]] = False
+    dull[asked[telling(chunk, asked)]] = False
     asked = np.flatnonzero(dull)
     length = chunk.ends[asked] - chunk.starts[asked]
     # The last line of a chunk may be continued in the next.
@@ -53,13 +57,13 @@ def dull_lines(chunk: Chunk, regular: Mask, begins: Mask) -> Mask:
     return dull
 
 
-def _telling(chunk: Chunk, asked: Places) -> Mask:
-    """Which of these lines hold a word that tells something?"""
+def telling_in_passes(chunk: Chunk, asked: Places) -> Mask:
+    """Which of these lines hold a word that tells something? With NumPy."""
     # The character behind each line is in no word.
     text = b"".join(chunk.bytes_of(asked))
     behind = np.cumsum(chunk.ends[asked] + 1 - chunk.starts[asked])
     telling = np.zeros(len(asked), np.bool_)
-    words = _words()
+    words = words_by_key()
     for start in range(0, len(text), BLOCK):
         part = np.frombuffer(text[start : start + BLOCK + KEY - 1], np.uint8)
         for at in (_may_tell(part.astype(np.int64)) + start).tolist():
@@ -88,7 +92,7 @@ def _among(found: Places, keys: Places) -> Mask:
 
 
 @cache
-def _words() -> dict[bytes, list[tuple[bytes, int]]]:
+def words_by_key() -> dict[bytes, list[tuple[bytes, int]]]:
     """Which words are known by some characters of theirs, and where in them do these stand?"""
     found: dict[bytes, list[tuple[bytes, int]]] = {}
     for word in TELLING:
@@ -109,7 +113,7 @@ def _known_by() -> tuple[Mask, Mask, Places, Places]:
     """
     first, whole = np.zeros(1 << 16, np.bool_), np.zeros(1 << 16, np.bool_)
     numbers: dict[int, list[int]] = {size: [] for size in SIZES}
-    for key in _words():
+    for key in words_by_key():
         first[int.from_bytes(key[:2], "little")] = True
         numbers[len(key)].append(int.from_bytes(key, "little"))
     whole[numbers[2]] = True

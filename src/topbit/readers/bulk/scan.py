@@ -10,7 +10,9 @@ import numpy as np
 
 from topbit.readers.bulk import compiled
 from topbit.readers.bulk.chunk import Chunk, chunk_of
-from topbit.readers.bulk.compiled import BLANK, NEWLINE, ODD, OTHER, scan_lines
+from topbit.readers.bulk.compiled import BLANK, ODD, OTHER, scan_lines
+from topbit.readers.bulk.compiled_needles import telling_compiled
+from topbit.readers.bulk.compiled_text import NEWLINE
 from topbit.readers.bulk.event_columns import (
     ALLOCATIONS,
     HAS_OF,
@@ -20,6 +22,7 @@ from topbit.readers.bulk.event_columns import (
     narrow,
 )
 from topbit.readers.bulk.known import BEGINS_A_LINE, GOOD, Known
+from topbit.readers.bulk.surveyor import Means
 from topbit.readers.bulk.trace_forms import FORMS, TAILS, Form
 from topbit.readers.bulk.trace_lines import TraceLines, trace_lines
 from topbit.readers.bulk.words import MARGIN, Places, Text, Words, scratch
@@ -71,7 +74,6 @@ def scan(text: Text, known: Known) -> tuple[Chunk, TraceLines]:
     has, forms = np.empty(most, np.uint16), known.leads.table[0].astype(np.int64)
     rows = scan_lines(
         text,
-        text[: len(text) // 8 * 8].view("<u8"),
         MARGIN + size,
         known.heads.names.table,
         known.leads.names.table,
@@ -126,3 +128,6 @@ def _with_others(usual: TraceLines, chunk: Chunk, lines: Places, known: Known) -
         piece = joined((usual.piece, piece))
         piece = piece.taken(np.argsort(piece.columns["line"], kind="stable"))
     return TraceLines(piece if piece.count else usual.piece, usual.regular, usual.begins)
+
+
+COMPILED = Means(scan, telling_compiled)

@@ -17,7 +17,7 @@ import numpy as np
 
 from topbit.readers.bulk.helper import Helper
 from topbit.readers.bulk.stored import Lines
-from topbit.readers.bulk.surveyor import Scan, Surveyed, Surveyor
+from topbit.readers.bulk.surveyor import Means, Surveyed, Surveyor
 from topbit.readers.bulk.words import Places
 from topbit.readers.columns import Columns, Piece
 from topbit.readers.joined import TRACE_LINES
@@ -101,14 +101,14 @@ class Survey:
         free: SimpleQueue[Surveyor | Helper] = SimpleQueue()
         helpers: list[Helper] = []
         size, cores = CHUNK, min(_cores(), MOST_CORES)
-        scan = _compiled() if len(self._data) >= NUMBA_FROM else None
-        if scan is None:
+        compiled = _compiled() if len(self._data) >= NUMBA_FROM else None
+        if compiled is None:
             free.put(Surveyor(self._data, self.columns))
             helpers = self._helpers(cores - 1)
         else:
             size *= NUMBA_CHUNKS
             for _ in range(cores):
-                free.put(Surveyor(self._data, self.columns, scan))
+                free.put(Surveyor(self._data, self.columns, compiled))
         starting = set(helpers)
 
         def survey(start: int, end: int) -> Surveyed:
@@ -166,13 +166,13 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
-def _compiled() -> Scan | None:
-    """What scans a text with numba, if it is there?"""
+def _compiled() -> Means | None:
+    """What looks at chunks with numba, if it is there?"""
     try:
-        from topbit.readers.bulk.scan import scan
+        from topbit.readers.bulk.scan import COMPILED
     except ImportError:
         return None
-    return scan
+    return COMPILED
 
 
 def _chunks(data: Bytes, size: int) -> Iterator[tuple[int, int]]:

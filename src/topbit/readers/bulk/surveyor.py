@@ -4,27 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple
 
 import numpy as np
 
 from topbit.readers.bulk.chunk import NEWLINE, Chunk, chunk_of
-from topbit.readers.bulk.dull_lines import dull_lines
+from topbit.readers.bulk.dull_lines import dull_lines, telling_in_passes
 from topbit.readers.bulk.known import Known
 from topbit.readers.bulk.stored import STEP
 from topbit.readers.bulk.trace_lines import TraceLines, trace_lines
-from topbit.readers.bulk.words import MARGIN, Places, Text
+from topbit.readers.bulk.words import MARGIN, Mask, Places, Text
 from topbit.readers.columns import Columns, Piece
 from topbit.readers.encoding import characters
 from topbit.readers.stored_bytes import Bytes, read_into
 
-Scan: TypeAlias = Callable[[Text, Known], tuple[Chunk, TraceLines]]
+
+class Means(NamedTuple):
+    """By what is a chunk looked at: by NumPy, or by numba?
+
+    Attributes:
+        scan: which lines has a text, and what tell its trace lines?
+        telling: which of these lines hold a word that tells something?
+    """
+
+    scan: Callable[[Text, Known], tuple[Chunk, TraceLines]]
+    telling: Callable[[Chunk, Places], Mask]
 
 
 def in_passes(text: Text, known: Known) -> tuple[Chunk, TraceLines]:
     """Which lines has a text, and what tell its trace lines? With NumPy."""
     chunk = chunk_of(text)
     return chunk, trace_lines(chunk, known)
+
+
+IN_PASSES = Means(in_passes, telling_in_passes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +67,11 @@ class Surveyor:
     Args:
         data: the text's bytes.
         columns: where the events will go, whose vocabularies the pieces are of.
-        scan: which lines has a text, and what tell its trace lines?
+        means: by what they are looked at.
     """
 
-    def __init__(self, data: Bytes, columns: Columns, scan: Scan = in_passes) -> None:
-        self._data, self._known, self._scan = data, Known(columns), scan
+    def __init__(self, data: Bytes, columns: Columns, means: Means = IN_PASSES) -> None:
+        self._data, self._known, self._means = data, Known(columns), means
         # Kept from chunk to chunk: new memory has to be got from the system.
         self._room = np.empty(0, np.uint8)
 
@@ -70,11 +83,11 @@ class Surveyor:
         size = read_into(self._data, start, self._room.data[MARGIN : MARGIN + size])
         text = self._room[: MARGIN + size + 1 + MARGIN]
         text[MARGIN + size] = NEWLINE
-        chunk, told = self._scan(text, self._known)
+        chunk, told = self._means.scan(text, self._known)
         replaced = 0
         if chunk.odd.any():
             replaced = characters(text[MARGIN : MARGIN + size].tobytes()).replaced
-        dull = dull_lines(chunk, told.regular, told.begins)
+        dull = dull_lines(chunk, told.regular, told.begins, self._means.telling)
         rest = np.flatnonzero(~(told.regular | dull))
         steps = chunk.starts[::STEP] - MARGIN
         return Surveyed(len(chunk), steps, told.piece, rest, replaced, end)
