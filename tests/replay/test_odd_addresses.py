@@ -11,6 +11,7 @@ from topbit.recording import Recording
 from topbit.replay import given_addresses as module
 from topbit.replay.given_addresses import GivenAddresses
 from topbit.replay.odd_addresses import odd_addresses, odd_places
+from topbit.replay.word_codes import WordCodes
 
 ALIAS, NEXT = POOL | S, (POOL | S) + PAGE
 
@@ -62,6 +63,7 @@ def test_maps_and_unmaps_add_up_or_not(
         recording = Recording(REALM, frame)
         addresses = GivenAddresses(recording, "dma_map", "dma_unmap", "dma_sync")
         assert addresses.places is not None
-        found = odd_places(recording, addresses, addresses.places, recording.rows(live))
+        ways = WordCodes.of(recording.frame["direction"])
+        found = odd_places(recording, addresses, addresses.places, ways, recording.rows(live))
         assert addresses.places.address(found.nonzero()[0]).tolist() == odd
         assert odd_addresses(recording, recording.rows(live)).sort().to_list() == odd

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from topbit.recording import Recording
 from topbit.replay.columns import given
 from topbit.replay.given_addresses import U64, GivenAddresses, Places
+from topbit.replay.word_codes import WordCodes
 
 MAP, UNMAP = "dma_map", "dma_unmap"
 
@@ -21,7 +22,11 @@ _FOLD = 32
 
 
 def odd_places(
-    recording: Recording, addresses: GivenAddresses, places: Places, live: pl.DataFrame
+    recording: Recording,
+    addresses: GivenAddresses,
+    places: Places,
+    ways: WordCodes,
+    live: pl.DataFrame,
 ) -> NDArray[np.bool_]:
     """Of which places do the maps and unmaps not add up, where there are unmaps?
 
@@ -29,38 +34,41 @@ def odd_places(
         recording: the recording.
         addresses: those of the recording, with the kinds MAP and UNMAP.
         places: of the addresses.
+        ways: the directions.
         live: the mappings that are known to be live at its end.
     """
-    frame = recording.frame.select("size", "direction")
     added, taken = addresses.kinds.index(MAP), addresses.kinds.index(UNMAP)
     sums, unmapped = np.zeros(places.number, np.uint64), np.zeros(places.number, np.bool_)
+    sizes, lengths = recording.frame["size"], _lengths(ways)
     for start, kinds, given_ones in addresses.stretches():
-        at = places.of(given_ones)
-        pairs = _pairs(frame.slice(start, len(at)))
         is_unmap = kinds == taken
+        rows = np.flatnonzero((kinds == added) | is_unmap)
+        at, is_unmap = places.of(given_ones[rows]), is_unmap[rows]
+        size = sizes.slice(start, len(kinds)).fill_null(0).to_numpy()[rows]
+        pairs = _pairs(size, lengths[ways.at(start, len(kinds), rows)])
         # Two's complement: what is added and taken away again is nothing.
-        signed = np.where(is_unmap, np.uint64(0) - pairs, pairs)
-        np.add.at(sums, at, np.where((kinds == added) | is_unmap, signed, np.uint64(0)))
+        np.add.at(sums, at, np.where(is_unmap, np.uint64(0) - pairs, pairs))
         unmapped[at[is_unmap]] = True
-    np.subtract.at(sums, places.of(live["address"].to_numpy()), _pairs(live))
+    theirs = WordCodes.of(live["direction"])
+    way = _lengths(theirs)[theirs.at(0, len(live), np.arange(len(live)))]
+    pairs = _pairs(live["size"].fill_null(0).to_numpy(), way)
+    np.subtract.at(sums, places.of(live["address"].to_numpy()), pairs)
     odd: NDArray[np.bool_] = (sums != 0) & unmapped
     return odd
 
 
-def _pairs(rows: pl.DataFrame) -> U64:
-    """A number that a mapping and its unmap share. The names of the directions differ in length.
+def _lengths(ways: WordCodes) -> U64:
+    """How long is the name of each direction, and of none? They differ in that."""
+    return np.array([*map(len, ways.words), 0], np.uint64)
+
+
+def _pairs(sizes: U64, lengths: U64) -> U64:
+    """A number that a mapping and its unmap share, of its size and the length of its direction.
 
     It is no sum of parts of them: of two mappings the size of one and the direction of the other
     make another.
     """
-    names = rows["direction"]
-    if isinstance(names.dtype, pl.Enum):
-        lengths = [*map(len, names.dtype.categories), 0]
-        codes = names.to_physical().cast(pl.UInt32).fill_null(len(lengths) - 1)
-        ways = np.array(lengths, np.uint64)[codes.to_numpy()]
-    else:
-        ways = names.str.len_chars().fill_null(0).cast(pl.UInt64).to_numpy()
-    pair = rows["size"].fill_null(0).to_numpy() * np.uint64(_SIZE) + ways * np.uint64(_WAY)
+    pair = sizes * np.uint64(_SIZE) + lengths * np.uint64(_WAY)
     mixed: U64 = (pair ^ (pair >> np.uint64(_FOLD))) * np.uint64(_MIX)
     return mixed
 

@@ -16,8 +16,8 @@ from topbit.recording import Recording
 from topbit.recording.recording import NUMBER
 from topbit.replay.columns import given
 from topbit.replay.given_addresses import U64, GivenAddresses, Places
-from topbit.replay.last_events import NEVER
 from topbit.replay.odd_addresses import MAP, UNMAP, odd_addresses, odd_places
+from topbit.replay.word_codes import WordCodes
 
 FITS, WRONG_SIZE, WRONG_WAY, TWICE, LONE = 0, 1, 2, 4, 8
 """What an unmap does: bits, of which it can have WRONG_SIZE and WRONG_WAY together."""
@@ -27,6 +27,10 @@ MOST_SEQUENCES = 1 << 22
 """So many addresses, of so many devices together, have a place in a table of what came last."""
 
 _NOTHING = (1 << 64) - 1
+_NEVER = -1
+_NUMBER_AT = 24
+_MOST_WAYS = (1 << _NUMBER_AT - 1) - 1
+"""Bits of an event's number begin behind those of the code of its direction, and one more."""
 _HALF = np.uint64(32)
 
 
@@ -43,24 +47,6 @@ class Unmaps(NamedTuple):
     misfits: pl.DataFrame
 
 
-class _Words(NamedTuple):
-    """A column of words as numbers; that of no word is the last."""
-
-    codes: pl.Series
-    words: list[str]
-
-    @classmethod
-    def of(cls, column: pl.Series) -> _Words:
-        if not isinstance(column.dtype, pl.Enum):
-            column = column.cast(pl.Enum(column.unique().drop_nulls().sort()))
-        words = column.dtype.categories.to_list() if isinstance(column.dtype, pl.Enum) else []
-        return cls(column.to_physical(), words)
-
-    def part(self, start: int, length: int) -> NDArray[np.int64]:
-        codes = self.codes.slice(start, length).cast(pl.Int64)
-        return codes.fill_null(len(self.words)).to_numpy()
-
-
 def unmaps(recording: Recording, addresses: GivenAddresses, live: pl.DataFrame) -> Unmaps:
     """What do the unmaps do of addresses whose maps and unmaps do not add up?
 
@@ -69,49 +55,54 @@ def unmaps(recording: Recording, addresses: GivenAddresses, live: pl.DataFrame) 
         addresses: those of the recording, with the kinds MAP and UNMAP.
         live: the mappings that are known to be live at its end.
     """
-    places, devices = addresses.places, _Words.of(recording.frame["device"])
-    if places is None or places.number * (len(devices.words) + 1) > MOST_SEQUENCES:
+    places, devices = addresses.places, WordCodes.of(recording.frame["device"])
+    ways = WordCodes.of(recording.frame["direction"])
+    if (
+        places is None
+        or places.number * (len(devices.words) + 1) > MOST_SEQUENCES
+        or len(ways.words) > _MOST_WAYS
+    ):
         return _sorted(recording, odd_addresses(recording, live))
-    odd = odd_places(recording, addresses, places, live)
-    return _in_order(recording, addresses, places, devices, odd)
+    odd = odd_places(recording, addresses, places, ways, live)
+    return _in_order(recording, addresses, places, devices, ways, odd)
 
 
 def _in_order(
     recording: Recording,
     addresses: GivenAddresses,
     places: Places,
-    devices: _Words,
+    devices: WordCodes,
+    ways: WordCodes,
     odd: NDArray[np.bool_],
 ) -> Unmaps:
     """Go through all events once, with what came last of each address and device."""
-    sizes, ways = recording.frame["size"], _Words.of(recording.frame["direction"])
+    sizes = recording.frame["size"]
     several = len(devices.words) + 1
     added, taken = addresses.kinds.index(MAP), addresses.kinds.index(UNMAP)
     last = _Events.none(places.number * several if odd.any() else 0)
     counts = np.zeros(several << 4, np.int64)
     found = [(np.zeros(0, np.int64),) * 4]
     for start, kinds, given_ones in addresses.stretches() if odd.any() else ():
-        at = places.of(given_ones)
-        rows = np.flatnonzero(odd[at] & ((kinds == added) | (kinds == taken)))
+        rows = np.flatnonzero((kinds == added) | (kinds == taken))
+        at = places.of(given_ones[rows])
+        kept = odd[at]
+        rows, at = rows[kept], at[kept]
         if not len(rows):
             continue
-        sequence = at[rows] * several + devices.part(start, len(at))[rows]
+        device = devices.at(start, len(kinds), rows)
         # By sequence, and then in order.
-        key = sequence.astype(np.uint64) << _HALF | rows.astype(np.uint64)
+        key = (at * several + device).astype(np.uint64) << _HALF | rows.astype(np.uint64)
         key.sort()
         sequence, rows = (key >> _HALF).view(np.int64), key.astype(np.uint32).astype(np.int64)
-        now = _Events(
-            rows + start,
-            sizes.slice(start, len(at)).fill_null(_NOTHING).to_numpy()[rows],
-            ways.part(start, len(at))[rows],
-            kinds[rows] == taken,
-        )
+        size = sizes.slice(start, len(kinds)).fill_null(_NOTHING).to_numpy()[rows]
+        is_unmap = kinds[rows] == taken
+        now = _Events.of(rows + start, size, ways.at(start, len(kinds), rows), is_unmap)
         before = last.replaced(sequence, now)
-        does = _does(now, before, len(ways.words))
+        does = _does(now, before, ways.none)
         device = sequence % several
-        counts += np.bincount((device << 4 | does)[now.unmaps], minlength=len(counts))
-        misfit = np.flatnonzero(now.unmaps & ((does & MISFIT) != 0))
-        found.append((now.numbers[misfit], device[misfit], does[misfit], before.numbers[misfit]))
+        counts += np.bincount((device << 4 | does)[is_unmap], minlength=len(counts))
+        misfit = np.flatnonzero(is_unmap & ((does & MISFIT) != 0))
+        found.append((rows[misfit] + start, device[misfit], does[misfit], before.numbers[misfit]))
     numbers, device, does, mapping = (np.concatenate(parts) for parts in zip(*found, strict=True))
     words = pl.Series([*devices.words, None], dtype=pl.String)
     there = np.flatnonzero(counts)
@@ -121,45 +112,77 @@ def _in_order(
 
 
 class _Events(NamedTuple):
-    """Maps and unmaps, column by column."""
+    """Maps and unmaps, column by column.
 
-    numbers: NDArray[np.int64]
+    Attributes:
+        sizes: of each.
+        others: its number, direction and whether it unmaps, in one number each: a table of all
+            that came last is asked at places without order.
+    """
+
     sizes: U64
-    ways: NDArray[np.int64]
-    unmaps: NDArray[np.bool_]
+    others: NDArray[np.int64]
+
+    @classmethod
+    def of(
+        cls,
+        numbers: NDArray[np.int64],
+        sizes: U64,
+        ways: NDArray[np.int64],
+        unmaps: NDArray[np.bool_],
+    ) -> _Events:
+        return cls(sizes, numbers << _NUMBER_AT | ways << 1 | unmaps)
 
     @classmethod
     def none(cls, count: int) -> _Events:
         """A table of events none of which has been seen."""
-        numbers, sizes = np.full(count, NEVER, np.int64), np.zeros(count, np.uint64)
-        return cls(numbers, sizes, np.zeros(count, np.int64), np.zeros(count, np.bool_))
+        return cls(np.zeros(count, np.uint64), np.full(count, _NEVER, np.int64))
+
+    @property
+    def numbers(self) -> NDArray[np.int64]:
+        """The row of each."""
+        return self.others >> _NUMBER_AT
+
+    @property
+    def ways(self) -> NDArray[np.int64]:
+        """The code of each one's direction."""
+        return self.others >> 1 & _MOST_WAYS
+
+    @property
+    def unmaps(self) -> NDArray[np.bool_]:
+        """Is each an unmap?"""
+        unmaps: NDArray[np.bool_] = (self.others & 1) != 0
+        return unmaps
 
     def replaced(self, sequence: NDArray[np.int64], now: _Events) -> _Events:
         """Which event stands before each? The last of each sequence is kept in this table.
 
         `sequence`: of each event, in order.
         """
-        first = np.append(True, sequence[1:] != sequence[:-1])
-        last = np.append(first[1:], True)
+        begins = np.append(True, sequence[1:] != sequence[:-1])
+        first = np.flatnonzero(begins)
+        last = np.append(first[1:], len(sequence)) - 1
+        place = sequence[first]
         before: list[NDArray[Any]] = []
         for known, values in zip(self, now, strict=True):
             earlier = np.roll(values, 1)
-            earlier[first] = known[sequence[first]]
-            known[sequence[last]] = values[last]
+            earlier[first] = known[place]
+            known[place] = values[last]
             before.append(earlier)
         return _Events(*before)
 
 
 def _does(now: _Events, before: _Events, no_way: int) -> NDArray[np.int64]:
     """What does each do, if it is an unmap?"""
-    is_there = before.numbers != NEVER
-    mapped = is_there & ~before.unmaps
+    is_there, unmapped = before.others != _NEVER, before.unmaps
+    mapped = is_there & ~unmapped
     sizes = (now.sizes != _NOTHING) & (before.sizes != _NOTHING) & (now.sizes != before.sizes)
-    ways = (now.ways != no_way) & (before.ways != no_way) & (now.ways != before.ways)
+    ways, earlier = now.ways, before.ways
+    changed = (ways != no_way) & (earlier != no_way) & (ways != earlier)
     does: NDArray[np.int64] = (
         (mapped & sizes) * WRONG_SIZE
-        + (mapped & ways) * WRONG_WAY
-        + (is_there & before.unmaps) * TWICE
+        + (mapped & changed) * WRONG_WAY
+        + (is_there & unmapped) * TWICE
         + ~is_there * LONE
     )
     return does
