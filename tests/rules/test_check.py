@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from topbit.events import Event
 from topbit.recording import FileFacts, Platform, Recording
 from topbit.rules import RULES, Evidence, Finding, check
-from topbit.rules.check import MAX_EVIDENCE, fold
+from topbit.rules.check import AT_ONCE, MAX_EVIDENCE, fold
 
 S = 1 << 40
 REALM = Platform(realm=True, ipa_bits=41, ram=[(0x40000000, 1 << 30)])
@@ -123,6 +124,30 @@ def test_a_file_that_could_not_be_read_whole_leaves_the_verdict_open(
     assert checked.damaged == damaged
     assert checked.verdict == ("inconclusive" if damaged else "ok")
     assert check(Recording.of_events(platform, [plain("a", 0)])).verdict == "violation"
+
+
+def test_rules_that_are_asked_at_the_same_time_find_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    events = [plain(device, page) for page in range(200) for device in ("a", "b")]
+    events += [dataclasses.replace(event, event="dma_unmap", size=8) for event in events]
+    recording = Recording.of_events(REALM, events)
+    alone = check(recording)
+    assert {finding.rule for finding in alone.findings} >= {"M1", "M7"}
+    pools = []
+
+    def pool(workers: int) -> ThreadPoolExecutor:
+        pools.append(workers)
+        return ThreadPoolExecutor(workers)
+
+    module = sys.modules[check.__module__]
+    monkeypatch.setattr(module, "ThreadPoolExecutor", pool)
+    monkeypatch.setattr(module, "MANY", len(events))
+    assert check(Recording.of_events(REALM, events)) == alone
+    assert pools == [AT_ONCE]
+    monkeypatch.setattr(module, "MANY", len(events) + 1)
+    assert check(recording) == alone
+    assert pools == [AT_ONCE]
 
 
 def test_violations_come_first() -> None:

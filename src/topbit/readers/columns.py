@@ -18,6 +18,7 @@ import numpy as np
 
 from topbit.events import Event
 from topbit.readers.growing import Array, Growing
+from topbit.recording.byte_table import looked_up
 from topbit.recording.schema import COLUMNS, polars_schema
 
 if TYPE_CHECKING:
@@ -248,9 +249,7 @@ def _as_words(numbers: Array, words: list[str]) -> polars.Series:
     ranks = np.zeros(len(words), np.min_scalar_type(len(ordered)))
     ranks[[number for _, number in ordered]] = np.arange(len(ordered))
     if numbers.dtype == ranks.dtype == np.uint8:
-        # An array as an index would be made to one of 64-bit numbers first.
-        table = ranks.tobytes().ljust(256, b"\0")
-        ranked = np.frombuffer(numbers.tobytes().translate(table), np.uint8)
+        ranked = looked_up(numbers, ranks.tolist())
     else:
         ranked = ranks[numbers]
     series = _with_gaps(ranked, numbers > 0)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from topbit.errors import InputError
 from topbit.events import Event
+from topbit.recording.byte_table import looked_up
 from topbit.recording.platform import Platform
 from topbit.recording.schema import COLUMNS, KINDS, polars_schema
 from topbit.recording.stored import FORMAT, FORMAT_KEY, PLATFORM_KEY, read_stored
@@ -152,7 +153,7 @@ class Recording:
         place = np.full(1 << 8, len(kinds), dtype=np.uint8)
         place[[list(KINDS).index(kind) for kind in kinds]] = range(len(kinds))
         codes: NDArray[np.uint8] = self._coded[_CODE].to_physical().fill_null(len(KINDS)).to_numpy()
-        return place[codes]
+        return looked_up(codes, place.tolist())
 
     def says(self, column: str, *words: str) -> NDArray[np.bool_]:
         """Which events have one of these words in this column?"""
@@ -206,7 +207,7 @@ class Recording:
         """The frame with each event's kind as a number: one byte to look at instead of a word."""
         import polars
 
-        codes = self.frame["event"].cast(polars.Enum(list(KINDS)), strict=False)
+        codes = _kind_codes(self.frame["event"])
         if self._left_out is not None:
             codes = codes.set(polars.Series(self._left_out), None)
         return self.frame.with_columns(codes.alias(_CODE))
@@ -242,3 +243,18 @@ class Recording:
             InputError: missing, truncated, not Parquet, or not a recording.
         """
         return cls(*read_stored(path))
+
+
+def _kind_codes(events: polars.Series) -> polars.Series:
+    """Which kind is each event of, null if it is of none that there is?"""
+    import polars
+
+    kinds, dtype = polars.Enum(list(KINDS)), events.dtype
+    if isinstance(dtype, polars.Enum) and not events.null_count():
+        words = dtype.categories.to_list()
+        if len(words) < 1 << 8 and KINDS.keys() >= set(words):
+            codes = events.to_physical().cast(polars.UInt8).to_numpy()
+            place = {kind: number for number, kind in enumerate(KINDS)}
+            found = looked_up(codes, [place[word] for word in words])
+            return polars.Series(found).cat.to(kinds)
+    return events.cast(kinds, strict=False)

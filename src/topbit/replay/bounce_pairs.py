@@ -35,12 +35,9 @@ def unlike_pairs(recording: Recording) -> pl.DataFrame:
     for start in range(0, len(kinds), STRETCH):
         kind = kinds[start : start + STRETCH]
         rows = np.flatnonzero(kind < 2)
-        told = frame.slice(start, len(kind)).fill_null(UNKNOWN)
-        here = (
-            rows + start,
-            kind[rows] == 0,
-            *(told[name].to_numpy()[rows] for name in ("size", "phys")),
-        )
+        told = (frame[name].slice(start, len(kind)) for name in ("size", "phys"))
+        values = (column.fill_null(UNKNOWN).to_numpy()[rows] for column in told)
+        here = rows + start, kind[rows] == 0, *values
         number, bounce, size, buffer = map(np.concatenate, zip(before, here, strict=True))
         before = number[-1:], bounce[-1:], size[-1:], buffer[-1:]
         unlike = bounce[:-1] & ~bounce[1:] & (size[:-1] == size[1:]) & (buffer[:-1] != buffer[1:])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 from topbit.recording import Recording
 from topbit.replay.columns import usable
@@ -65,6 +66,11 @@ FAMILIES = (
 )
 """The modules that hold rules, in the order in which their findings are told."""
 
+MANY = 1 << 20
+"""Events from which on rules are asked at the same time: most of it is work of NumPy and polars."""
+AT_ONCE = 2
+"""So many of them: what a rule makes of a long recording takes memory while it is asked."""
+
 MAX_EVIDENCE = 8
 """How many observations a folded finding keeps; its count counts them all."""
 
@@ -76,14 +82,13 @@ def check(recording: Recording) -> Checked:
     not_checked: list[NotChecked] = []
     judged = False
     open_facts = OpenFacts(recording)
-    for rule in in_order():
-        lack = rule.lacks(recording)
+    for rule, lack, found in _asked(recording):
         if lack:
             not_checked.append(NotChecked(rule.id, rule.statement, lack))
             continue
         # A rule without needs looks for what must not be there: silence tells it nothing.
         judged = judged or bool(rule.needs)
-        for finding in rule.check(recording):
+        for finding in found:
             finding.source = finding.source or rule.source
             open_facts.lower(rule, finding)
             findings.append(finding)
@@ -95,6 +100,20 @@ def check(recording: Recording) -> Checked:
     # Of a folder, what is no log or trace was not asked for.
     damaged = [file.name for file in platform.files if file.damage and file.kind != "other"]
     return Checked(folded, not_checked, left, platform.readings, damaged, judged)
+
+
+def _asked(recording: Recording) -> Iterator[tuple[Rule, str, list[Finding]]]:
+    """What does the recording lack for each rule, and if nothing, what does the rule find?"""
+
+    def ask(rule: Rule) -> tuple[Rule, str, list[Finding]]:
+        lack = rule.lacks(recording)
+        return rule, lack, [] if lack else list(rule.check(recording))
+
+    if len(recording.frame) < MANY:
+        yield from map(ask, in_order())
+        return
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        yield from pool.map(ask, in_order())
 
 
 def in_order() -> list[Rule]:

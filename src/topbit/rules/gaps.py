@@ -46,9 +46,15 @@ def is_out_of_order(recording: Recording) -> bool:
     """Do the mappings of a file stand in another order than that of their times?"""
     if recording.platform.machine != "log":
         return False
-    times = recording.scan(MAP, UNMAP).select("source", "time").drop_nulls().collect()
-    before = pl.col("time").shift(1).over("source")
-    return bool(times.select((pl.col("time") < before).any()).item())
+    latest: dict[str, float] = {}
+    for part in recording.parts(MAP, UNMAP):
+        times = part.select("source", "time").drop_nulls().collect()
+        for (source,), rows in times.group_by("source", maintain_order=True):
+            time = rows["time"]
+            if time[0] < latest.get(source, time[0]) or not time.is_sorted():
+                return True
+            latest[source] = time[-1]
+    return False
 
 
 def _is_reused(maps: pl.DataFrame, unmaps: pl.DataFrame) -> bool:
