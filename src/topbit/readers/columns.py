@@ -7,9 +7,8 @@ a vocabulary. What a column of a piece lacks is empty there.
 from __future__ import annotations
 
 import operator
-import os
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -32,14 +31,18 @@ NUMBERS = tuple(name for name in COLUMNS if name not in (*WORDS, "source"))
 HAS = "has"
 """The bits of this column tell which of NUMBERS an event has, in their order."""
 BITS = {name: np.uint16(1 << place) for place, name in enumerate(NUMBERS)}
-MANY = 1 << 23
-"""Events from which on memory counts for more than time."""
 TYPES: dict[str, type[np.generic]] = {
     **dict.fromkeys(NUMBERS, np.uint64),
     "sid": np.uint32,
     "line": np.uint32,
     "time": np.float64,
 }
+
+
+PART = 1 << 16
+"""Events that are looked at at once where all together would take much memory."""
+_ARROW = {f"uint{bits}": f"uint{bits}" for bits in (8, 16, 32, 64)} | {"float64": "float64"}
+"""What Arrow calls the types of NumPy that columns have."""
 
 
 class Vocabulary:
@@ -169,9 +172,7 @@ class Columns:
             return polars.DataFrame(schema=empty)
         has = self._grown[HAS].array()
         names = [name for name in (*COLUMNS, EXACT, TASK) if name != "source"]
-        # Each column is there twice while it is made.
-        workers = os.cpu_count() if self._count < MANY else 1
-        with ThreadPoolExecutor(workers) as pool:
+        with ThreadPoolExecutor() as pool:
             made = list(pool.map(lambda name: self._series(name, has), names))
         columns: dict[str, polars.Series] = {}
         # What is the same in all rows takes no memory.
@@ -196,10 +197,10 @@ class Columns:
             return None
         values = grown.array()
         if name in NUMBERS:
-            there = (has & BITS[name]) != 0
+            there = _bitmap(len(has), lambda part: (has[part] & BITS[name]) != 0)
             return _with_gaps(values, there) if there.any() else None
         words = self.words[name].words
-        if (values == values[0]).all():
+        if all((values[part] == values[0]).all() for part in _parts(len(values))):
             return words[int(values[0])] if values[0] else None
         return _as_words(values, words)
 
@@ -231,26 +232,44 @@ def together(tables: Sequence[polars.DataFrame]) -> polars.DataFrame:
     return polars.concat([table.with_columns(changed) for table in tables], rechunk=False)
 
 
+def _parts(count: int) -> Iterator[slice]:
+    """What is looked at at once, so that it stays in a core's cache, and takes little memory?"""
+    return (slice(start, start + PART) for start in range(0, count, PART))
+
+
+def _bitmap(count: int, are_there: Callable[[slice], Array]) -> Array:
+    """Which of so many values are there, a bit for each, the lowest of a byte first?"""
+    found = [np.packbits(are_there(part), bitorder="little") for part in _parts(count)]
+    return np.concatenate(found) if found else np.zeros(0, np.uint8)
+
+
 def _with_gaps(values: Array, there: Array) -> polars.Series:
+    """Which column are these values, where they are there? Its memory is theirs: none is copied."""
+    import nanoarrow
     import polars
 
-    series = polars.Series(values)
-    if there.all():
-        return series
-    frame = polars.DataFrame({"values": series, "there": there})
-    return frame.select(polars.when("there").then("values")).to_series()
+    lacking = len(values) - int(np.bitwise_count(there).sum())
+    kind = getattr(nanoarrow, _ARROW[values.dtype.name])()
+    buffers = [there if lacking else None, values]
+    return polars.Series(
+        nanoarrow.c_array_from_buffers(kind, len(values), buffers, null_count=lacking)
+    )
 
 
 def _as_words(numbers: Array, words: list[str]) -> polars.Series:
-    """Which words have these numbers? In their alphabet's order, so that they sort as text does."""
+    """Which words have these numbers? In their alphabet's order, so that they sort as text does.
+
+    The numbers are changed.
+    """
     import polars
 
+    there = _bitmap(len(numbers), lambda part: numbers[part] > 0)
     ordered = sorted((word, number) for number, word in enumerate(words) if number)
-    ranks = np.zeros(len(words), np.min_scalar_type(len(ordered)))
+    ranks = np.zeros(len(words), numbers.dtype)
     ranks[[number for _, number in ordered]] = np.arange(len(ordered))
-    if numbers.dtype == ranks.dtype == np.uint8:
-        ranked = looked_up(numbers, ranks.tolist())
-    else:
-        ranked = ranks[numbers]
-    series = _with_gaps(ranked, numbers > 0)
-    return series.cat.to(polars.Enum([word for word, _ in ordered]))
+    for part in _parts(len(numbers)):
+        if numbers.dtype == np.uint8:
+            numbers[part] = looked_up(numbers[part], ranks.tolist())
+        else:
+            numbers[part] = ranks[numbers[part]]
+    return _with_gaps(numbers, there).cat.to(polars.Enum([word for word, _ in ordered]))

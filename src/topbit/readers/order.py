@@ -16,6 +16,8 @@ from topbit.readers.columns import EXACT
 if TYPE_CHECKING:
     import polars
 
+PART = 1 << 16
+"""Events that are looked at at once."""
 LATEST = 2.0
 """Seconds that an event can stand behind its place. What is further off is another trace."""
 
@@ -29,14 +31,24 @@ def in_order(table: polars.DataFrame) -> polars.DataFrame:
     import polars
 
     column = polars.col
-    traced = column(EXACT).is_not_null() & column("time").is_finite().fill_null(False)
-    places = np.flatnonzero(table.select(traced).to_series().to_numpy())
-    if len(places) < 2:
+    is_traced = column(EXACT).is_not_null() & column("time").is_finite().fill_null(False)
+    traced = table.select(is_traced).to_series()
+    if not 0 < _latest(table["time"], traced) <= LATEST:
         return table
+    places = np.flatnonzero(traced.to_numpy())
     times = table["time"].to_numpy()[places]
-    late = np.maximum.accumulate(times) - times
-    if not late.any() or late.max() > LATEST:
-        return table
     rows = np.arange(len(table))
     rows[places] = places[np.argsort(times, kind="stable")]
     return table[rows]
+
+
+def _latest(time: polars.Series, traced: polars.Series) -> float:
+    """By how much (seconds) does any of these events stand behind one that happened later?"""
+    latest, most = -np.inf, 0.0
+    for start in range(0, len(time), PART):
+        wanted = traced.slice(start, PART).to_numpy()
+        times = time.slice(start, PART).to_numpy()[wanted]
+        if len(times):
+            before = np.maximum(np.maximum.accumulate(times), latest)
+            latest, most = before[-1], max(most, float((before - times).max()))
+    return most
