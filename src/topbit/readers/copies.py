@@ -20,7 +20,7 @@ KEY = ("event", "device", "address", "phys", "size")
 """What copies of one event have in common, beside their time."""
 CLOSE = 0.9995e-6
 """Seconds by which two times of one microsecond differ at most, and those of two not always."""
-PART = 1 << 20
+PART = 1 << 18
 """Rows that are looked at together."""
 FEW = 1000
 """So many parts of a table may be put together again without a copy."""

@@ -27,6 +27,8 @@ CHUNK = 2 << 20
 """Bytes of a chunk: what is made of it while it is looked at stays near a core."""
 NUMBA_CHUNKS = 2
 """How many times as long are those for numba, of whose lines NumPy has to look at few?"""
+NUMBA_FIRST = 16
+"""How many times shorter is the first of those? NumPy has to look at all of its lines."""
 NUMBA_FROM = 512 << 20
 """Bytes of a text from which on numba, if it is there, saves more time than its import takes."""
 HELPERS_FROM = 64 << 20
@@ -100,13 +102,14 @@ class Survey:
     def _surveyed(self) -> Generator[Part, None, None]:
         free: SimpleQueue[Surveyor | Helper] = SimpleQueue()
         helpers: list[Helper] = []
-        size, cores = CHUNK, min(_cores(), MOST_CORES)
+        first = most = CHUNK
+        cores = min(_cores(), MOST_CORES)
         compiled = _compiled() if len(self._data) >= NUMBA_FROM else None
         if compiled is None:
             free.put(Surveyor(self._data, self.columns))
             helpers = self._helpers(cores - 1)
         else:
-            size *= NUMBA_CHUNKS
+            first, most = CHUNK // NUMBA_FIRST, CHUNK * NUMBA_CHUNKS
             for _ in range(cores):
                 free.put(Surveyor(self._data, self.columns, compiled))
         starting = set(helpers)
@@ -123,7 +126,7 @@ class Survey:
         pool = ThreadPoolExecutor(cores)
         try:
             waiting: list[tuple[int, Future[Surveyed]]] = []
-            for start, end in _chunks(self._data, size):
+            for start, end in _chunks(self._data, first, most):
                 for helper in list(starting):
                     with suppress(EOFError):
                         if not helper.ready():
@@ -175,8 +178,13 @@ def _compiled() -> Means | None:
     return COMPILED
 
 
-def _chunks(data: Bytes, size: int) -> Iterator[tuple[int, int]]:
-    """From where to where is each chunk, without the newline that ends it?"""
+def _chunks(data: Bytes, size: int, most: int) -> Iterator[tuple[int, int]]:
+    """From where to where is each chunk, without the newline that ends it?
+
+    Args:
+        data: the text.
+        size, most: bytes of the first chunk, and at most; each is twice as long as the one before.
+    """
     start = 0
     while True:
         end = -1
@@ -186,4 +194,4 @@ def _chunks(data: Bytes, size: int) -> Iterator[tuple[int, int]]:
             yield start, len(data)
             return
         yield start, end
-        start = end + 1
+        start, size = end + 1, min(2 * size, most)
