@@ -32,31 +32,28 @@ ALLOCATIONS = each([form.event == "dma_alloc" for form in FORMS]) != 0
 _CAN_FAIL = each([form.event in ("dma_map", "dma_alloc") for form in FORMS]) != 0
 
 
-def columns_of(
-    known: Known, form: Places, leads: list[U64], line: Array, time: Array
-) -> dict[str, Array]:
+def columns_of(known: Known, leads: Array, line: Array, time: Array) -> dict[str, Array]:
     """Which columns have events, but for the numbers and what a tail tells?
 
     Args:
-        known: the words' numbers.
-        form: of each event.
-        leads: what its lead means.
-        line, time: its own (seconds).
+        known: what the leads mean.
+        leads: of each event, the column of their table.
+        line, time: of each event (seconds).
     """
-    _, device, direction, mask = leads
-    columns: dict[str, Array] = {
-        "line": line.astype(np.uint32),
-        "time": time,
+    form, device, direction, mask = known.leads.table
+    # Of each lead first: there are few.
+    form = form.astype(np.int64)
+    told = {
         "device": narrow(device),
         "direction": direction.astype(np.uint8),
         "mask": mask,
         HAS: HAS_OF[form],
     }
     for column in ("agent", "event", "detail", EXACT):
-        words = ["yes" if column == EXACT else getattr(form, column) for form in FORMS]
-        numbers = each([known.number(column, word) for word in words]).astype(np.uint8)
-        columns[column] = numbers[form]
-    return columns
+        words = ["yes" if column == EXACT else getattr(one, column) for one in FORMS]
+        told[column] = each([known.number(column, word) for word in words]).astype(np.uint8)[form]
+    columns = {name: of_leads[leads] for name, of_leads in told.items()}
+    return columns | {"line": line.astype(np.uint32), "time": time}
 
 
 def failed_maps(columns: dict[str, Array], form: Places) -> Mask:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from topbit.readers.bulk.names import Names
+from topbit.readers.bulk.names import Codes, Names
 from topbit.readers.bulk.trace_forms import FORMS, LEADS, TAILS
 from topbit.readers.bulk.words import U64, Places, Words
 from topbit.readers.columns import TASK, Columns
@@ -110,7 +110,7 @@ class Meanings:
 
     Attributes:
         names: the texts.
-        table: what each means, a row for each number.
+        table: what each means, a row for each number and a column for each text.
     """
 
     def __init__(
@@ -119,12 +119,17 @@ class Meanings:
         self.names, self._tell, self._nothing = Names(), tell, nothing
         self.table = np.array([nothing], np.uint64).T
 
-    def of(self, words: Words, starts: Places, ends: Places) -> list[U64]:
-        """What mean the texts from `starts` to `ends`: an array for each number?"""
+    def codes(self, words: Words, starts: Places, ends: Places) -> Codes:
+        """Which columns of the table tell what the texts from `starts` to `ends` mean?"""
         codes = self.names.encode(words, starts, ends)
         known = self.table.shape[1]
         if known < len(self.names.texts):
             told = [self._tell(text) or self._nothing for text in self.names.texts[known:]]
             new = np.array(told, np.uint64).T
             self.table = np.concatenate((self.table, new), axis=1)
+        return codes
+
+    def of(self, words: Words, starts: Places, ends: Places) -> list[U64]:
+        """What mean the texts from `starts` to `ends`: an array for each number?"""
+        codes = self.codes(words, starts, ends)
         return [numbers[codes] for numbers in self.table]

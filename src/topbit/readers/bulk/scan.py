@@ -93,15 +93,15 @@ def scan(text: Text, known: Known) -> tuple[Chunk, TraceLines]:
         nulls,
         numbers,
     )
-    told = list(known.leads.table[:, codes[0, :rows]])
-    form = told[0].astype(np.int64)
-    kinds, words = known.tails.table[:, codes[1, :rows]]
-    columns = columns_of(known, form, told, lines[:rows], times[:rows].copy())
+    leads, tails = codes[:, :rows]
+    form = forms[leads]
+    columns = columns_of(known, leads, lines[:rows], times[:rows].copy())
     columns |= zip(("address", "phys", "size"), numbers[:, :rows].copy(), strict=True)
     columns[HAS] = has[:rows].copy()
+    kinds, words = known.tails.table
     # The name of no tail, 0, means nothing.
-    columns["attrs"] = narrow(words * (kinds != TAILS.index("how")))
-    columns["status"] = narrow(words * (kinds == TAILS.index("how")))
+    columns["attrs"] = narrow(words * (kinds != TAILS.index("how")))[tails]
+    columns["status"] = narrow(words * (kinds == TAILS.index("how")))[tails]
     failed = failed_maps(columns, form) | (nulls[:rows] & ALLOCATIONS[form])
     if failed.any():
         columns["status"][failed] = known.number("status", ERROR)

@@ -115,15 +115,15 @@ class _Reader:
         letter = self.text[self._marks[equal] - 2]
         leading = (letter == LEADING_LETTERS[0]) | (letter == LEADING_LETTERS[1])
         lead = leading * np.where(equals == WITH_ENTRIES, 3, 1)
-        told = known.leads.of(self.words, stamp, self._marks[equal + lead])
-        form = told[0].astype(np.int64)
+        leads = known.leads.codes(self.words, stamp, self._marks[equal + lead])
+        form = known.leads.table[0].astype(np.int64)[leads]
         right = (form != NO_FORM) & (_LEADS[form] == lead)
         right &= (_FIELDS[form] == equals) & (_COLONS[form] == colons)
         if not right.all():
             kept = np.flatnonzero(right)
             line, form, equal, stamp = (one[kept] for one in (line, form, equal, stamp))
-            told = [one[kept] for one in told]
-        self.line, self._form, self._equal, self._told = line, form, equal, told
+            leads = leads[kept]
+        self.line, self._form, self._equal, self._leads = line, form, equal, leads
         self._present = np.unique(form)
         self._ends = chunk.ends[line]
         self._time, begin, self.good = self._times(stamp)
@@ -160,7 +160,7 @@ class _Reader:
         if not len(self.line):
             return Piece(0)
         form = self._form
-        columns = columns_of(self.known, form, self._told, self.line, self._time)
+        columns = columns_of(self.known, self._leads, self.line, self._time)
         tails = self._tails(columns)
         for key, name in NUMBERS.items():
             for rows, starts, ends in self._field(key):
