@@ -39,6 +39,8 @@ TYPES: dict[str, type[np.generic]] = {
 }
 
 
+MANY = 1 << 18
+"""Events from which on several columns are made at once."""
 PART = 1 << 16
 """Events that are looked at at once where all together would take much memory."""
 _ARROW = {f"uint{bits}": f"uint{bits}" for bits in (8, 16, 32, 64)} | {"float64": "float64"}
@@ -172,8 +174,15 @@ class Columns:
             return polars.DataFrame(schema=empty)
         has = self._grown[HAS].array()
         names = [name for name in (*COLUMNS, EXACT, TASK) if name != "source"]
-        with ThreadPoolExecutor() as pool:
-            made = list(pool.map(lambda name: self._series(name, has), names))
+
+        def make(name: str) -> polars.Series | str | None:
+            return self._series(name, has)
+
+        if self._count < MANY:
+            made = list(map(make, names))
+        else:
+            with ThreadPoolExecutor() as pool:
+                made = list(pool.map(make, names))
         columns: dict[str, polars.Series] = {}
         # What is the same in all rows takes no memory.
         same: dict[str, polars.Expr] = {}

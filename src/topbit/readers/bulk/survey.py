@@ -102,6 +102,10 @@ class Survey:
     def _surveyed(self) -> Generator[Part, None, None]:
         free: SimpleQueue[Surveyor | Helper] = SimpleQueue()
         helpers: list[Helper] = []
+        if len(self._data) <= CHUNK and len(self._data) < NUMBA_FROM:
+            # One chunk, which is everything to most who ask.
+            yield self._part(0, Surveyor(self._data, self.columns).survey(0, len(self._data)))
+            return
         first = most = CHUNK
         cores = min(_cores(), MOST_CORES)
         compiled = _compiled() if len(self._data) >= NUMBA_FROM else None
@@ -135,9 +139,11 @@ class Survey:
                     starting.remove(helper)
                 waiting.append((start, pool.submit(survey, start, end)))
                 if len(waiting) > AHEAD * cores:
-                    yield self._part(*waiting.pop(0))
+                    offset, future = waiting.pop(0)
+                    yield self._part(offset, future.result())
             while waiting:
-                yield self._part(*waiting.pop(0))
+                offset, future = waiting.pop(0)
+                yield self._part(offset, future.result())
         finally:
             pool.shutdown(cancel_futures=True)
             for helper in helpers:
@@ -152,8 +158,7 @@ class Survey:
                     helpers.append(Helper(self._data, self.columns))
         return helpers
 
-    def _part(self, offset: int, future: Future[Surveyed]) -> Part:
-        found = future.result()
+    def _part(self, offset: int, found: Surveyed) -> Part:
         start = self.lines.end
         self.lines.grow(found.lines, (found.steps + offset).tolist(), found.end + 1)
         self.replaced += found.replaced
