@@ -44,6 +44,28 @@ EOF
 chmod 755 sbin/init
 cd / && umount /mnt && reboot -f
 """
+# Leaves its initramfs behind, as distributions' do, for a root that reads the disk.
+MOVER = r"""#!/bin/sh
+busybox=/bin/busybox
+$busybox mkdir -p /new
+$busybox mount -t tmpfs new /new
+$busybox mkdir -p /new/bin /new/sbin /new/proc /new/dev
+$busybox cp $busybox /new/bin
+$busybox cat >/new/sbin/init <<'EOF'
+#!/bin/busybox sh
+busybox=/bin/busybox
+$busybox mount -t proc proc /proc
+$busybox mount -t devtmpfs dev /dev
+exec </dev/console >/dev/console 2>&1
+echo root: $($busybox ls /), mounted: $($busybox cut -d' ' -f2 /proc/mounts)
+$busybox dd if=/dev/nvme0n1 of=/dev/null bs=4096 count=50 iflag=direct
+$busybox sleep 1
+$busybox poweroff -f
+EOF
+$busybox chmod 755 /new/sbin/init
+exec $busybox switch_root /new /sbin/init
+"""
+DISK = '[[device]]\nname = "nvme0"\nmodel = "nvme"\n'
 BARE = '[[device]]\nname = "rng0"\nmodel = "virtio-rng"\n'
 
 
@@ -71,7 +93,11 @@ def test_own_initramfs_makes_a_root_file_system_that_boots(
     told = capfd.readouterr()
     assert "own init, " in told.err
     assert "your own; it ended with: reset" in told.out
-    assert Recording.read(stored).has("convert")
+    recording = Recording.read(stored)
+    assert recording.has("convert")
+    maps = recording.of_kind("dma_map").filter(pl.col("device") == "0000:00:02.0")
+    assert len(maps) > 5  # it makes the file system there
+    assert recording.platform.lost_events == 0
 
     made = digest(rootfs)
     assert main([*run, "-o", str(stored)]) == 0
@@ -95,6 +121,26 @@ def test_own_initramfs_makes_a_root_file_system_that_boots(
     assert told.err.endswith("init\n")  # topbit's
     assert "command ended with exit status 4" in told.out
     assert digest(rootfs) == made
+
+
+@pytest.mark.qemu
+def test_an_own_initramfs_that_leaves_itself_behind_is_traced_to_its_end(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    needs.tool("qemu")
+    needs.kernel(KERNEL)
+    (tmp_path / "initrd").write_bytes(initramfs.build(needs.busybox(), [], MOVER))
+    (tmp_path / "disk.toml").write_text(DISK)
+    stored = tmp_path / "run.parquet"
+    run = ["run", str(tmp_path / "disk.toml"), "--machine", "qemu", "--kernel", KERNEL]
+    assert main([*run, "--initrd", str(tmp_path / "initrd"), "-o", str(stored)]) == 0
+    told = capfd.readouterr()
+    assert "root: bin dev proc sbin, mounted: / /proc /dev\r\n" in told.err
+    assert "50+0 records in" in told.err
+    recording = Recording.read(stored)
+    for kind in ("dma_map", "dma_unmap", "swiotlb_bounced"):
+        assert len(recording.of_kind(kind)) > 50
+    assert recording.platform.lost_events == 0
 
 
 @pytest.mark.parametrize(

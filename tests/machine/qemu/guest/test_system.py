@@ -91,8 +91,11 @@ def test_a_stale_device_finds_its_victims_rings_in_a_trace_of_their_own(tmp_path
         ({"rootfs": "root.img"}, "", True),
         ({"rootfs": "root.img"}, "quiet trace_event=sched:*", False),
         ({"rootfs": "root.img", "command": "ls"}, "trace_event=sched:*", True),
-        ({"initrd": "initrd"}, "", False),
-        ({"initrd": "initrd", "rootfs": "root.img"}, "", False),
+        ({"initrd": "initrd"}, "quiet", True),
+        ({"initrd": "initrd"}, "trace_event=dma:*", False),
+        ({"initrd": "initrd"}, "rdinit=/bin/sh", False),
+        ({"initrd": "initrd", "rootfs": "root.img"}, "", True),
+        ({"rootfs": "root.img"}, "rdinit=/bin/sh", True),
     ],
 )
 def test_whose_trace_is_recorded(
@@ -105,6 +108,7 @@ def test_whose_trace_is_recorded(
     system = GuestSystem(loads("", "test"), kernel, own, [], None, append)
     assert system.traced == traced
     assert ("trace_buf_size=" in system.command_line()) == traced
+    assert ("rdinit=/topbit/init" in system.command_line()) == (traced and "initrd" in given)
 
 
 def pool(tmp_path: Path, release: str, text: str, append: str = "") -> tuple[list[str], bool]:

@@ -88,7 +88,7 @@ def build(
         archive.folder(folder)
     archive.device("dev/console", 5, 1)
     archive.device("dev/null", 1, 3, 0o666)
-    archive.file("bin/busybox", _program(busybox), 0o755)
+    archive.file("bin/busybox", program(busybox), 0o755)
     archive.link("bin/sh", "busybox")
     archive.file("init", init.encode(), 0o755)
     for module in modules:
@@ -102,7 +102,12 @@ def build(
     return archive.pack()
 
 
-def _program(path: Path) -> bytes:
+def program(path: Path) -> bytes:
+    """Which bytes has a static arm64 program?
+
+    Raises:
+        InputError: it is missing, or no arm64 program.
+    """
     try:
         data = path.read_bytes()
     except OSError as error:

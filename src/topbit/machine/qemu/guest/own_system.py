@@ -1,9 +1,10 @@
 """Which system of the user's own boots in the Realm: an initramfs, a root file system?
 
-With an initramfs, its /init is all that runs: such a guest reports nothing to topbit, its console
-is the result. A root file system is a disk behind virtio-blk; topbit's initramfs loads the drivers,
-mounts it and hands over to its init, or runs one command in it. A program that stays behind hands
-out the kernel's DMA trace, until the system's shutdown ends it.
+Such a guest reports nothing to topbit: its console is the result, and its kernel's DMA trace, which
+a program of topbit's hands out until the system's shutdown ends it. An initramfs has that program
+before it in the archive, and its /init runs as it would alone. A root file system is a disk behind
+virtio-blk; topbit's initramfs loads the drivers, mounts it and hands over to its init, or runs one
+command in it.
 """
 
 from __future__ import annotations
@@ -61,6 +62,22 @@ PATH=$PATH:/topbit
 {following(FOLLOWER)}
 cd /
 """
+# Where topbit's program is at home beside an initramfs of the user's, who sees nothing else of it.
+HOME = "topbit/root"
+FIRST = f"""#!/{HOME}/bin/busybox sh
+busybox=/{HOME}/bin/busybox
+$busybox unshare -m $busybox chroot /{HOME} /bin/busybox sh /topbit/beside
+exec /init "$@"
+"""
+BESIDE = f"""
+export PATH=/bin
+busybox mount -t proc proc /proc
+busybox mount -t sysfs sys /sys
+busybox mount -t devtmpfs dev /dev
+busybox --install -s /bin
+exec </dev/null >/dev/null 2>&1
+{FOLLOW}"""
+RDINIT = "rdinit=/topbit/init"
 INIT = """#!/bin/sh
 export PATH=/bin:/sbin
 /bin/busybox mount -t proc proc /proc
@@ -150,7 +167,7 @@ class OwnSystem:
     def begun(self) -> bytes:
         """What on the console tells that something else than the kernel's drivers is at work?"""
         # Linux init/main.c:run_init_process
-        return b"] Run /init as init process" if self.initrd else f"\n{MARK} ".encode()
+        return b" as init process" if self.initrd else f"\n{MARK} ".encode()
 
     def disk(self, slot: int, ipa_bits: int) -> GuestDevice | None:
         """Which device holds the root file system, at this slot of the root bus?
@@ -189,18 +206,19 @@ class OwnSystem:
             trace: the kernel's trace is handed out, in a Realm of this IPA space.
             events: groups of events that are turned on for that first, separated by blanks.
         """
+        traced: dict[str, bytes] = {}
+        if trace:
+            traced = outbox_program.files(trace)
+            traced[f"topbit/{FOLLOWER}"] = traced[outbox_program.IN_GUEST]
+            if events:
+                traced[EVENTS] = events.encode()
         if self.initrd:
-            return self.initrd.read_bytes()
+            beside = _beside(busybox, traced) if trace else b""
+            return beside + self.initrd.read_bytes()
         helpers = steps.SHELL_HELPERS + PARAMETERS + MOUNT_ROOT.format(pci=pci)
         modules = tree.closure([*drivers, *file_systems(tree)])
-        files: dict[str, bytes] = {}
-        if trace:
-            files |= outbox_program.files(trace)
-            files[f"topbit/{FOLLOWER}"] = files[outbox_program.IN_GUEST]
-            if events:
-                files[EVENTS] = events.encode()
         init = INIT.format(helpers=helpers, mark=MARK, follow=FOLLOW if trace else "")
-        return initramfs.build(busybox, modules, init, files)
+        return initramfs.build(busybox, modules, init, traced)
 
     def command_step(self, pci: str, *, console: bool) -> Step:
         """How is the command run in the root file system? `console`: as for `run_command`."""
@@ -219,6 +237,18 @@ for folder in proc sys dev tmp; do mount --bind /$folder /root/$folder; done
         if self.rootfs and self.command:
             found.append(Step("unmount", UNMOUNT))
         return found
+
+
+def _beside(busybox: Path, files: dict[str, bytes]) -> bytes:
+    """Which archive starts topbit's program, if it is unpacked before the user's?"""
+    archive = initramfs.Archive()
+    for folder in ("proc", "sys", "dev"):
+        archive.folder(f"{HOME}/{folder}")
+    archive.file(f"{HOME}/bin/busybox", initramfs.program(busybox), 0o755)
+    archive.file("topbit/init", FIRST.encode(), 0o755)
+    for path, data in (files | {"topbit/beside": BESIDE.encode()}).items():
+        archive.file(f"{HOME}/{path}", data, 0o755)
+    return archive.pack()
 
 
 def file_systems(tree: ModuleTree) -> list[str]:

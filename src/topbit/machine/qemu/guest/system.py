@@ -12,7 +12,7 @@ from topbit.machine.qemu.guest import edu, initramfs, outbox_program, token
 from topbit.machine.qemu.guest.device import GuestDevice
 from topbit.machine.qemu.guest.devices import agenda
 from topbit.machine.qemu.guest.init import EVENTS, INIT, plan_files
-from topbit.machine.qemu.guest.own_system import OwnSystem, file_systems
+from topbit.machine.qemu.guest.own_system import RDINIT, OwnSystem, file_systems
 from topbit.machine.qemu.guest.steps import (
     ATTEST_DRIVERS,
     TRACE_GROUPS,
@@ -79,7 +79,8 @@ class GuestSystem:
     @property
     def traced(self) -> bool:
         """Does the guest hand out its kernel's DMA trace? Not where the trace is the user's own."""
-        return not self.own.initrd and not (self.own.boots and "trace_event=" in self.append)
+        theirs = "rdinit=" in self.append if self.own.initrd else False
+        return not theirs and not (self.own.boots and "trace_event=" in self.append)
 
     def steps(self, interactive: bool) -> list[Step]:
         """What does topbit's init do in the guest?"""
@@ -171,6 +172,8 @@ class GuestSystem:
                 "NVMe runs without SGLs (nvme.sgl_threshold=0): before commit a54afbc8a213 the "
                 "driver leaves bounced reads unmapped; --append nvme.sgl_threshold=32768 shows it"
             )
+        if self.own.initrd and self.traced:
+            words.append(RDINIT)
         words += self.append.split()
         if not self.traced:
             return command_line(trace=(), extra=words)
