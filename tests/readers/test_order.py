@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from topbit.readers import order
 from topbit.readers.read import read
 from topbit.rules import check
 
@@ -43,7 +44,11 @@ SHUFFLED = [
 ]  # fmt: skip
 
 
-def test_the_events_of_several_cpus_are_put_in_order(tmp_path: Path) -> None:
+@pytest.mark.parametrize("part", [1, 2, 3, order.PART])
+def test_the_events_of_several_cpus_are_put_in_order(
+    tmp_path: Path, part: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(order, "PART", part)
     found, broken = times(tmp_path, *SHUFFLED)
     assert found == sorted(found)
     assert broken == set()
@@ -54,8 +59,12 @@ def test_a_slot_that_is_given_twice_stays_one(tmp_path: Path) -> None:
     assert times(tmp_path, *late)[1] == {"M6"}
 
 
+@pytest.mark.parametrize("part", [1, order.PART])
 @pytest.mark.parametrize(("clock", "put_in_order"), [("99.000004", True), ("98.000003", False)])
-def test_what_is_far_off_is_another_trace(tmp_path: Path, clock: str, put_in_order: bool) -> None:
+def test_what_is_far_off_is_another_trace(
+    tmp_path: Path, clock: str, put_in_order: bool, part: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(order, "PART", part)
     found, _ = times(tmp_path, MAP.format("101.000002"), UNMAP.format(clock))
     assert (found == sorted(found)) is put_in_order
 
