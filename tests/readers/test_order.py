@@ -54,6 +54,14 @@ def test_the_events_of_several_cpus_are_put_in_order(
     assert broken == set()
 
 
+def test_what_stands_behind_the_last_event_of_the_part_before_is_late(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(order, "PART", 2)
+    lines = [MAP.format(f"101.00000{time}") for time in (1, 5, 3, 6)]
+    assert times(tmp_path, *lines)[0] == [101.000001, 101.000003, 101.000005, 101.000006]
+
+
 def test_a_slot_that_is_given_twice_stays_one(tmp_path: Path) -> None:
     late = [line.replace("101.000003", "101.000007") for line in SHUFFLED]
     assert times(tmp_path, *late)[1] == {"M6"}
