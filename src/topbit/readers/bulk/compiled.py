@@ -1,4 +1,4 @@
-"""How does numba read a line of a trace? Byte after byte (imported only if used).
+"""How does numba read a line of a trace (imported only if used)?
 
 head  4.100001  : name: device dir=TO_DEVICE dma_addr  =10a0  size=512  phys_addr=4000  attrs=
       time      lead                                  steps                             tail

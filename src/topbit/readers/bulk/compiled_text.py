@@ -55,7 +55,7 @@ def word(_context: Any, text: Any, _at: Any) -> Any:
 
 @_inlined
 def byte(_context: Any, text: Any, _at: Any) -> Any:
-    """Which byte stands there? As `_word`."""
+    """Which byte stands there? As `word`."""
 
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         place = _address(context, builder, signature, arguments)
