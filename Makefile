@@ -77,13 +77,15 @@ $(VENV)/python.stamp: $(if $(filter-out file,$(origin PYTHON)),named)
 $(VENV)/run.stamp: $(VENV)/python.stamp requirements/run.txt pyproject.toml
 	$(call quietly,installing into $(VENV),\
 	  $(PIP) install --require-hashes -r requirements/run.txt && \
-	  $(PIP) install --no-deps --no-build-isolation -e .)
+	  $(PIP) install --no-deps --no-build-isolation -e . && \
+	  $(BIN)/python -m compileall -q src)
 	@touch $@
 
 $(VENV)/test.stamp: $(VENV)/python.stamp requirements/test.txt pyproject.toml
 	$(call quietly,installing what the tests need into $(VENV),\
 	  $(PIP) install --require-hashes -r requirements/test.txt && \
-	  $(PIP) install --no-deps --no-build-isolation -e .)
+	  $(PIP) install --no-deps --no-build-isolation -e . && \
+	  $(BIN)/python -m compileall -q src)
 	@touch $@
 
 ROOM ?=
