@@ -17,7 +17,6 @@ import argparse
 import os
 import shutil
 import statistics
-import struct
 import subprocess
 import sys
 import tempfile
@@ -30,7 +29,7 @@ ROOT = HERE.parent
 sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests" / "support")]
 
 from mixed_traces import PAGE, PAGES, POOL, RAM, SHARED, SLOT, SLOTS, Guest  # noqa: E402
-from trace_dat_files import Buffer, TraceDat, a_map, event, page  # noqa: E402
+from trace_dat_files import Buffer, TraceDat, a_map, as_the_kernel, event, page  # noqa: E402
 
 CHECK = (
     "import sys; sys.path.insert(0, sys.argv.pop(1)); from topbit.cli import main; sys.exit(main())"
@@ -92,15 +91,6 @@ def write_trace_dat(path: Path, events: int) -> int:
     }
     path.write_bytes(TraceDat([Buffer(cpus)]).version_6())
     return pages * len(bodies[0]) * 2
-
-
-def as_the_kernel(record: bytes) -> bytes:
-    """The kernel writes the size of a record of up to 112 bytes in the word before it.
-
-    Source: Linux 7.2 kernel/trace/ring_buffer.c:rb_update_event, RB_MAX_SMALL_DATA.
-    """
-    (word,), data = struct.unpack("<I", record[:4]), record[8:]
-    return struct.pack("<I", word | len(data) >> 2) + data if len(data) <= 112 else record
 
 
 def run(command: Command) -> tuple[float, int, str]:

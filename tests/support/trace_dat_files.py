@@ -204,6 +204,15 @@ def a_map(address: int = 0x100_4000_0000, phys: int = 0x4000_0000, delta: int = 
     return event("dma_map_phys", "0000:00:01.0", phys, address, 512, 1, 0, delta=delta)
 
 
+def as_the_kernel(record: bytes) -> bytes:
+    """The kernel writes the size of a record of up to 112 bytes in the word before it.
+
+    Source: Linux 7.2 kernel/trace/ring_buffer.c:rb_update_event, RB_MAX_SMALL_DATA.
+    """
+    (word,), data = struct.unpack("<I", record[:4]), record[8:]
+    return struct.pack("<I", word | len(data) >> 2) + data if len(data) <= 112 else record
+
+
 def page(*events: bytes, time: int = 5_000_000_000, size: int = 4096, flags: int = 0) -> bytes:
     data = b"".join(events)
     return (struct.pack("<QQ", time, len(data) | flags) + data).ljust(size, b"\0")

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from topbit.readers.bulk.names import LONGEST as LONGEST_NAME
 from topbit.readers.bulk.names import NONE, Names
-from topbit.readers.bulk.words import U64, Mask, Places, Words
+from topbit.readers.bulk.words import FIRST_OF, MARGIN, U64, WORD, Mask, Places, Words
 from topbit.readers.columns import BITS, EXACT, HAS, Columns, Piece
 from topbit.readers.growing import Array
 from topbit.readers.trace_dat.event_format import Field, Format
@@ -30,6 +31,8 @@ from topbit.readers.trace_dat.raw_event import (
 from topbit.recording.schema import DMA_MAPPING_ERROR, ERROR
 
 _UNKNOWN = -1
+LONGEST = MARGIN
+"""Bytes that a record's fields reach to at most; what is longer is read one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +80,9 @@ class BulkDecoder:
             elif (event := format_.name) == "swiotlb_bounced":
                 fields = bounced_fields(format_)
             if fields is not None and reader_of(fields) is not None:
-                self._forms[number] = _Form(event, fields, detail, attribute_words(format_))
+                form = _Form(event, fields, detail, attribute_words(format_))
+                if form.needed <= LONGEST:
+                    self._forms[number] = form
 
     @property
     def numbers(self) -> frozenset[int]:
@@ -94,7 +99,7 @@ class BulkDecoder:
         """
         form = self._forms[number]
         good = sizes >= form.needed
-        taken = [_values(words, begins, field) for field in form.fields]
+        taken = _values(words, begins, form.fields)
         columns: dict[str, Array] = {}
         columns["device"], known = self._device(words, begins, sizes, taken[0])
         good &= known
@@ -107,12 +112,12 @@ class BulkDecoder:
             good &= taken[3] < len(WAYS)
         same = {"agent": "guest", "event": form.event, "detail": form.detail}
         for name, word in same.items():
-            columns[name] = np.full(len(begins), self._number(name, word), np.uint8)
+            columns[name] = _same(np.uint8(self._number(name, word)), len(begins))
         if seconds is not None:
             columns["time"] = seconds
-            columns[EXACT] = np.full(len(begins), self._number(EXACT, "yes"), np.uint8)
+            columns[EXACT] = _same(np.uint8(self._number(EXACT, "yes")), len(begins))
         has = sum(int(BITS[name]) for name in BITS if name in columns or name == "line")
-        columns[HAS] = np.full(len(begins), has, np.uint16)
+        columns[HAS] = _same(np.uint16(has), len(begins))
         return Piece(len(begins), columns), ~good
 
     def _range(self, form: _Form, taken: list[U64], columns: dict[str, Array]) -> None:
@@ -139,6 +144,10 @@ class BulkDecoder:
         self, words: Words, begins: Places, sizes: Places, where: U64
     ) -> tuple[Array, Mask]:
         """Which devices are named, and which names are the usual ones?"""
+        if len(where) > 1 and self._are_alike(words, begins, where):
+            found, usual = self._device(words, begins[:1], sizes[:1], where[:1])
+            end = int(where[0] & np.uint64(0xFFFF)) + int(where[0] >> np.uint64(16))
+            return _same(found[0], len(where)), (sizes >= end) & usual
         offset = (where & np.uint64(0xFFFF)).astype(np.int64)
         length = (where >> np.uint64(16)).astype(np.int64)
         inside = offset + length <= sizes
@@ -152,18 +161,50 @@ class BulkDecoder:
         found = numbers[codes]
         return np.maximum(found, 0).astype(np.uint16), inside & (found > NONE)
 
+    def _are_alike(self, words: Words, begins: Places, where: U64) -> bool:
+        """Do all of these records hold the same name at the same place, as far as they tell?"""
+        offset, length = int(where[0]) & 0xFFFF, int(where[0]) >> 16
+        if not 0 < length <= LONGEST_NAME or offset + length > LONGEST or (where != where[0]).any():
+            return False
+        count = -(-length // WORD)
+        names = words.several(np.minimum(begins + offset, len(words.text) - LONGEST), count)
+        names[:, -1] &= FIRST_OF[length - WORD * (count - 1)]
+        return all((names[:, number] == names[0, number]).all() for number in range(count))
+
     def _known_device(self, raw: str) -> int:
         name = raw.split("\0")[0]
         usual = name.isascii() and name.isprintable() and name and " " not in name
         return self._number("device", name) if usual else _UNKNOWN
 
 
-def _values(words: Words, begins: Places, field: Field | None) -> U64:
-    """What stands in a field of each record?"""
-    if field is None:
-        return np.zeros(len(begins), np.uint64)
-    unused = np.uint64(8 * (8 - field.size))
-    # A record can be too short for its field, and stand at the end.
-    places = np.minimum(begins + field.offset, len(words.text) - 8)
-    found: U64 = words.at(places) << unused >> unused
+def _same(value: np.generic, count: int) -> Array:
+    """A column of one value in all rows; it takes no memory."""
+    return np.broadcast_to(value, count)
+
+
+def _values(words: Words, begins: Places, fields: list[Field | None]) -> list[U64]:
+    """What stands in these fields of each record? 0 in one that there is not."""
+    there = [field for field in fields if field is not None]
+    first = min(field.offset for field in there)
+    count = -(-(max(field.offset + field.size for field in there) - first) // WORD)
+    # A record can be too short for its fields, and stand at the end.
+    places = np.minimum(begins + first, len(words.text) - count * WORD)
+    rows = words.several(places, count)
+    found = []
+    for field in fields:
+        if field is None:
+            found.append(np.zeros(len(begins), np.uint64))
+            continue
+        number, bits = divmod(8 * (field.offset - first), 64)
+        unused = 64 - 8 * field.size
+        values = rows[:, number].copy()
+        if bits > unused:
+            # It ends in the next word.
+            values >>= np.uint64(bits)
+            values |= rows[:, number + 1] << np.uint64(64 - bits)
+            bits = 0
+        if unused:
+            values <<= np.uint64(unused - bits)
+            values >>= np.uint64(unused)
+        found.append(values)
     return found

@@ -76,6 +76,9 @@ class CpuColumns:
         self._columns, self._bulk, self._decoders = columns, bulk, decoders
         self.records, self._size = records, page_size
         self._latest = np.uint64(0)
+        self._is_rare = np.zeros(1 << 16, np.bool_)  # by the number of the event
+        rare = [n for n in decoders if n not in bulk.numbers and n < len(self._is_rare)]
+        self._is_rare[rare] = True
 
     def look(self, pages: bytes) -> Looked:
         """What do these pages hold, as far as it can be read in bulk? From any thread."""
@@ -149,10 +152,9 @@ class CpuColumns:
 
     def _usual(self, found: PageRecords, usual: Mask) -> list[tuple[Places, Piece]]:
         """What tell the records that are read in bulk? Pages with odd ones are usual no more."""
-        kinds = found.words.at(found.begins) & np.uint64(0xFFFF)
         parts = []
         for number in self._bulk.numbers:
-            rows = np.flatnonzero(kinds == number)
+            rows = np.flatnonzero(found.kinds == number)
             if not len(rows):
                 continue
             seconds = self._seconds(found.times[rows])
@@ -167,15 +169,18 @@ class CpuColumns:
         self, found: PageRecords, usual: Mask, pages: bytes
     ) -> list[tuple[int, tuple[Event, ...]]]:
         """What tell the records of other events? Pages with odd ones are usual no more."""
-        kinds = found.words.at(found.begins) & np.uint64(0xFFFF)
-        rare = [number for number in self._decoders if number not in self._bulk.numbers]
-        rows = np.flatnonzero(np.isin(kinds, np.array(rare, np.uint64)))
+        rows = np.flatnonzero(self._is_rare[found.kinds])
         told: list[tuple[int, tuple[Event, ...]]] = []
         begins, sizes = found.begins[rows] - MARGIN, found.sizes[rows]
         seconds = self._seconds(found.times[rows])
         times = [None] * len(rows) if seconds is None else seconds.tolist()
         for row, kind, begin, size, time in zip(
-            rows.tolist(), kinds[rows].tolist(), begins.tolist(), sizes.tolist(), times, strict=True
+            rows.tolist(),
+            found.kinds[rows].tolist(),
+            begins.tolist(),
+            sizes.tolist(),
+            times,
+            strict=True,
         ):
             try:
                 told.append((row, self._decoders[kind](pages, begin, size, time)))

@@ -13,6 +13,7 @@ import numpy as np
 
 from topbit.readers.bulk.words import U64
 from topbit.readers.columns import Piece, joined
+from topbit.readers.growing import Array
 from topbit.readers.trace_dat.cpu_columns import Block
 
 AT_HAND = 2
@@ -101,16 +102,27 @@ def _merged(blocks: list[Block]) -> Block:
         return blocks[0]
     times: U64 = np.concatenate([block.times for block in blocks])
     order = np.argsort(times, kind="stable")
+    numbers = np.arange(len(order), dtype=np.uint32)
+    if all(np.array_equal(_lines(block), numbers[: len(block.times)]) for block in blocks):
+        # Nearly always: each record is an event.
+        whole = joined([block.piece for block in blocks]).taken(order)
+        whole.columns["line"] = numbers
+        return Block(times[order], whole)
     place = np.empty(len(order), np.uint32)
-    place[order] = np.arange(len(order), dtype=np.uint32)
+    place[order] = numbers
     pieces, before = [], 0
     for block in blocks:
         piece = block.piece
         if piece.count:
-            line = place[piece.columns["line"].astype(np.int64) + before]
+            line = place[_lines(block).astype(np.int64) + before]
             pieces.append(Piece(piece.count, piece.columns | {"line": line}))
         before += len(block.times)
     whole = joined(pieces)
     if len(pieces) > 1:
         whole = whole.taken(np.argsort(whole.columns["line"], kind="stable"))
     return Block(times[order], whole)
+
+
+def _lines(block: Block) -> Array:
+    """The number of each event's record."""
+    return block.piece.columns.get("line", np.zeros(0, np.uint32))
