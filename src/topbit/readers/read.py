@@ -25,8 +25,6 @@ from topbit.readers.machines import apart
 from topbit.readers.options import Options, ReadOptions, StrPath
 from topbit.readers.roles import Seen, roles_of
 from topbit.readers.source import OtherKindError, Source, files_of, open_source
-from topbit.readers.text import read_text
-from topbit.readers.trace_dat.reader import read_trace_dat
 from topbit.recording import FileFacts, Platform, Recording
 from topbit.recording.schema import COLUMNS
 from topbit.recording.trouble import TROUBLES
@@ -135,8 +133,13 @@ def _read(
         if source.kind == "event queue":
             told.append(_Read(source, [], smmu_queue.parse(source.name, source.data[:])))
         elif source.kind == "trace.dat":
+            # Who reads a kind of file is loaded for the first of them: that takes a while.
+            from topbit.readers.trace_dat.reader import read_trace_dat
+
             told.append(_Read(source, [read_trace_dat(source, progress)], []))
         else:
+            from topbit.readers.text import read_text
+
             told += [_Read(one, read_text(one, progress), []) for one in apart(source)]
     if all(read.source.kind != "event queue" and read.empty for read in told):
         raise InputError(
