@@ -79,8 +79,9 @@ def command() -> NoReturn:
     after a long run. By then all output is written and everything that had to be closed is.
 
     Nor does the interpreter look for garbage as often as it would: a command soon ends, and each
-    look walks all events.
+    look walks all events. NumPy's linear algebra, which nothing here uses, starts no threads.
     """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     gc.set_threshold(RARELY)
     termination = ending.Termination()
     status = main()
