@@ -33,6 +33,8 @@ class Looked:
         usual: which pages are of the usual form.
         parts: which of the records were read many at a time, and their events.
         rare: which were read one by one, and their events.
+        piece: all events in order, if all of the pages are of the usual form. Then nothing else
+            is needed but the times.
     """
 
     pages: bytes
@@ -40,6 +42,7 @@ class Looked:
     usual: Mask
     parts: list[tuple[Places, Piece]]
     rare: list[tuple[int, tuple[Event, ...]]]
+    piece: Piece | None = None
 
 
 class Block(NamedTuple):
@@ -87,6 +90,9 @@ class CpuColumns:
         usual = found.whole & (abs(self.records.offset) < SURELY)
         parts = self._usual(found, usual) if usual.any() else []
         rare = self._rare(found, usual, pages) if usual.any() else []
+        if usual.all() and whole == len(pages):
+            piece = self._piece(parts, rare, len(found.times))
+            return Looked(b"", found, usual, [], [], piece)
         return Looked(pages, found, usual, parts, rare)
 
     def block(self, looked: Looked) -> Block:
@@ -95,18 +101,13 @@ class CpuColumns:
         Of the last one there may be a part.
         """
         pages, found, usual = looked.pages, looked.found, looked.usual
+        if looked.piece is not None:
+            self.records.pages += len(usual)
+            return self._block(found.times, looked.piece)
         whole = len(pages) // self._size * self._size
         slow = np.flatnonzero(~usual).tolist()
         if whole < len(pages):
             slow.append(whole // self._size)
-        if not slow:
-            self.records.pages += len(usual)
-            every = np.arange(len(found.times))
-            return self._block(
-                found.times,
-                [(every[rows], p) for rows, p in looked.parts],
-                [(row, events) for row, events in looked.rare if events],
-            )
         single = self._page_by_page(pages, slow)
         # The records in their order: by page, and as they stand on it.
         kept = usual[found.page]
@@ -123,27 +124,29 @@ class CpuColumns:
             parts.append((number[of_kept[rows[there]]], piece.taken(there)))
         rare = [(int(number[of_kept[row]]), events) for row, events in looked.rare if kept[row]]
         first = int(kept.sum())
-        rare += [
-            (int(number[first + at]), events) for at, (_, _, events) in enumerate(single) if events
-        ]
-        return self._block(times, parts, rare)
+        rare += [(int(number[first + at]), events) for at, (_, _, events) in enumerate(single)]
+        return self._block(times, self._piece(parts, rare, len(times)))
 
-    def _block(
+    def _piece(
         self,
-        times: U64,
         parts: list[tuple[Places, Piece]],
         rare: list[tuple[int, tuple[Event, ...]]],
-    ) -> Block:
-        """The events of all of these records, which are numbered, in order."""
+        records: int,
+    ) -> Piece:
+        """The events of these records, of which there are so many, in order."""
+        rare = [(row, events) for row, events in rare if events]
         if rare:
             piece = self._piece_of(sorted(rare, key=itemgetter(0)))
             parts = [*parts, (piece.columns["line"].astype(np.int64), piece)]
+        return in_place(parts, records)
+
+    def _block(self, times: U64, piece: Piece) -> Block:
         # Where a clock falls back, a record stands behind the one before it all the same.
         if len(times):
             times = np.maximum.accumulate(times)
             times = np.maximum(times, self._latest)
             self._latest = times[-1]
-        return Block(times, in_place(parts, len(times)))
+        return Block(times, piece)
 
     def _seconds(self, times: U64) -> Array | None:
         if not self.records.nanoseconds:
