@@ -31,9 +31,8 @@ sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests" / "support")]
 from mixed_traces import PAGE, PAGES, POOL, RAM, SHARED, SLOT, SLOTS, Guest  # noqa: E402
 from trace_dat_files import Buffer, TraceDat, a_map, as_the_kernel, event, page  # noqa: E402
 
-CHECK = (
-    "import sys; sys.path.insert(0, sys.argv.pop(1)); from topbit.cli import main; sys.exit(main())"
-)
+CHECK = "import sys; sys.path.insert(0, sys.argv.pop(1)); from topbit.cli import command; command()"
+"""What the command `topbit` does, from a checkout."""
 USING_RE = """\
 import re, sys
 found = re.compile(rb": (dma_\\w+|swiotlb_bounced): ")
@@ -44,6 +43,9 @@ BLOCK = 100_000
 """Lines that are written at a time."""
 DIFFERENT_PAGES = 400
 """Pages of a trace.dat that hold other events than each other; from there on they repeat."""
+
+# As an installed topbit: Python keeps what it compiled.
+ENVIRONMENT = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
 
 Command = list[str | Path]
 
@@ -97,7 +99,7 @@ def run(command: Command) -> tuple[float, int, str]:
     """How long did it take (s), how much memory had it at most (bytes), what did it print?"""
     with tempfile.TemporaryFile() as out:
         start = time.perf_counter()
-        process = subprocess.Popen(command, stdout=out)
+        process = subprocess.Popen(command, stdout=out, env=ENVIRONMENT)
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - start
         process.returncode = os.waitstatus_to_exitcode(status)
@@ -154,6 +156,9 @@ def main() -> int:
             lines = write_trace_dat(trace, options.lines)
             check = [sys.executable, "-c", CHECK, ROOT / "src", "check", trace]
             todo: dict[str, Command] = {"topbit check, trace.dat": check}
+            if options.src is not None:
+                other = [sys.executable, "-c", CHECK, options.src, "check", trace]
+                todo[f"the same, {options.src}"] = other
         else:
             lines = write_trace(trace, options.lines, options.faults)
             todo = commands(trace, folder, options.src)
