@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 
 SHOWN = 160
 """How many characters of an unparsed line are shown."""
+PRINTK_CLOCKS = {"local", "global", "perf"}
+"""The clocks of a trace that the kernel log's time stamps come from too.
+
+Source: Linux 7.2 kernel/sched/clock.c:local_clock.
+"""
 
 
 @dataclass(slots=True)

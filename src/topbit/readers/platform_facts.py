@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from topbit.readers import infer, owners, schemes
-from topbit.readers.boot import Boot
+from topbit.readers.boot import PRINTK_CLOCKS, Boot
 from topbit.readers.infer import Width
 from topbit.readers.kernel_log.facts import LogFacts
 from topbit.readers.options import Options
-from topbit.readers.trace_dat.reader import PRINTK_CLOCKS
 from topbit.recording import DeviceFacts, Platform, Reading
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ import numpy as np
 
 from topbit.errors import InputError, UsageError
 from topbit.events import Event
-from topbit.readers import infer, owners, platform_facts, smmu_queue
+from topbit.readers import infer, owners, platform_facts
 from topbit.readers.boot import Boot
 from topbit.readers.columns import TASK, table_of, together
 from topbit.readers.copies import without_copies, without_repeated_logs
@@ -28,7 +28,6 @@ from topbit.readers.source import OtherKindError, Source, files_of, open_source
 from topbit.recording import FileFacts, Platform, Recording
 from topbit.recording.schema import COLUMNS
 from topbit.recording.trouble import TROUBLES
-from topbit.scenario.settings import unusual
 
 if TYPE_CHECKING:
     import polars
@@ -130,10 +129,12 @@ def _read(
                     hint="give one .parquet file",
                 )
             return [_recorded(path, options)]
+        # Who reads a kind of file is loaded for the first of them: that takes a while.
         if source.kind == "event queue":
+            from topbit.readers import smmu_queue
+
             told.append(_Read(source, [], smmu_queue.parse(source.name, source.data[:])))
         elif source.kind == "trace.dat":
-            # Who reads a kind of file is loaded for the first of them: that takes a while.
             from topbit.readers.trace_dat.reader import read_trace_dat
 
             told.append(_Read(source, [read_trace_dat(source, progress)], []))
@@ -185,6 +186,8 @@ def _recorded(path: Path, options: Options) -> Recording:
         if device in platform.devices:
             platform.devices[device].behind_iommu = True
     if platform.changed is None:  # topbit 0.1 stored the settings alone
+        from topbit.scenario.settings import unusual
+
         platform.changed = unusual(platform.policies)
     return recording
 

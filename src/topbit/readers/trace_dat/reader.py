@@ -29,8 +29,6 @@ from topbit.recording import Unparsed
 
 NANOSECONDS = {"local", "global", "uptime", "perf", "mono", "mono_raw", "boot", "tai"}
 """The clocks that count nanoseconds (Linux 7.2 kernel/trace/trace.c:trace_clocks)."""
-PRINTK_CLOCKS = {"local", "global", "perf"}
-"""The clocks that the kernel log's time stamps come from too (kernel/sched/clock.c:local_clock)."""
 ARCHITECTURES = {"aarch64": "arm64", "x86_64": "x86"}
 AHEAD = 2 * (os.cpu_count() or 1)
 """Blocks of pages that are looked at before the first of them is asked for."""
