@@ -21,6 +21,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from random import Random
 
@@ -132,12 +134,28 @@ def commands(trace: Path, folder: Path, other: Path | None) -> dict[str, Command
 
 def recorded(trace: Path, folder: Path) -> dict[str, Command]:
     """The trace's recording, checked again."""
+    events = in_a_process(write_recording, trace, folder / "trace.parquet")
+    check = [sys.executable, "-c", CHECK, ROOT / "src", "check", folder / "trace.parquet"]
+    return {f"topbit check, {events:,} events of Parquet": check}
+
+
+def write_recording(trace: Path, path: Path) -> int:
+    """Write what a trace tells; how many events?"""
     from topbit import api
 
     recording = api.read([trace])[-1]
-    recording.write(folder / "trace.parquet")
-    check = [sys.executable, "-c", CHECK, ROOT / "src", "check", folder / "trace.parquet"]
-    return {f"topbit check, {len(recording.frame):,} events of Parquet": check}
+    recording.write(path)
+    return len(recording.frame)
+
+
+def in_a_process(work: Callable[..., int], *args: object) -> int:
+    """What comes of this work, done in a process of its own?
+
+    What is run later would count the memory that it took here as its own: the most memory that
+    Linux tells of a process is never less than its parent had when it started it.
+    """
+    with ProcessPoolExecutor(1) as pool:
+        return pool.submit(work, *args).result()
 
 
 def main() -> int:
@@ -153,14 +171,14 @@ def main() -> int:
         folder = Path(name)
         trace = folder / "trace"
         if options.trace_dat:
-            lines = write_trace_dat(trace, options.lines)
+            lines = in_a_process(write_trace_dat, trace, options.lines)
             check = [sys.executable, "-c", CHECK, ROOT / "src", "check", trace]
             todo: dict[str, Command] = {"topbit check, trace.dat": check}
             if options.src is not None:
                 other = [sys.executable, "-c", CHECK, options.src, "check", trace]
                 todo[f"the same, {options.src}"] = other
         else:
-            lines = write_trace(trace, options.lines, options.faults)
+            lines = in_a_process(write_trace, trace, options.lines, options.faults)
             todo = commands(trace, folder, options.src)
         print(f"{lines:,} lines or events, {trace.stat().st_size >> 20} MiB", flush=True)
         if options.parquet:
