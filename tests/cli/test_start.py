@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -39,6 +40,18 @@ def test_only_the_standard_library_and_topbit_are_imported(words: list[str], ans
         "__editable___topbit_0_1_0_finder",
     }
     assert answer in done.stdout
+
+
+def test_only_what_reads_the_file_is_loaded() -> None:
+    sample = Path(__file__).parents[1] / "data" / "trace_dat" / "v7-zlib.dat"
+    code = (
+        f"import sys, topbit.cli\ntopbit.cli.main(['check', {str(sample)!r}])\n"
+        "print('\\n'.join(sys.modules), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stderr.splitlines())
+    assert "topbit.readers.trace_dat.reader" in loaded
+    assert loaded.isdisjoint(("topbit.readers.text", "topbit.cli.run", "topbit.scenario"))
 
 
 @pytest.mark.parametrize("verb", VERBS)

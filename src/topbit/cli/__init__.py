@@ -35,8 +35,8 @@ class _Parser(argparse.ArgumentParser):
 
 
 @functools.cache
-def parser() -> argparse.ArgumentParser:
-    """Which arguments does topbit take?
+def parser(only: str | None = None) -> argparse.ArgumentParser:
+    """Which arguments does topbit take? `only`: a verb, where no other need be loaded.
 
     Its `parse_args` raises UsageError for arguments that it does not take.
     """
@@ -48,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"topbit {__version__}")
     verbs = top.add_subparsers(dest="verb", metavar="VERB", required=True)
-    for verb in VERBS:
+    for verb in VERBS if only is None else (only,):
         module = importlib.import_module(f"topbit.cli.{verb}")
         sub = verbs.add_parser(verb, help=module.HELP, description=module.HELP)
         module.add_arguments(sub)
@@ -65,7 +65,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else argv
 
     def verb() -> int:
-        args = parser().parse_args(words)
+        only = words[0] if words and words[0] in VERBS else None
+        args = parser(only).parse_args(words)
         return int(args.run(args))
 
     status = ending.status_of(verb, ending.wanted_form(words))
