@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from rule_events import BUFFER, PAGE, REALM, bounced, dma_map, dma_sync
+from rule_events import BUFFER, FAILED, PAGE, REALM, bounced, dma_map, dma_sync
 from topbit.events import Event
 from topbit.recording import Platform, Recording
 from topbit.replay import bounce_pairs as module
@@ -46,5 +46,33 @@ def test_the_map_after_a_bounce_is_of_its_buffer_or_not(
 ) -> None:
     monkeypatch.setattr(module, "STRETCH", stretch)
     found = unlike_pairs(Recording.of_events(platform, events))
-    assert found.columns == ["number", "next"]
-    assert found.rows() == pairs
+    assert found.columns == ["number", "next", "own"]
+    assert found.select("number", "next").rows() == pairs
+
+
+OF_ANOTHER = dataclasses.replace(dma_map(phys=OTHER), device="0000:00:09.0")
+REFUSED = dma_map(FAILED, phys=OTHER)
+MANY = [dma_map(phys=OTHER + at * PAGE) for at in range(1, 20)]
+
+
+@pytest.mark.parametrize("stretch", [1, 3, 1 << 16])
+@pytest.mark.parametrize(
+    ("between", "own"),
+    [
+        ([dma_map(phys=OTHER)], True),
+        ([dma_sync(), dma_map(phys=OTHER + PAGE), dma_map(phys=OTHER), bounced()], True),
+        ([], False),
+        ([bounced(OTHER)], False),
+        ([dma_map(phys=OTHER, size=1)], False),
+        ([OF_ANOTHER], False),
+        ([REFUSED], False),
+        ([*MANY, dma_map(phys=OTHER)], False),
+    ],
+)
+def test_a_scatterlist_maps_what_it_bounced_soon(
+    between: list[Event], own: bool, stretch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "STRETCH", stretch)
+    events = [bounced(), bounced(OTHER), dma_map(), *between]
+    found = unlike_pairs(Recording.of_events(REALM, events))
+    assert found.rows() == [(1, 2, own)]

@@ -120,6 +120,9 @@ def _of_other_buffers(recording: Recording) -> Iterator[Finding]:
     pairs = unlike_pairs(recording)
     if pairs.is_empty() or len(pairs) * 2 > recording.scan(MAP).select(pl.len()).collect().item():
         return  # of most of them: dev_addr has bits that the buffers have not, as the C bit
+    pairs = pairs.filter(~pl.col("own"))
+    if pairs.is_empty():
+        return
     key = ["device", "buffer", "size"]
     bounces, maps = (recording.rows(pairs[which]) for which in (NUMBER, "next"))
     buffer = canonical(recording.platform, "phys")
