@@ -190,8 +190,8 @@ def test_events_of_some_kinds_in_order(kinds: tuple[str, ...], numbers: list[int
 
 
 def test_the_place_of_each_event_among_kinds() -> None:
-    assert mixed().places_among("dma_unmap", "access", "dma_map").tolist() == [2, 3, 3, 0, 2]
-    assert mixed().places_among().tolist() == [0] * len(MIXED)
+    assert mixed().places_among("dma_unmap", "access", "dma_map").of().tolist() == [2, 3, 3, 0, 2]
+    assert mixed().places_among().of().tolist() == [0] * len(MIXED)
 
 
 def test_events_of_a_kind_that_meet_a_condition() -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from topbit.errors import InputError
 from topbit.events import Event
-from topbit.recording.byte_table import looked_up
+from topbit.recording.kind_places import KindPlaces
 from topbit.recording.platform import Platform
 from topbit.recording.schema import COLUMNS, KINDS, polars_schema
 from topbit.recording.stored import FORMAT, FORMAT_KEY, PLATFORM_KEY, read_stored
@@ -146,14 +146,9 @@ class Recording:
         for start in range(0, len(self.frame) if self.has(*kinds) else 0, PART):
             yield self.scan(*kinds, start=start, count=PART)
 
-    def places_among(self, *kinds: str) -> NDArray[np.uint8]:
-        """Which of these kinds is each event of? Its place among them; their number if of none."""
-        import numpy as np
-
-        place = np.full(1 << 8, len(kinds), dtype=np.uint8)
-        place[[list(KINDS).index(kind) for kind in kinds]] = range(len(kinds))
-        codes: NDArray[np.uint8] = self._coded[_CODE].to_physical().fill_null(len(KINDS)).to_numpy()
-        return looked_up(codes, place.tolist())
+    def places_among(self, *kinds: str) -> KindPlaces:
+        """Which of these kinds is each event of?"""
+        return KindPlaces(self._codes, *kinds)
 
     def says(self, column: str, *words: str) -> NDArray[np.bool_]:
         """Which events have one of these words in this column?"""
@@ -199,18 +194,25 @@ class Recording:
 
     @cached_property
     def _kinds(self) -> frozenset[str]:
-        codes = self._coded[_CODE].to_physical().unique().drop_nulls()
-        return frozenset(list(KINDS)[code] for code in codes)
+        return frozenset(self._codes.unique().drop_nulls()).intersection(KINDS)
+
+    @cached_property
+    def _codes(self) -> polars.Series:
+        """Each event's kind as a word that is one byte to the machine; null if it is left out."""
+        import polars
+
+        codes = self.frame["event"]
+        # A byte has room for one number more, that of none.
+        if not isinstance(codes.dtype, polars.Enum) or len(codes.dtype.categories) >= 1 << 8:
+            codes = codes.cast(polars.Enum(list(KINDS)), strict=False)
+        if self._left_out is not None:
+            codes = codes.set(polars.Series(self._left_out), None)
+        return codes
 
     @cached_property
     def _coded(self) -> polars.DataFrame:
         """The frame with each event's kind as a number: one byte to look at instead of a word."""
-        import polars
-
-        codes = _kind_codes(self.frame["event"])
-        if self._left_out is not None:
-            codes = codes.set(polars.Series(self._left_out), None)
-        return self.frame.with_columns(codes.alias(_CODE))
+        return self.frame.with_columns(self._codes.alias(_CODE))
 
     def write(self, path: str | Path) -> None:
         """Store the recording as one Parquet file; a file of that name is replaced at once.
@@ -243,18 +245,3 @@ class Recording:
             InputError: missing, truncated, not Parquet, or not a recording.
         """
         return cls(*read_stored(path))
-
-
-def _kind_codes(events: polars.Series) -> polars.Series:
-    """Which kind is each event of, null if it is of none that there is?"""
-    import polars
-
-    kinds, dtype = polars.Enum(list(KINDS)), events.dtype
-    if isinstance(dtype, polars.Enum) and not events.null_count():
-        words = dtype.categories.to_list()
-        if len(words) < 1 << 8 and KINDS.keys() >= set(words):
-            codes = events.to_physical().cast(polars.UInt8).to_numpy()
-            place = {kind: number for number, kind in enumerate(KINDS)}
-            found = looked_up(codes, [place[word] for word in words])
-            return polars.Series(found).cat.to(kinds)
-    return events.cast(kinds, strict=False)

@@ -60,12 +60,12 @@ def unlike_pairs(recording: Recording) -> pl.DataFrame:
     frame = recording.frame.select("size", "phys")
     if recording.platform.dma_ranges:
         # A bounce tells the bus address of its buffer.
-        bus = pl.when(pl.Series(kinds == 0)).then(canonical(recording.platform, "phys"))
+        bus = pl.when(pl.Series(kinds.of() == 0)).then(canonical(recording.platform, "phys"))
         frame = frame.with_columns(phys=bus.otherwise("phys"))
     found: list[_Pairs] = [(np.zeros(0, np.int64),) * 3]
     open_ = _Events.none()
     for start in range(0, len(kinds), STRETCH):
-        kind = kinds[start : start + STRETCH]
+        kind = kinds.of(start, STRETCH)
         rows = np.flatnonzero(kind < 2)
         told = (frame[name].slice(start, len(kind)) for name in ("size", "phys"))
         values = (column.fill_null(UNKNOWN).to_numpy()[rows] for column in told)

@@ -42,7 +42,7 @@ def usable(recording: Recording) -> Recording:
     left_out = np.zeros(len(recording.frame), dtype=bool)
     for kinds, agents in ((OWN_DEVICES, ("host",)), (IOMMU, OTHERS)):
         if recording.has(*kinds) and (theirs := recording.says("agent", *agents)).any():
-            left_out |= theirs & (recording.places_among(*kinds) < len(kinds))
+            left_out |= theirs & (recording.places_among(*kinds).of() < len(kinds))
     for kind, columns in NEEDED.items():
         if recording.has(kind):
             useless = pl.any_horizontal(pl.col(columns).is_null())

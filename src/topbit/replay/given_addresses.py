@@ -90,7 +90,7 @@ class GivenAddresses:
         """Which were given? Stretches before the first of them are left out."""
         failed, none, first = self._failed, len(self.kinds), None
         for start in range(0, len(self._of), STRETCH):
-            of = self._of[start : start + STRETCH]
+            of = self._of.of(start, STRETCH)
             # Neither an address that is missing nor this one was given.
             told = self._addresses[start : start + STRETCH]
             address = told.fill_null(DMA_MAPPING_ERROR).to_numpy()
