@@ -63,7 +63,8 @@ def _span(table: polars.DataFrame) -> Span:
 
     exact = polars.col(EXACT).is_not_null() & polars.col("time").is_finite()
     times = table.lazy().filter(exact).select(first=polars.min("time"), last=polars.max("time"))
-    first, last = times.collect().row(0)
+    # In batches: all times are asked.
+    first, last = times.collect(engine="streaming").row(0)
     return None if first is None else (first, last)
 
 
@@ -164,14 +165,13 @@ def without_repeated_logs(table: polars.DataFrame) -> polars.DataFrame:
     """Which events are left when a kernel line that stands in two files counts once?"""
     import polars
 
-    rows = table.with_row_index("number").filter(
-        polars.col("event").is_in(["trouble", "swiotlb_full"]) & polars.col("time").is_not_null()
-    )
+    told = polars.col("event").is_in(["trouble", "swiotlb_full"])
+    told &= polars.col("time").is_not_null()
+    numbers = table.select(told).to_series().arg_true()
+    rows = table.select("event", "time", "detail", "source")[numbers]
     seen: dict[tuple[str, float, str], str | None] = {}
     repeated: list[int] = []
-    for number, event, time, detail, source in rows.select(
-        "number", "event", "time", "detail", "source"
-    ).iter_rows():
+    for number, (event, time, detail, source) in zip(numbers, rows.iter_rows(), strict=True):
         if seen.setdefault((event, time, detail or ""), source) != source:
             repeated.append(number)
     if not repeated:

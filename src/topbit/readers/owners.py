@@ -56,7 +56,8 @@ def assign(table: polars.DataFrame, role: str) -> tuple[polars.DataFrame, set[st
         changes.append((column("event").is_in(DMA), "host"))
     # A VMM's own trace lines keep what they say in `detail`.
     of_iommu = column("event").is_in(IOMMU) & column("detail").is_null()
-    rows = table.with_row_index("number").filter(of_iommu)
+    numbers = table.select(of_iommu).to_series().arg_true()
+    rows = table[numbers]
     if len(rows):
         own = _own_addresses(table) if role in ("guest", "host") else _OwnAddresses([], [])
         if role == "guest":
@@ -64,7 +65,7 @@ def assign(table: polars.DataFrame, role: str) -> tuple[polars.DataFrame, set[st
             changes.append((of_iommu, "guest"))
         else:
             mine = np.zeros(len(table), np.bool_)
-            mine[rows["number"].to_numpy()[_are_own(rows, own)]] = True
+            mine[numbers.to_numpy()[_are_own(rows, own)]] = True
             changes.append((polars.lit(polars.Series(mine)), "host"))
     for rows_of, whose in changes:
         if table.select(rows_of.any()).item():
