@@ -42,8 +42,7 @@ def maps_are_unmapped(recording: Recording) -> Iterator[Finding]:
     """
     open_ended = _never_unmapped(recording)
     yield from unmap_pairs(recording, open_ended)
-    live = _written_and_lost(recording, open_ended)
-    again = live.filter(pl.len().over("device", "phys", "size") >= LEAK)
+    again = _written_again_and_lost(recording, open_ended)
     if again.is_empty():
         return
     damaged = _with_gaps(recording, again["device"].unique())
@@ -92,8 +91,8 @@ def _never_unmapped(recording: Recording) -> pl.DataFrame:
     return pl.concat([live, _not_unmapped_by_its_own(recording, by_another)]).sort(NUMBER)
 
 
-def _written_and_lost(recording: Recording, live: pl.DataFrame) -> pl.DataFrame:
-    """Which of the mappings that are never unmapped does a device write to?
+def _written_again_and_lost(recording: Recording, live: pl.DataFrame) -> pl.DataFrame:
+    """Which of the mappings that are never unmapped does a device write to, again and again?
 
     A scatterlist's unmap is traced by buffer, not by DMA address, and not at all if it has more
     entries than an event holds, of which its map lists the first 128 (Linux 7.2
@@ -101,10 +100,12 @@ def _written_and_lost(recording: Recording, live: pl.DataFrame) -> pl.DataFrame:
     """
     live = live.filter(pl.col("direction").is_in(WRITTEN_BY_DEVICE) & pl.col("phys").is_not_null())
     live = live.filter(pl.col("detail").ne_missing(TRUNCATED))
-    if recording.has("dma_unmap_sg"):
-        unmapped = recording.scan("dma_unmap_sg").select("device", "phys").unique().collect()
-        live = live.join(unmapped, on=["device", "phys"], how="anti", nulls_equal=True)
-    return live
+    again = live.filter(pl.len().over("device", "phys", "size") >= LEAK)
+    if again.is_empty() or not recording.has("dma_unmap_sg"):
+        return again
+    theirs = pl.col("phys").is_in(again["phys"].unique().implode())
+    unmapped = recording.scan("dma_unmap_sg").filter(theirs).select("device", "phys").unique()
+    return again.join(unmapped.collect(), on=["device", "phys"], how="anti", nulls_equal=True)
 
 
 def _not_unmapped_by_its_own(recording: Recording, ends: pl.DataFrame) -> pl.DataFrame:
