@@ -47,6 +47,12 @@ def touches(of: PageSet, start: int, size: int) -> bool:
     return bool(of.touched_by(*ranges)[0])
 
 
+def is_in_reach(of: PageSet, start: int, size: int) -> bool:
+    spans = {"start": [start], "size": [size]}
+    frame = pl.DataFrame(spans, schema=dict.fromkeys(spans, pl.UInt64))
+    return bool(frame.select(of.in_reach).item())
+
+
 def holds(of: PageSet, start: int, size: int) -> bool:
     ranges = (np.array([value], dtype=np.uint64) for value in (start, size))
     return bool(of.holds(*ranges)[0])
@@ -73,6 +79,8 @@ def holds(of: PageSet, start: int, size: int) -> bool:
 )
 def test_a_range_touches_a_page_or_not(start: int, size: int, touched: bool) -> None:
     assert touches(pages((PAGE + 8, 16), (4 * PAGE, 2 * PAGE)), start, size) is touched
+    for one in (pages((PAGE + 8, 16)), pages((4 * PAGE, 2 * PAGE)), pages((TOP, 1))):
+        assert is_in_reach(one, start, size) is touches(one, start, size)
 
 
 def test_an_end_beyond_the_last_address_is_the_last_address() -> None:
@@ -124,6 +132,10 @@ def test_it_is_a_set_of_page_numbers(
     made, other = in_bytes(runs), in_bytes(others)
     everything = {page for page in range(60) if touches(made, page * PAGE, 1)}
     assert everything == mine
+    reached = range(min(mine, default=60), max(mine, default=0) + 1)
+    assert [page for page in (0, 20, 40) if is_in_reach(made, page * PAGE, 1)] == [
+        page for page in (0, 20, 40) if page in reached
+    ]
     common = made.common_with(other)
     assert {page for page in range(60) if touches(common, page * PAGE, 1)} == mine & theirs
     wider = {page + beside for page in mine for beside in (-1, 0, 1)} - {-1}

@@ -30,6 +30,8 @@ def in_order(table: polars.DataFrame) -> polars.DataFrame:
     """
     import polars
 
+    if table["time"].is_sorted():
+        return table
     column = polars.col
     is_traced = column(EXACT).is_not_null() & column("time").is_finite().fill_null(False)
     traced = table.select(is_traced).to_series()

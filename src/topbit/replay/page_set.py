@@ -67,6 +67,18 @@ class PageSet:
         first = np.maximum(self._first[mine], other._first[theirs])
         return PageSet(first, np.minimum(self._last[mine], other._last[theirs]))
 
+    @property
+    def in_reach(self) -> pl.Expr:
+        """Expression: does a range, `size` bytes from `start` on, lie between the lowest page and
+        the highest, at least in part? Only such a one may touch any. Of an empty set: never.
+        """
+        if not len(self):
+            return pl.lit(False)
+        low = pl.lit(int(self._first[0]) << PAGE_SHIFT, pl.UInt64)
+        high = pl.lit(min((int(self._last[-1]) + 1 << PAGE_SHIFT) - 1, HIGHEST), pl.UInt64)
+        start = pl.col("start")
+        return (start <= high) & ((start >= low) | (pl.col("size") > low - start))
+
     def touched_by(self, starts: U64, sizes: U64) -> npt.NDArray[np.bool_]:
         """Which of these ranges (as for `of`) have a page in common with the set?"""
         first, last = _pages(starts, sizes)
@@ -138,7 +150,7 @@ def numbers_near(
             spans = (
                 rows.filter(True if where is None else where)
                 .select(NUMBER, start=begin, size=pl.col("size").fill_null(1))
-                .drop_nulls("start")
+                .filter(pages.in_reach)
                 .collect()
             )
             touched = pages.touched_by(spans["start"].to_numpy(), spans["size"].to_numpy())
