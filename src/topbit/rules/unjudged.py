@@ -42,11 +42,12 @@ def unjudged(recording: Recording, findings: Iterable[Finding]) -> list[Unjudged
     left = rows.join(judged.select(SAME).unique(), on=SAME, how="anti", nulls_equal=True)
     left = left.join(judged.select(NUMBER), on=NUMBER, how="anti")
     devices = {f.device for f in findings if f.device and f.severity != "note"}
+    can_follow = pl.col("status").is_in(FOLLOWS)
     follows = pl.col("device").is_in(devices)
-    if devices:
+    if devices and not left.filter(can_follow).is_empty():
         # "nvme0", "vda" and "eth0" are names of drivers: which device it is, nothing tells.
         follows |= pl.col("device").is_not_null() & ~_is_a_devices_name(recording)
-    follows &= pl.col("status").is_in(FOLLOWS)
+    follows &= can_follow
     left = left.filter((pl.col("event") != ACCESS) & ~follows.fill_null(value=False))
     kinds = list(_by_kind(recording, left.sort(NUMBER)))
     if not judged.is_empty() and {kind.kind for kind in kinds} == {SUPPRESSED}:
