@@ -7,8 +7,8 @@
 
 Writes a file of `tests/support/mixed_traces.py`, and runs in turns: `topbit check` on it, as a
 process of its own; a C parser of the same fields on one thread (`trace_fields.c`, compiled here);
-and what only looks for the lines: ripgrep, mawk, and Python's `re`. Prints the median of each, with
-the most memory that it had. `--src` measures another checkout beside this one.
+and what only looks for the lines: ripgrep, mawk, and Python's `re`. Prints the median of each, of
+the time on all cores together too, and the most memory. `--src` measures another checkout as well.
 """
 
 from __future__ import annotations
@@ -97,19 +97,20 @@ def write_trace_dat(path: Path, events: int) -> int:
     return pages * len(bodies[0]) * 2
 
 
-def run(command: Command) -> tuple[float, int, str]:
-    """How long did it take (s), how much memory had it at most (bytes), what did it print?"""
+def run(command: Command) -> tuple[float, float, int]:
+    """How long did it take (s), on all cores together, and how much memory had it at most (bytes)?
+
+    With the processes that it started; the memory is that of the largest.
+    """
     with tempfile.TemporaryFile() as out:
         start = time.perf_counter()
         process = subprocess.Popen(command, stdout=out, env=ENVIRONMENT)
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - start
         process.returncode = os.waitstatus_to_exitcode(status)
-        out.seek(0)
-        text = out.read().decode()
     if process.returncode not in (0, 1, 4):
         raise SystemExit(f"{command[0]} ended with {process.returncode}")
-    return seconds, usage.ru_maxrss << 10, text
+    return seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss << 10
 
 
 def commands(trace: Path, folder: Path, other: Path | None) -> dict[str, Command]:
@@ -132,11 +133,15 @@ def commands(trace: Path, folder: Path, other: Path | None) -> dict[str, Command
     return found
 
 
-def recorded(trace: Path, folder: Path) -> dict[str, Command]:
+def recorded(trace: Path, folder: Path, other: Path | None) -> dict[str, Command]:
     """The trace's recording, checked again."""
     events = in_a_process(write_recording, trace, folder / "trace.parquet")
-    check = [sys.executable, "-c", CHECK, ROOT / "src", "check", folder / "trace.parquet"]
-    return {f"topbit check, {events:,} events of Parquet": check}
+    what = f"topbit check, {events:,} events of Parquet"
+    sources = {what: ROOT / "src"} | ({} if other is None else {f"the same, {other}": other})
+    return {
+        name: [sys.executable, "-c", CHECK, source, "check", folder / "trace.parquet"]
+        for name, source in sources.items()
+    }
 
 
 def write_recording(trace: Path, path: Path) -> int:
@@ -182,19 +187,22 @@ def main() -> int:
             todo = commands(trace, folder, options.src)
         print(f"{lines:,} lines or events, {trace.stat().st_size >> 20} MiB", flush=True)
         if options.parquet:
-            todo = recorded(trace, folder)
+            todo = recorded(trace, folder, options.src)
         seconds: dict[str, list[float]] = {what: [] for what in todo}
+        cpu: dict[str, list[float]] = {what: [] for what in todo}
         memory: dict[str, int] = dict.fromkeys(todo, 0)
         for _ in range(options.runs):
             for what, command in todo.items():
-                took, peak, _ = run(command)
+                took, worked, peak = run(command)
                 seconds[what].append(took)
+                cpu[what].append(worked)
                 memory[what] = max(memory[what], peak)
         for what, times in seconds.items():
-            median = statistics.median(times)
+            median, worked = statistics.median(times), statistics.median(cpu[what])
             print(
                 f"{what:40} {median:8.2f} s {lines / median / 1e6:8.2f} M/s "
-                f"{memory[what] >> 20:6} MiB   ({', '.join(f'{one:.2f}' for one in times)})"
+                f"(CPU {worked:.2f} s) {memory[what] >> 20:6} MiB   "
+                f"({', '.join(f'{one:.2f}' for one in times)})"
             )
     return 0
 
