@@ -27,7 +27,7 @@ class KindPlaces:
 
         self.none = len(kinds)
         words = codes.dtype.categories.to_list() if isinstance(codes.dtype, polars.Enum) else []
-        self._codes, self._missing = codes.to_physical(), len(words)
+        self._codes, self._missing = codes.to_physical().cast(polars.UInt8), len(words)
         places = [kinds.index(word) if word in kinds else self.none for word in words]
         self._places = [*places, self.none]
 
