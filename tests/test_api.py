@@ -165,20 +165,18 @@ def test_the_qemu_machine_is_given_what_it_takes(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize("running", [True, False])
-def test_the_reporting_is_loaded_once_the_guest_has_shared_memory(
+def test_the_reporting_is_loaded_once_the_guest_has_a_console(
     running: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loaded: Queue[str] = Queue()
     monkeypatch.setattr(api.importlib, "import_module", loaded.put)
-    process = SimpleNamespace(running=True)
-    shared = SimpleNamespace(any=lambda: False)
-    machine: Any = SimpleNamespace(
-        process=process, host=SimpleNamespace(slot=SimpleNamespace(shared=shared))
-    )
+    process, console = SimpleNamespace(running=True), bytearray()
+    machine: Any = SimpleNamespace(process=process, console=console)
     api._load_the_reporting(machine)
     time.sleep(0.1)
     assert loaded.empty()
-    process.running, shared.any = running, lambda: running
+    process.running = running
+    console += b"[" * running
     assert loaded.get(timeout=20) == "topbit.machine.qemu.outcome"
 
 

@@ -137,8 +137,9 @@ def _load_the_reporting(machine: QemuMachine) -> None:
     """While a guest boots this process has time for what is needed at its end."""
 
     def load() -> None:
-        # After the guest's first calls, which are about all of its memory and which it waits for.
-        while machine.process.running and not machine.host.slot.shared.any():
+        # When its kernel has found its interrupt controller, whose registers it waits for: then
+        # it has a console, and hardly asks for anything until it finds its devices.
+        while machine.process.running and not len(machine.console):
             time.sleep(0.02)
         for module in ("machine.qemu.outcome", "report.report", "report.text_form"):
             importlib.import_module(f"topbit.{module}")

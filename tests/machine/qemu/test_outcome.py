@@ -51,3 +51,25 @@ def test_so_does_one_that_hangs() -> None:
     assert outcome.ending == "timeout"
     assert wrote == b"before\0\xff"
     assert_all_is_known_until_then(outcome.recording)
+
+
+SIZES = (0, 1, 511, 512, 513, 65_536, 70_001, 1_500_000)
+LONG = "long" * 30
+HAND_OUT = f"""cd /tmp; . /topbit/streams
+for size in {" ".join(map(str, SIZES))}; do head -c $size /bin/busybox >of-$size; done
+/topbit/outbox tar $out_report of-* || exit 1
+echo 1 >one; echo long >{LONG}
+/topbit/outbox tar $out_report one {LONG} && exit 2
+/topbit/outbox tar $out_report missing && exit 3
+tar -c -f - {LONG} | /topbit/outbox copy $out_report
+"""
+
+
+def test_files_of_every_size_come_out_with_their_names() -> None:
+    outcome, _ = booted(HAND_OUT, 600)
+    assert (outcome.complete, outcome.command_status) == (True, 0)
+    files = outcome.guest.files
+    payload = needs.busybox().read_bytes()
+    assert {size: files[f"of-{size}"] for size in SIZES} == {n: payload[:n] for n in SIZES}
+    assert (files["one"], files[LONG]) == (b"1\n", b"long\n")
+    assert "missing" not in files

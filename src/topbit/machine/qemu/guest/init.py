@@ -54,7 +54,10 @@ cat $tracing/events/header_page >header_page
 /{IN_GUEST} copy "$out_report" </dev/null 2>/dev/null || {{
     out_report= out_trace=; rm -f /{STREAMS}; }}
 # hand_out FILE...: now, if the outbox can be reached
-hand_out() {{ [ ! "$out_report" ] || tar -c -f - "$@" | /{IN_GUEST} copy "$out_report"; }}
+hand_out() {{
+    [ ! "$out_report" ] || /{IN_GUEST} tar "$out_report" "$@" ||
+        tar -c -f - "$@" | /{IN_GUEST} copy "$out_report"  # of a file whose name is long
+}}
 hand_out formats header_page
 if [ -f /{EVENTS} ]; then
     for group in $(cat /{EVENTS}); do echo 1 >$tracing/events/$group/enable; done

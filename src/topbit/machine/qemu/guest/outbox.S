@@ -3,17 +3,22 @@
 // The guest's end of the outbox: a Linux program (arm64, static, no libc) that writes to one stream.
 //
 //   outbox copy ADDRESS            hands out its standard input, to its end
+//   outbox tar ADDRESS FILE...     hands out plain files with their names, each behind a header of
+//                                  tar's
 //   outbox follow ADDRESS FILE...  hands out what the files have, again and again, each piece behind
 //                                  its file's number and its length (two words of 32 bits), until
 //                                  it is stopped; counts its rounds, so that it is known to live
 //   outbox stop ADDRESS            tells it to go on only until the files have no more
 //
 // ADDRESS (hexadecimal, 0x...) is where the stream's registers stand in physical memory. Exit
-// status 1: it cannot be reached, or a read failed. What stands there is told in outbox.py.
+// status 1: it cannot be reached, or a read failed; of `tar` that a file cannot be opened or that its
+// name is too long for the header, with what came before it handed out whole. What stands there is
+// told in outbox.py.
 //
 // x19 the stream, x20 bytes written to it, x21 buffer, x22 mode, x23 names of the files, x24 their
 // number, x25 is there more to read at once, x26 descriptors, x29 index of a file.
-// x27, x28 source and length of what is put.
+// x27, x28 source and length of what is put. Of `tar`: x25 the file, x17 its size, x18 how much of it
+// is left.
 
         .arch   armv8-a
 
@@ -31,8 +36,17 @@
         .set    AT_FDCWD, -100
         .set    O_NONBLOCK, 0x800
         .set    O_RDWR_SYNC, 0x101002
+        .set    SEEK_SET, 0
+        .set    SEEK_END, 2
         .set    EINTR, 4
+        .set    BLOCK, 512              // of tar, and where its header has what
+        .set    NAME_END, 100
+        .set    SIZE_END, 135
+        .set    SUM, 148
+        .set    SUM_END, 154
         .set    openat, 56
+        .set    close, 57
+        .set    lseek, 62
         .set    read, 63
         .set    exit, 93
         .set    nanosleep, 101
@@ -104,6 +118,8 @@ _start:
         add     x26, sp, #0x11, lsl #12
         cmp     w22, #'f'
         b.eq    follow
+        cmp     w22, #'t'
+        b.eq    tar
         cmp     w22, #'s'
         b.ne    copy
         mov     x0, #1
@@ -125,6 +141,103 @@ copy:
         mov     x28, x0
         bl      put
         b       1b
+
+tar:
+        ldr     x20, [x19, #WRITTEN]
+        mov     x29, #0
+1:      cmp     x29, x24
+        b.hs    done
+        mov     x0, #AT_FDCWD
+        ldr     x1, [x23, x29, lsl #3]
+        mov     x2, #0                  // O_RDONLY
+        call    openat
+        tbnz    x0, #63, failed
+        mov     x25, x0
+        mov     x1, #0
+        mov     x2, #SEEK_END
+        call    lseek
+        tbnz    x0, #63, failed
+        mov     x17, x0
+        mov     x18, x0
+        mov     x0, x25
+        mov     x1, #0
+        mov     x2, #SEEK_SET
+        call    lseek
+
+        bl      zeros                   // the header: name, size and sum, of which all else is 0
+        ldr     x1, [x23, x29, lsl #3]
+        mov     x2, x27
+        add     x3, x27, #NAME_END
+2:      ldrb    w4, [x1], #1
+        cbz     w4, 3f
+        cmp     x2, x3
+        b.hs    failed
+        strb    w4, [x2], #1
+        b       2b
+3:      add     x1, x27, #SIZE_END
+        mov     x2, x17
+        mov     x3, #11
+        bl      octal
+        mov     x2, #8 * ' '            // which the sum is taken to be
+        mov     x3, #BLOCK
+4:      sub     x3, x3, #1
+        ldrb    w4, [x27, x3]
+        add     x2, x2, x4
+        cbnz    x3, 4b
+        add     x1, x27, #SUM_END
+        mov     x3, #6
+        bl      octal
+        bl      put
+
+5:      cbz     x18, 7f
+        bl      zeros                   // of which a block stands for what is no longer there
+        mov     x0, x25
+        mov     x1, x27
+        mov     x2, #PIECE
+        cmp     x2, x18
+        csel    x2, x2, x18, ls
+        call    read
+        cmn     x0, #EINTR
+        b.eq    5b
+        cmp     x0, #0
+        b.gt    6f
+        cmp     x28, x18
+        csel    x28, x28, x18, ls
+        mov     x0, x28
+6:      mov     x28, x0
+        sub     x18, x18, x0
+        bl      put
+        b       5b
+7:      bl      zeros
+        neg     x28, x17
+        ands    x28, x28, #BLOCK - 1
+        b.eq    8f
+        bl      put
+8:      mov     x0, x25
+        call    close
+        add     x29, x29, #1
+        b       1b
+
+// x27, x28: a block of zeros, to be put
+zeros:
+        and     x1, x20, #7
+        add     x27, x21, x1
+        mov     x28, #BLOCK
+        mov     x2, x28
+1:      sub     x2, x2, #8
+        str     xzr, [x27, x2]
+        cbnz    x2, 1b
+        ret
+
+// the number x2 as x3 octal digits that end before x1
+octal:
+        and     w4, w2, #7
+        add     w4, w4, #'0'
+        lsr     x2, x2, #3
+        strb    w4, [x1, #-1]!
+        subs    x3, x3, #1
+        b.ne    octal
+        ret
 
 follow:
         mov     x0, #0                  // PRIO_PROCESS
