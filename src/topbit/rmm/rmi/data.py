@@ -6,10 +6,10 @@ Source: DEN0137; the order in which several errors of one call are found is TF-R
 
 from __future__ import annotations
 
-from topbit.arch.ipa import Pa
+from topbit.arch.ipa import Ipa, Pa
 from topbit.arch.rmi import Ripas, RmiStatus, RttState
 from topbit.rmm.granules import DATA, DELEGATED, GRANULE, NS
-from topbit.rmm.realm import RealmState
+from topbit.rmm.realm import Realm, RealmState
 from topbit.rmm.rmi.rtt import next_live, rtt_error
 from topbit.rmm.s2tt import HIPAS_MASK, LAST, RIPAS_SHIFT, unassigned
 from topbit.rmm.state import RmmState
@@ -48,10 +48,12 @@ def rtt_data_map_init(
         return (ERROR_REALM,)
     if not realm.rtt.space.in_par(ipa) or ipa & 0xFFF:
         return (ERROR_INPUT,)
-    level, _, entry = realm.rtt.walk(ipa, LAST)
+    level, index, entry = realm.rtt.walk(ipa, LAST)
     if level != LAST or entry & NOT_UNASSIGNED:
         return (rtt_error(level),)
-    return _create(rmm, rd, data, ipa, src, flags)
+    if not rmm.granules.has(data, DELEGATED):
+        return (ERROR_INPUT,)
+    return _put(rmm, realm, data, ipa, src, flags, index, Ripas.RAM)
 
 
 def data_create_unknown(rmm: RmmState, rd: int, data: int, ipa: int) -> tuple[int, ...]:
@@ -73,14 +75,28 @@ def _create(
     level, index, entry = rtt.walk(ipa, LAST)
     if level != LAST or entry & NOT_UNASSIGNED:
         return (rtt_error(level),)
+    ripas = entry >> RIPAS_SHIFT & 3 if src is None else Ripas.RAM
+    return _put(rmm, realm, data, ipa, src, flags, index, ripas)
+
+
+def _put(
+    rmm: RmmState,
+    realm: Realm,
+    data: Pa,
+    ipa: Ipa,
+    src: Pa | None,
+    flags: int,
+    index: int,
+    ripas: int,
+) -> tuple[int, ...]:
+    """Nothing stands against it: the granule becomes the page, of which `index` is the entry."""
     if src is None:
         rmm.granules.wipe(data)
-        ripas = entry >> RIPAS_SHIFT & 3
     else:
         content = rmm.memory.view(data, GRANULE)
         content[:] = rmm.memory.view(src, GRANULE)
         realm.measurements.data(ipa, flags, content)  # the copy's: the host may change the source
-        ripas = Ripas.RAM
+    rtt = realm.rtt
     rtt.write(index, rtt.assigned(data, ripas))
     rmm.granules.set(data, DATA)
     if rmm.listening:
