@@ -115,6 +115,9 @@ def run(
         from topbit.machine.model.machine import ModelMachine
 
         return ModelMachine(wanted).run()
+    from topbit.store import tools
+
+    tools.look_ahead("qemu")  # while that is loaded which will ask for it
     from topbit.machine.interrupted import RunInterrupted
     from topbit.machine.qemu.ending import INTERRUPTED
     from topbit.machine.qemu.run import run as run_on_qemu

@@ -57,6 +57,28 @@ def test_cached_program_serves_where_the_one_on_path_is_old(tmp_path: Path) -> N
     assert tools.find("qemu") == cached
 
 
+def test_a_program_is_asked_for_its_version_once_until_it_is_another_one(tmp_path: Path) -> None:
+    path, asked = tmp_path / "bin/qemu-system-aarch64", tmp_path / "asked"
+    for number, version in enumerate(("10.0.2", "10.1.0"), 1):
+        program(path.with_name("new"), f"QEMU emulator version {version}'; echo >>'{asked}")
+        path.with_name("new").rename(path)
+        threads = [tools.look_ahead("qemu") for _ in range(3)]
+        assert tools.find("qemu") == path
+        for thread in threads:
+            thread.join()
+        assert asked.read_text() == "\n" * number
+
+
+def test_a_program_that_does_not_run_is_asked_again(tmp_path: Path) -> None:
+    path, works = tmp_path / "bin/dtc", tmp_path / "works"
+    program(path, f"'; test -e '{works}' && echo 'Version: DTC 1.7.0")
+    tools.look_ahead("dtc").join()
+    with pytest.raises(MissingToolError):
+        tools.find("dtc")
+    works.touch()
+    assert tools.find("dtc") == path
+
+
 def test_own_program_is_named_by_the_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

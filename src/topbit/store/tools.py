@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 import subprocess
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,6 +75,11 @@ TOOLS = {
 }
 
 
+_SAID: dict[tuple[str, int, int, int, int], tuple[int, ...]] = {}
+"""Which version each program said it is, by its file: a program takes a while to start."""
+_ASKING = threading.Lock()
+
+
 def named(name: str) -> str:
     """Which program does the user name for this tool (a key of `TOOLS`)? Empty for none."""
     return os.environ.get(_variable(name), "")
@@ -101,6 +107,18 @@ def find(name: str) -> Path:
                 return Path(path)
             seen = f" (found {'.'.join(map(str, version))}: {path})"
     raise MissingToolError(f"{tool.described} is missing{seen}", hint=_hint(name))
+
+
+def look_ahead(name: str) -> threading.Thread:
+    """Who begins to look for this tool, so that `find` is answered sooner? A thread."""
+
+    def look() -> None:
+        with contextlib.suppress(MissingToolError):  # who asks for it is told
+            find(name)
+
+    thread = threading.Thread(target=look, name="topbit-tools", daemon=True)
+    thread.start()
+    return thread
 
 
 def fetch(
@@ -223,6 +241,19 @@ def _write_wrapper(script: Path, unpacked: Path, root: Path, program: str) -> No
 
 def _version(path: str) -> tuple[int, ...] | None:
     """Which version does the program say it is? None if it does not run."""
+    try:
+        file = os.stat(shutil.which(path) or path)
+    except OSError:
+        return None
+    identity = (path, file.st_dev, file.st_ino, file.st_mtime_ns, file.st_size)
+    with _ASKING:
+        version = _SAID.get(identity) or _said(path)
+        if version is not None:
+            _SAID[identity] = version
+    return version
+
+
+def _said(path: str) -> tuple[int, ...] | None:
     try:
         done = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=60)
     except (OSError, subprocess.TimeoutExpired):

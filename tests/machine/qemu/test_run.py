@@ -15,6 +15,7 @@ import pytest
 
 from topbit.errors import InputError, UsageError
 from topbit.machine.qemu import run as module
+from topbit.machine.qemu import scenario_run
 from topbit.machine.qemu.options import QemuOptions
 from topbit.machine.qemu.run import doing, run
 from topbit.recording import Platform
@@ -115,7 +116,7 @@ HANDED_OUT = TAPE.getvalue()
 def prepared(monkeypatch: pytest.MonkeyPatch) -> list[Prepared]:
     PREPARED.clear()
     kernel = Kernel("6.18.15", Path("Image"), None)
-    monkeypatch.setattr(module, "ScenarioRun", Prepared)
+    monkeypatch.setattr(scenario_run, "ScenarioRun", Prepared)
     monkeypatch.setattr(module, "lacks", lambda kernel, flavour: [])
     monkeypatch.setattr(module.kernels, "kernel", lambda name, **given: kernel)
     monkeypatch.setattr(module.tools, "find", lambda name: Path("/usr/bin/the-gdb"))

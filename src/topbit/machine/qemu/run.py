@@ -1,4 +1,7 @@
-"""How do the user's options and a scenario become an outcome on QEMU?"""
+"""How do the user's options and a scenario become an outcome on QEMU?
+
+What the machine is made of is loaded only when the kernel is known, which is read meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import shutil
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -15,16 +19,13 @@ from typing import TYPE_CHECKING, TypeAlias
 from topbit.errors import InputError, MissingToolError, UsageError
 from topbit.machine.qemu.el2.mailbox import MAX_VCPUS
 from topbit.machine.qemu.feasible import kernel_of, refuse_impossible
-from topbit.machine.qemu.guest import token
 from topbit.machine.qemu.guest.init import ALL_DONE
 from topbit.machine.qemu.guest.own_system import OwnSystem
 from topbit.machine.qemu.guest.report import MARKER
 from topbit.machine.qemu.guest.transfer import Added, Wanted, unpack
-from topbit.machine.qemu.machine import QemuMachine
 from topbit.machine.qemu.options import KERNEL, TIMEOUT, QemuOptions, StrPath
 from topbit.machine.qemu.process import gdb
 from topbit.machine.qemu.process.process import dying_with_this_process
-from topbit.machine.qemu.scenario_run import ScenarioRun
 from topbit.scenario import builtin_names
 from topbit.scenario.scenario import Scenario
 from topbit.store import kernels, tools
@@ -33,10 +34,11 @@ from topbit.store.kernels import Kernel
 from topbit.store.provision import lacks, provide
 
 if TYPE_CHECKING:
+    from topbit.machine.qemu.machine import QemuMachine
     from topbit.machine.qemu.outcome import Outcome
 
 Say: TypeAlias = Callable[[str], None]
-Started: TypeAlias = Callable[[QemuMachine], None]
+Started: TypeAlias = "Callable[[QemuMachine], None]"
 
 LOOK = 0.25
 """Seconds between two looks at what the guest is doing."""
@@ -90,11 +92,16 @@ def run(
     if log:
         _require_log(log)
     if scenario.workload.attest:
+        from topbit.machine.qemu.guest import token
+
         token.require()
     dying_with_this_process()
     kernel = chosen_kernel(scenario, options, note, fetched)
     append, debugger = options.get("append", ""), options.get("gdb", False)
     keyboard = options.get("console", False) and sys.stdin.isatty()
+    with ThreadPoolExecutor(1) as aside:  # it reads while the machine's code is loaded
+        reading = aside.submit(kernel.read)
+        from topbit.machine.qemu.scenario_run import ScenarioRun
     with (
         ScenarioRun(
             scenario,
@@ -104,6 +111,7 @@ def run(
             own=own,
             interactive=keyboard,
             append=f"{append} {gdb.NO_KASLR}" if debugger else append,
+            read=reading.result,
         ) as prepared,
         _told(kernel, progress) as watched,
     ):

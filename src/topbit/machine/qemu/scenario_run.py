@@ -33,6 +33,7 @@ from topbit.machine.qemu.machine import QemuMachine
 from topbit.machine.qemu.process.terminal import Terminal
 from topbit.scenario.scenario import MIB, Scenario
 from topbit.store import busybox, tools
+from topbit.store.image import Image
 from topbit.store.kernels import Kernel
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class ScenarioRun:
         own: what the user brings along: a command besides the workload, or a system.
         interactive: give the console to a shell after the workload.
         append: further words of the kernel's command line.
+        read: gives the kernel's Image; `kernel.read` if it is not read yet.
 
     Raises:
         UsageError: QEMU cannot be this platform.
@@ -70,6 +72,7 @@ class ScenarioRun:
         own: OwnSystem | None = None,
         interactive: bool = False,
         append: str = "",
+        read: Callable[[], Image] | None = None,
     ) -> None:
         refuse_impossible(scenario)
         self.scenario = scenario
@@ -77,7 +80,7 @@ class ScenarioRun:
         self.own = own or OwnSystem()
         with ThreadPoolExecutor(1) as aside:  # it asks the program for its version
             self._qemu = aside.submit(tools.find, "qemu")
-            image = kernel.read()
+            image = (read or kernel.read)()
         program = busybox.find()
         payload = program.read_bytes()
         self.devices: list[GuestDevice] = []
