@@ -11,6 +11,7 @@ letter of "arm64: realm: Fix DMA address for devices".
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator
 
 import polars as pl
@@ -94,6 +95,7 @@ class _Judge:
     def __init__(self, recording: Recording, doubt: str) -> None:
         self.mappings: list[Mapping] = []
         self._recording = recording
+        self._row = functools.cache(recording.row)  # one event speaks against many mappings
         self._platform = recording.platform
         self._doubt = doubt
         self._state = Replay(recording.platform)
@@ -187,7 +189,7 @@ class _Judge:
                 yield Reason(Privacy.NOT, "its page is shared")
         if platform.space is not None:
             for _, _, entry in state.realm.overlapping(platform.unprotected(ipa), size):
-                shown = self._recording.row(entry.number)
+                shown = self._row(entry.number)
                 yield Reason(Privacy.NOT, "its page has a shared alias", shown)
         if state.realm_entry(start, size) is None:
             why = "the RMM is not known to have it in the Realm's own table as RAM"
@@ -215,7 +217,7 @@ class _Judge:
             number = self._host.leads_to(pa, size)
             if number is not None:
                 why = "a table of the host leads to its memory"
-                yield Reason(Privacy.NOT, why, self._recording.row(number))
+                yield Reason(Privacy.NOT, why, self._row(number))
 
     # What speaks against it while it lives.
 

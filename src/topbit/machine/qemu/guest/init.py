@@ -120,10 +120,10 @@ while read -r step limit; do
 done </topbit/plan
 
 echo 0 >/sys/kernel/tracing/tracing_on
+[ ! "$follower" ] || /{IN_GUEST} stop "$out_trace"  # it pauses: the log is written meanwhile
 dmesg -n 1
 dmesg >dmesg.txt
 if [ "$follower" ]; then
-    /{IN_GUEST} stop "$out_trace"
     wait $follower
     for cpu in $tracing/per_cpu/cpu*; do cat $cpu/stats >${{cpu##*/}}.stats; done
     hand_out dmesg.txt cpu*.stats
