@@ -91,7 +91,14 @@ class ScenarioRun:
             if disk:
                 self.devices.append(disk)
             self.system = GuestSystem(
-                scenario, kernel, self.own, self.devices, disk, append, late_trace=image.real_time
+                scenario,
+                kernel,
+                self.own,
+                self.devices,
+                disk,
+                append,
+                late_trace=image.real_time,
+                cpus=cpus,
             )
             notes = (other_conventions(scenario, kernel.release), more_ram(scenario))
             self.system.notes += [note for note in notes if note]

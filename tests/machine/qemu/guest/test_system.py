@@ -71,8 +71,19 @@ def test_the_trace_is_turned_on_by_the_command_line_or_late(late: bool, tmp_path
     system = GuestSystem(loads("", "test"), kernel, OwnSystem(), [], None, "", late_trace=late)
     words = system.command_line().split()
     assert ("trace_event=dma:*,swiotlb:*" in words) != late
-    assert "trace_buf_size=8M" in words
+    assert "trace_buf_size=8192K" in words
     assert (b"topbit/events\0" in system.initramfs(busybox, [])) == late
+
+
+@pytest.mark.parametrize(("cpus", "each"), [(1, 8192), (4, 8192), (8, 4096), (64, 512)])
+@pytest.mark.parametrize("late", [False, True])
+def test_many_cpus_have_less_room_each_for_the_trace(
+    cpus: int, each: int, late: bool, tmp_path: Path
+) -> None:
+    kernel = Kernel("7.3", written(tmp_path, image()), None)
+    scenario, own = loads("", "test"), OwnSystem()
+    system = GuestSystem(scenario, kernel, own, [], None, "", late_trace=late, cpus=cpus)
+    assert f"trace_buf_size={each}K" in system.command_line().split()
 
 
 def test_a_stale_device_finds_its_victims_rings_in_a_trace_of_their_own(tmp_path: Path) -> None:

@@ -19,7 +19,9 @@ GUEST_ADDRESS = "10.0.2.15"
 GATEWAY = "10.0.2.2"  # QEMU user networking's own address; answers pings even when restricted
 ECHO_ADDRESS, ECHO_PORT = "10.0.2.100", 7  # a second peer is on the next port
 TRACE_GROUPS = ("dma", "swiotlb")
-TRACE_SIZE = "8M"  # of each CPU, from when the trace begins until it leaves the guest
+TRACE_KIB, TRACE_KIB_OF_ALL = 8 << 10, 32 << 10
+"""Room for the trace of each CPU and of all, until it leaves the guest. When the kernel starts its
+CPUs, it has not taken stock of all of its memory yet: those without room do not come up."""
 PAYLOAD = "/bin/busybox"  # what the network step sends: a file that both sides have
 # Its first bytes, again and again: no buffer's size divides it, so stale data is never right.
 PERIOD = 1_000_003
@@ -309,7 +311,11 @@ def shell() -> Step:
 
 
 def command_line(
-    *, trace: Sequence[str] = TRACE_GROUPS, late_trace: bool = False, extra: Sequence[str] = ()
+    *,
+    trace: Sequence[str] = TRACE_GROUPS,
+    late_trace: bool = False,
+    extra: Sequence[str] = (),
+    cpus: int = 1,
 ) -> str:
     """Which kernel command line lets the workload run and end, whatever its devices do?
 
@@ -317,6 +323,7 @@ def command_line(
         trace: groups of events recorded from the start of the kernel on; none if empty.
         late_trace: events are turned on later: there must be room for them.
         extra: further words, behind the others.
+        cpus: number of CPUs.
     """
     words = [
         "console=ttyAMA0",
@@ -326,7 +333,7 @@ def command_line(
         "nvme_core.io_timeout=10",
     ]
     if trace or late_trace:
-        words.append(f"trace_buf_size={TRACE_SIZE}")
+        words.append(f"trace_buf_size={min(TRACE_KIB, TRACE_KIB_OF_ALL // cpus)}K")
     if trace:
         words.append("trace_event=" + ",".join(f"{group}:*" for group in trace))
     return " ".join([*words, *extra])

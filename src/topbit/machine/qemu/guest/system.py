@@ -51,6 +51,7 @@ class GuestSystem:
         append: further words of the kernel's command line.
         late_trace: the guest's init turns its trace on, and not the command line: a kernel with
             PREEMPT_RT hangs with that (docs/found-faults.md).
+        cpus: number of vCPUs.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class GuestSystem:
         append: str,
         *,
         late_trace: bool = False,
+        cpus: int = 1,
     ) -> None:
         self.scenario = scenario
         self.kernel = kernel
@@ -73,6 +75,7 @@ class GuestSystem:
         self.challenge = os.urandom(64)
         self.notes: list[str] = []
         self._late_trace = late_trace
+        self._cpus = cpus
         added = [path for one in own.added for path in one.sources()]
         self._tree = kernel.tree().adding(added)
 
@@ -178,8 +181,8 @@ class GuestSystem:
         if not self.traced:
             return command_line(trace=(), extra=words)
         if self._late_trace:
-            return command_line(trace=(), late_trace=True, extra=words)
-        return command_line(extra=words)
+            return command_line(trace=(), late_trace=True, extra=words, cpus=self._cpus)
+        return command_line(extra=words, cpus=self._cpus)
 
     def _wire_needs_more(self) -> bool:
         """Is much sent over a wire, by a kernel whose own bounce pool is too small for that?"""
