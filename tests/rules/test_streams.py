@@ -45,6 +45,27 @@ def test_whose_stream_it_is(platform: Platform, events: list[Event], own: bool) 
     assert len(guest_faults(Recording.of_events(platform, events))) == own
 
 
+def test_of_whom_all_streams_were_told_no_other_is_his() -> None:
+    told = dataclasses.replace(GUEST, origins={"stream disk": "option"})
+    mapped = dma_map(BUFFER | S, device="disk")
+    theirs = [
+        host_fault(BUFFER | S, attrs="s2|IN"),  # another guest's, at an address of this one's
+        host_fault((POOL + PAGE) | S, attrs="s2|IN"),
+    ]
+    (finding,) = found("F13", told, mapped, *theirs)
+    assert finding.count == 2
+    assert "another guest's" in finding.message
+    assert "stage 1" not in finding.seen
+    for rule in ("F1", "F2", "F3"):
+        assert found(rule, told, mapped, *theirs) == []
+    own = dataclasses.replace(theirs[0], sid=0x10)
+    assert [f.device for f in found("F1", told, mapped, own)] == ["disk"]
+    # Of one device nothing was told, nor that nothing was traced of it.
+    for events in ([mapped, dma_map(device="nic")], []):
+        recording = Recording.of_events(told, [*events, *theirs])
+        assert len(guest_faults(recording)) == 2
+
+
 def test_f13_tells_of_the_others_and_nobody_is_held_for_them() -> None:
     events = [
         dataclasses.replace(host_fault(BUFFER), source="dmesg", line=7),

@@ -31,14 +31,16 @@ def guest_faults(recording: Recording) -> list[Fault]:
 def is_the_guests(recording: Recording, fault: Fault) -> bool:
     """Is it known that the refused stream is one of the guest's devices?
 
-    It is of stage 2; of a device that the guest's log or trace names; at an address that the
+    It is of a device that the guest's log or trace names; of stage 2; at an address that the
     guest made; or nothing of the guest was given at all, so that the refusals are all that is
-    asked about.
+    asked about. If the user told the streams of all of its devices, it is one of those.
     """
     platform, row = recording.platform, fault.row
-    if row["event"] == ACCESS or platform.machine in OWN_MACHINES:
+    if row["event"] == ACCESS or platform.machine in OWN_MACHINES or _is_named(recording, fault):
         return True
-    if "s2" in (row["attrs"] or "") or _is_named(recording, fault):
+    if _is_anothers(recording, fault):
+        return False
+    if "s2" in (row["attrs"] or ""):
         return True
     value = row["address"]
     shared = value is not None and platform.has_shared_bit(value)
@@ -52,6 +54,13 @@ def _is_named(recording: Recording, fault: Fault) -> bool:
     row = fault.row
     device = device_name(recording, row["device"], row["sid"])
     return device in recording.platform.devices or device in fault.mapped.traced
+
+
+def _is_anothers(recording: Recording, fault: Fault) -> bool:
+    """Is it, of which no name is known, none of the streams that the user gave for all devices?"""
+    origins, traced = recording.platform.origins, fault.mapped.traced
+    given = all(origins.get(f"stream {name}") == "option" for name in traced)
+    return given and bool(traced) and fault.row["sid"] is not None
 
 
 def _is_any_guest_known(recording: Recording) -> bool:
@@ -75,17 +84,25 @@ def other_streams(recording: Recording) -> Iterator[Finding]:
             continue
         row = fault.row
         used = "no address" if row["address"] is None else address(row["address"])
+        another = _is_anothers(recording, fault)
+        whose = (
+            "another guest's, or the host's own (--stream told those of all of its devices)"
+            if another
+            else "the host's own tables (stage 1)"
+        )
         yield Finding(
             "F13",
             "note",
             "host",
-            "the SMMU refused a stream that is none of this guest's: the host's own tables "
-            "(stage 1), nobody of this guest is held for it",
+            f"the SMMU refused a stream that is none of this guest's: {whose}, nobody of this "
+            "guest is held for it",
             device=device_name(recording, row["device"], row["sid"]),
             count=row["times"],
-            seen=f"{used}: {row['status']}, stage 1",
-            expected="a device that the guest's log or trace names, a fault of stage 2, or an "
-            "address that the guest made",
+            seen=f"{used}: {row['status']}" + ("" if another else ", stage 1"),
+            expected="one of the streams that were told"
+            if another
+            else "a device that the guest's log or trace names, a fault of stage 2, or an address "
+            "that the guest made",
             evidence=[evidence_of(row)],
             hint="if it is a device of this guest, --stream 0xSID=DEVICE says so",
             judged=places_of(row),
