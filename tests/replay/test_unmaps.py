@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rule_events import PAGE, POOL, REALM, S, dma_map, dma_unmap
 from topbit.events import Event
 from topbit.recording import Recording
-from topbit.replay import given_addresses
+from topbit.replay import given_addresses, odd_addresses
 from topbit.replay import unmaps as module
 from topbit.replay.given_addresses import GivenAddresses
 from topbit.replay.unmaps import FITS, LONE, TWICE, WRONG_SIZE, WRONG_WAY, unmaps
@@ -28,6 +28,15 @@ def told(*events: Event) -> tuple[dict[tuple[str | None, int], int], list[Misfit
     return {(device, does): count for device, does, count in columns}, misfits.rows()
 
 
+@pytest.fixture(params=[False, True], ids=["NumPy", "numba"])
+def loops(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do loops of numba's look at each event, or NumPy at many?"""
+    if request.param:
+        pytest.importorskip("numba")
+    monkeypatch.setattr(odd_addresses, "MANY", 0 if request.param else 1 << 60)
+
+
+@pytest.mark.usefixtures("loops")
 @pytest.mark.parametrize(
     ("events", "counts", "misfits"),
     [
@@ -42,6 +51,8 @@ def told(*events: Event) -> tuple[dict[tuple[str | None, int], int], list[Misfit
         ([dma_map(device="nic"), dma_unmap()], {("disk", LONE): 1}, []),
         ([dma_map(size=None), dma_unmap()], {("disk", FITS): 1}, []),
         ([dma_map(direction=None), dma_unmap()], {("disk", FITS): 1}, []),
+        ([dma_map(), dma_unmap(size=None)], {("disk", FITS): 1}, []),
+        ([dma_map(), dma_unmap(direction=None)], {("disk", FITS): 1}, []),
         ([dma_map(NEXT, size=1), dma_map(size=1), dma_unmap(), dma_unmap(NEXT)],
          {("disk", WRONG_SIZE): 2}, [(2, "disk", WRONG_SIZE, 1), (3, "disk", WRONG_SIZE, 0)]),
     ],
@@ -96,7 +107,10 @@ def odd_of(events: list[Event]) -> set[int]:
     }
 
 
-@pytest.mark.parametrize(("sequences", "stretch"), [(0, 1 << 16), (1 << 22, 1), (1 << 22, 4)])
+@pytest.mark.parametrize(
+    ("sequences", "stretch", "by_numba"),
+    [(0, 1 << 16, False), *((1 << 22, stretch, by) for stretch in (1, 4) for by in (False, True))],
+)
 @settings(deadline=None, max_examples=60)
 @given(
     st.lists(
@@ -116,11 +130,14 @@ def odd_of(events: list[Event]) -> set[int]:
     )
 )
 def test_a_table_and_a_sorted_list_say_the_same(
-    sequences: int, stretch: int, events: list[Event]
+    sequences: int, stretch: int, by_numba: bool, events: list[Event]
 ) -> None:
+    if by_numba:
+        pytest.importorskip("numba")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "MOST_SEQUENCES", sequences)
         patch.setattr(given_addresses, "STRETCH", stretch)
+        patch.setattr(odd_addresses, "MANY", 0 if by_numba else 1 << 60)
         assert told(*events) == expected(events, odd_of(events))
 
 

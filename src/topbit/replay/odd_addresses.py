@@ -6,6 +6,9 @@ events is of interest.
 
 from __future__ import annotations
 
+import sys
+from typing import Any
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -15,10 +18,12 @@ from topbit.replay.columns import given
 from topbit.replay.given_addresses import U64, GivenAddresses, Places
 from topbit.replay.word_codes import WordCodes
 
+MANY = 1 << 20
+"""Events from which on numba, where it is loaded, saves more time than is lost by loading loops."""
 MAP, UNMAP = "dma_map", "dma_unmap"
 
-_SIZE, _WAY, _MIX = 0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0xD6E8FEB86659FD93
-_FOLD = 32
+SIZE, WAY, MIX = 0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0xD6E8FEB86659FD93
+FOLD = 32
 
 
 def odd_places(
@@ -40,7 +45,13 @@ def odd_places(
     added, taken = addresses.kinds.index(MAP), addresses.kinds.index(UNMAP)
     sums, unmapped = np.zeros(places.number, np.uint64), np.zeros(places.number, np.bool_)
     sizes, lengths = recording.frame["size"], _lengths(ways)
+    loops = compiled(recording)
     for start, kinds, given_ones in addresses.stretches():
+        if loops:
+            size = sizes.slice(start, len(kinds)).fill_null(0).to_numpy()
+            codes, at = ways.part(start, len(kinds)), places.of(given_ones)
+            loops.add_up(kinds, (added, taken), at, size, codes, lengths, sums, unmapped)
+            continue
         is_unmap = kinds == taken
         rows = np.flatnonzero((kinds == added) | is_unmap)
         at, is_unmap = places.of(given_ones[rows]), is_unmap[rows]
@@ -57,6 +68,15 @@ def odd_places(
     return odd
 
 
+def compiled(recording: Recording) -> Any:
+    """What goes from event to event for numba: the module, if it is worth to be loaded."""
+    if len(recording.frame) < MANY or "numba" not in sys.modules:
+        return None
+    from topbit.replay import compiled
+
+    return compiled
+
+
 def _lengths(ways: WordCodes) -> U64:
     """How long is the name of each direction, and of none? They differ in that."""
     return np.array([*map(len, ways.words), 0], np.uint64)
@@ -68,16 +88,16 @@ def _pairs(sizes: U64, lengths: U64) -> U64:
     It is no sum of parts of them: of two mappings the size of one and the direction of the other
     make another.
     """
-    pair = sizes * np.uint64(_SIZE) + lengths * np.uint64(_WAY)
-    mixed: U64 = (pair ^ (pair >> np.uint64(_FOLD))) * np.uint64(_MIX)
+    pair = sizes * np.uint64(SIZE) + lengths * np.uint64(WAY)
+    mixed: U64 = (pair ^ (pair >> np.uint64(FOLD))) * np.uint64(MIX)
     return mixed
 
 
 def odd_addresses(recording: Recording, live: pl.DataFrame) -> pl.Series:
     """Which addresses are they? As `odd_places`, where no table has a place for each."""
     way = pl.col("direction").cast(pl.String).str.len_chars().fill_null(0).cast(pl.UInt64)
-    pair = pl.col("size").fill_null(0) * pl.lit(_SIZE, pl.UInt64) + way * pl.lit(_WAY, pl.UInt64)
-    pair = (pair ^ (pair // (1 << _FOLD))) * pl.lit(_MIX, pl.UInt64)
+    pair = pl.col("size").fill_null(0) * pl.lit(SIZE, pl.UInt64) + way * pl.lit(WAY, pl.UInt64)
+    pair = (pair ^ (pair // (1 << FOLD))) * pl.lit(MIX, pl.UInt64)
     sums = [
         rows.group_by("address").agg(pair.sum().alias(name))
         for rows, name in (

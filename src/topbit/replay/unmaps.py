@@ -6,7 +6,7 @@ device, the map or unmap before an unmap tells what it ends.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import polars as pl
@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from topbit.recording import Recording
 from topbit.recording.recording import NUMBER
 from topbit.replay.columns import given
-from topbit.replay.given_addresses import U64, GivenAddresses, Places
-from topbit.replay.odd_addresses import MAP, UNMAP, odd_addresses, odd_places
+from topbit.replay.given_addresses import U64, GivenAddresses, Places, Stretch
+from topbit.replay.odd_addresses import MAP, UNMAP, compiled, odd_addresses, odd_places
 from topbit.replay.word_codes import WordCodes
 
 FITS, WRONG_SIZE, WRONG_WAY, TWICE, LONE = 0, 1, 2, 4, 8
@@ -26,12 +26,18 @@ MISFIT = WRONG_SIZE | WRONG_WAY | TWICE
 MOST_SEQUENCES = 1 << 22
 """So many addresses, of so many devices together, have a place in a table of what came last."""
 
-_NOTHING = (1 << 64) - 1
+NOTHING = (1 << 64) - 1
 _NEVER = -1
 _NUMBER_AT = 24
 _MOST_WAYS = (1 << _NUMBER_AT - 1) - 1
 """Bits of an event's number begin behind those of the code of its direction, and one more."""
 _HALF = np.uint64(32)
+_NONE_FOUND = (np.zeros(0, np.int64),) * 4
+
+
+_Found: TypeAlias = tuple[
+    NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]
+]
 
 
 class Unmaps(NamedTuple):
@@ -76,39 +82,115 @@ def _in_order(
     odd: NDArray[np.bool_],
 ) -> Unmaps:
     """Go through all events once, with what came last of each address and device."""
-    sizes = recording.frame["size"]
-    several = len(devices.words) + 1
-    added, taken = addresses.kinds.index(MAP), addresses.kinds.index(UNMAP)
-    last = _Events.none(places.number * several if odd.any() else 0)
-    counts = np.zeros(several << 4, np.int64)
-    found = [(np.zeros(0, np.int64),) * 4]
-    for start, kinds, given_ones in addresses.stretches() if odd.any() else ():
-        rows = np.flatnonzero((kinds == added) | (kinds == taken))
-        at = places.of(given_ones[rows])
-        kept = odd[at]
-        rows, at = rows[kept], at[kept]
-        if not len(rows):
-            continue
-        device = devices.at(start, len(kinds), rows)
-        # By sequence, and then in order.
-        key = (at * several + device).astype(np.uint64) << _HALF | rows.astype(np.uint64)
-        key.sort()
-        sequence, rows = (key >> _HALF).view(np.int64), key.astype(np.uint32).astype(np.int64)
-        size = sizes.slice(start, len(kinds)).fill_null(_NOTHING).to_numpy()[rows]
-        is_unmap = kinds[rows] == taken
-        now = _Events.of(rows + start, size, ways.at(start, len(kinds), rows), is_unmap)
-        before = last.replaced(sequence, now)
-        does = _does(now, before, ways.none)
-        device = sequence % several
-        counts += np.bincount((device << 4 | does)[is_unmap], minlength=len(counts))
-        misfit = np.flatnonzero(is_unmap & ((does & MISFIT) != 0))
-        found.append((rows[misfit] + start, device[misfit], does[misfit], before.numbers[misfit]))
+    loops = compiled(recording)
+    look = (_Loops if loops else _Passes)(recording, addresses, places, devices, ways, odd, loops)
+    found = [_NONE_FOUND]
+    found += [look(stretch) for stretch in addresses.stretches()] if odd.any() else []
+    counts = look.counts
     numbers, device, does, mapping = (np.concatenate(parts) for parts in zip(*found, strict=True))
     words = pl.Series([*devices.words, None], dtype=pl.String)
     there = np.flatnonzero(counts)
     told = pl.DataFrame({"device": words[there >> 4], "does": there & 15, "len": counts[there]})
     misfits = {NUMBER: numbers, "device": words[device], "does": does, "mapping": mapping}
     return Unmaps(told, pl.DataFrame(misfits).sort(NUMBER))
+
+
+class _Looker:
+    """Who goes through all events once, a stretch at a time?
+
+    Attributes:
+        counts: how many unmaps of a device (from bit 4 on) do what.
+    """
+
+    def __init__(
+        self,
+        recording: Recording,
+        addresses: GivenAddresses,
+        places: Places,
+        devices: WordCodes,
+        ways: WordCodes,
+        odd: NDArray[np.bool_],
+        loops: Any,
+    ) -> None:
+        self._sizes, self._loops = recording.frame["size"], loops
+        self._places, self._odd = places, odd
+        self._devices, self._ways, self._several = devices, ways, len(devices.words) + 1
+        self._wanted = addresses.kinds.index(MAP), addresses.kinds.index(UNMAP)
+        self._sequences = places.number * self._several if odd.any() else 0
+        self.counts = np.zeros(self._several << 4, np.int64)
+
+    def _size(self, start: int, length: int) -> U64:
+        return self._sizes.slice(start, length).fill_null(NOTHING).to_numpy()
+
+
+class _Loops(_Looker):
+    """With numba, event by event."""
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        count = self._sequences
+        self._last = (
+            np.full(count, self._loops.NEVER, np.int64),
+            np.zeros(count, np.uint64),
+            np.zeros(count, np.int64),
+            np.zeros(count, np.bool_),
+        )
+
+    def __call__(self, stretch: Stretch) -> _Found:
+        """Which of its unmaps do not fit: row, device, what they do, and the row before?"""
+        start, kinds, given_ones = stretch
+        count = len(kinds)
+        found = np.empty((4, count), np.int64)
+        many = self._loops.look_back(
+            start,
+            kinds,
+            self._wanted,
+            self._places.of(given_ones),
+            self._odd,
+            self._size(start, count),
+            self._ways.part(start, count),
+            self._ways.none,
+            self._devices.part(start, count),
+            self._several,
+            self._last,
+            self.counts,
+            found,
+        )
+        rows, device, does, before = found[:, :many].copy()
+        return rows, device, does, before
+
+
+class _Passes(_Looker):
+    """With NumPy, by sequence."""
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self._last = _Events.none(self._sequences)
+
+    def __call__(self, stretch: Stretch) -> _Found:
+        """Which of its unmaps do not fit? As above."""
+        start, kinds, given_ones = stretch
+        added, taken = self._wanted
+        rows = np.flatnonzero((kinds == added) | (kinds == taken))
+        at = self._places.of(given_ones[rows])
+        kept = self._odd[at]
+        rows, at = rows[kept], at[kept]
+        if not len(rows):
+            return _NONE_FOUND
+        device = self._devices.at(start, len(kinds), rows)
+        # By sequence, and then in order.
+        key = (at * self._several + device).astype(np.uint64) << _HALF | rows.astype(np.uint64)
+        key.sort()
+        sequence, rows = (key >> _HALF).view(np.int64), key.astype(np.uint32).astype(np.int64)
+        size, way = self._size(start, len(kinds))[rows], self._ways.at(start, len(kinds), rows)
+        is_unmap = kinds[rows] == taken
+        now = _Events.of(rows + start, size, way, is_unmap)
+        before = self._last.replaced(sequence, now)
+        does = _does(now, before, self._ways.none)
+        device = sequence % self._several
+        self.counts += np.bincount((device << 4 | does)[is_unmap], minlength=len(self.counts))
+        misfit = np.flatnonzero(is_unmap & ((does & MISFIT) != 0))
+        return rows[misfit] + start, device[misfit], does[misfit], before.numbers[misfit]
 
 
 class _Events(NamedTuple):
@@ -176,7 +258,7 @@ def _does(now: _Events, before: _Events, no_way: int) -> NDArray[np.int64]:
     """What does each do, if it is an unmap?"""
     is_there, unmapped = before.others != _NEVER, before.unmaps
     mapped = is_there & ~unmapped
-    sizes = (now.sizes != _NOTHING) & (before.sizes != _NOTHING) & (now.sizes != before.sizes)
+    sizes = (now.sizes != NOTHING) & (before.sizes != NOTHING) & (now.sizes != before.sizes)
     ways, earlier = now.ways, before.ways
     changed = (ways != no_way) & (earlier != no_way) & (ways != earlier)
     does: NDArray[np.int64] = (

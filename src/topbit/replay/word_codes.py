@@ -35,7 +35,10 @@ class WordCodes(NamedTuple):
         """The number of no word."""
         return len(self.words)
 
+    def part(self, start: int, length: int) -> NDArray[np.uint8] | NDArray[np.uint32]:
+        """Which numbers has a stretch that begins at `start`?"""
+        return self.codes.slice(start, length).fill_null(self.none).to_numpy()
+
     def at(self, start: int, length: int, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Which numbers have these rows of a stretch that begins at `start`?"""
-        codes = self.codes.slice(start, length).fill_null(self.none).to_numpy()
-        return codes[rows].astype(np.int64)
+        return self.part(start, length)[rows].astype(np.int64)

@@ -1,0 +1,118 @@
+"""What do the maps and unmaps of a stretch of events do? For numba, one event after the other.
+
+Imported only where numba is loaded already: its import takes longer than this saves.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from topbit.replay.odd_addresses import FOLD, MIX, SIZE, WAY
+from topbit.replay.unmaps import LONE, MISFIT, NOTHING, TWICE, WRONG_SIZE, WRONG_WAY
+
+NEVER = -1
+_NOTHING = np.uint64(NOTHING)
+_SIZE, _WAY, _MIX, _FOLD = np.uint64(SIZE), np.uint64(WAY), np.uint64(MIX), np.uint64(FOLD)
+
+
+def add_up(
+    kinds: Any,
+    wanted: Any,
+    at: Any,
+    sizes: Any,
+    ways: Any,
+    lengths: Any,
+    sums: Any,
+    unmapped: Any,
+) -> None:
+    """Add what each map tells to its place's sum, and take away what each unmap does.
+
+    Args:
+        kinds, at, sizes, ways: of each event: kind, place, size (bytes) and number of direction.
+        wanted: the kinds of a map and of an unmap.
+        lengths: of the directions' names.
+        sums, unmapped: of each place: what is left, and whether there is an unmap.
+    """
+    added, taken = wanted
+    for row in range(len(kinds)):
+        kind = kinds[row]
+        if kind != added and kind != taken:
+            continue
+        pair = sizes[row] * _SIZE + lengths[ways[row]] * _WAY
+        pair = (pair ^ (pair >> _FOLD)) * _MIX
+        if kind == added:
+            sums[at[row]] += pair
+        else:
+            sums[at[row]] -= pair
+            unmapped[at[row]] = True
+
+
+def look_back(
+    start: int,
+    kinds: Any,
+    wanted: Any,
+    at: Any,
+    odd: Any,
+    sizes: Any,
+    ways: Any,
+    no_way: int,
+    devices: Any,
+    several: int,
+    last: Any,
+    counts: Any,
+    found: Any,
+) -> int:
+    """What does each unmap at an odd place do?
+
+    Args:
+        start: the row of the first event.
+        kinds, at, sizes, ways, devices: of each event, as above.
+        wanted: the kinds of a map and of an unmap.
+        odd: the places that are looked at.
+        no_way: the number of no direction.
+        several: how many devices there are.
+        last: of each place and device the last event's row (NEVER), size, direction, whether it is
+            an unmap. It is filled.
+        counts: how many unmaps of a device (from bit 4 on) do what. They are filled.
+        found: of those that do not fit row, device, what they do, and the row before.
+
+    Returns:
+        how many do not fit.
+    """
+    added, taken = wanted
+    last_row, last_size, last_way, last_unmaps = last
+    many = 0
+    for row in range(len(kinds)):
+        kind = kinds[row]
+        if (kind != added and kind != taken) or not odd[at[row]]:
+            continue
+        device, way, size, does = np.int64(devices[row]), np.int64(ways[row]), sizes[row], 0
+        place = at[row] * several + device
+        if kind == taken:
+            before, earlier = last_size[place], last_way[place]
+            if last_row[place] == NEVER:
+                does = LONE
+            elif last_unmaps[place]:
+                does = TWICE
+            else:
+                if size != before and size != _NOTHING and before != _NOTHING:
+                    does |= WRONG_SIZE
+                if way != earlier and way != no_way and earlier != no_way:
+                    does |= WRONG_WAY
+            counts[device << 4 | does] += 1
+            if does & MISFIT:
+                found[0, many] = start + row
+                found[1, many] = device
+                found[2, many] = does
+                found[3, many] = last_row[place]
+                many += 1
+        last_row[place], last_size[place] = start + row, size
+        last_way[place], last_unmaps[place] = way, kind == taken
+    return many
+
+
+add_up = njit(cache=True, nogil=True)(add_up)
+look_back = njit(cache=True, nogil=True)(look_back)
