@@ -70,7 +70,7 @@ def odd_places(
 
 def compiled(recording: Recording) -> Any:
     """What goes from event to event for numba: the module, if it is worth to be loaded."""
-    if len(recording.frame) < MANY or "numba" not in sys.modules:
+    if len(recording.frame) < MANY or sys.modules.get("numba") is None:
         return None
     from topbit.replay import compiled
 
