@@ -29,7 +29,7 @@ NUMBA_CHUNKS = 2
 """How many times as long are those for numba, of whose lines NumPy has to look at few?"""
 NUMBA_FIRST = 16
 """How many times shorter is the first of those? NumPy has to look at all of its lines."""
-NUMBA_FROM = 512 << 20
+NUMBA_FROM = 192 << 20
 """Bytes of a text from which on numba, if it is there, saves more time than its import takes."""
 HELPERS_FROM = 64 << 20
 """Bytes of a text from which on another process saves more time than its start takes."""
