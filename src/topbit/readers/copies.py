@@ -95,7 +95,7 @@ def _asked(table: polars.DataFrame, *, alone: bool) -> Array:
         asked = part.select(which).to_series().to_numpy()[before:]
         rows = np.flatnonzero(asked)
         row = np.concatenate((row[-1:], rows + start))
-        time = np.concatenate((time[-1:], part["time"].slice(before).gather(rows).to_numpy()))
+        time = np.concatenate((time[-1:], part["time"].slice(before).to_numpy()[rows]))
         steps = np.diff(time)
         if (steps < 0).any():
             return _asked(table, alone=False)

@@ -21,7 +21,9 @@ _SIZE, _WAY, _MIX, _FOLD = np.uint64(SIZE), np.uint64(WAY), np.uint64(MIX), np.u
 def add_up(
     kinds: Any,
     wanted: Any,
-    at: Any,
+    addresses: Any,
+    low: Any,
+    shift: Any,
     sizes: Any,
     ways: Any,
     lengths: Any,
@@ -31,8 +33,9 @@ def add_up(
     """Add what each map tells to its place's sum, and take away what each unmap does.
 
     Args:
-        kinds, at, sizes, ways: of each event: kind, place, size (bytes) and number of direction.
+        kinds, addresses, sizes, ways: of each event; sizes in bytes, numbers of directions.
         wanted: the kinds of a map and of an unmap.
+        low, shift: where the places lie, as in `Places`.
         lengths: of the directions' names.
         sums, unmapped: of each place: what is left, and whether there is an unmap.
     """
@@ -41,20 +44,23 @@ def add_up(
         kind = kinds[row]
         if kind != added and kind != taken:
             continue
+        place = (addresses[row] - low) >> shift
         pair = sizes[row] * _SIZE + lengths[ways[row]] * _WAY
         pair = (pair ^ (pair >> _FOLD)) * _MIX
         if kind == added:
-            sums[at[row]] += pair
+            sums[place] += pair
         else:
-            sums[at[row]] -= pair
-            unmapped[at[row]] = True
+            sums[place] -= pair
+            unmapped[place] = True
 
 
 def look_back(
     start: int,
     kinds: Any,
     wanted: Any,
-    at: Any,
+    addresses: Any,
+    low: Any,
+    shift: Any,
     odd: Any,
     sizes: Any,
     ways: Any,
@@ -69,8 +75,8 @@ def look_back(
 
     Args:
         start: the row of the first event.
-        kinds, at, sizes, ways, devices: of each event, as above.
-        wanted: the kinds of a map and of an unmap.
+        kinds, addresses, sizes, ways, devices: of each event, as above.
+        wanted, low, shift: as above.
         odd: the places that are looked at.
         no_way: the number of no direction.
         several: how many devices there are.
@@ -87,10 +93,13 @@ def look_back(
     many = 0
     for row in range(len(kinds)):
         kind = kinds[row]
-        if (kind != added and kind != taken) or not odd[at[row]]:
+        if kind != added and kind != taken:
+            continue
+        of_address = np.int64((addresses[row] - low) >> shift)
+        if not odd[of_address]:
             continue
         device, way, size, does = np.int64(devices[row]), np.int64(ways[row]), sizes[row], 0
-        place = at[row] * several + device
+        place = of_address * several + device
         if kind == taken:
             before, earlier = last_size[place], last_way[place]
             if last_row[place] == NEVER:

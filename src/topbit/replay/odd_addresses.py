@@ -49,8 +49,9 @@ def odd_places(
     for start, kinds, given_ones in addresses.stretches():
         if loops:
             size = sizes.slice(start, len(kinds)).fill_null(0).to_numpy()
-            codes, at = ways.part(start, len(kinds)), places.of(given_ones)
-            loops.add_up(kinds, (added, taken), at, size, codes, lengths, sums, unmapped)
+            codes, wanted = ways.part(start, len(kinds)), (added, taken)
+            where = given_ones, np.uint64(places.low), np.uint64(places.shift)
+            loops.add_up(kinds, wanted, *where, size, codes, lengths, sums, unmapped)
             continue
         is_unmap = kinds == taken
         rows = np.flatnonzero((kinds == added) | is_unmap)

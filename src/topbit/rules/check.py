@@ -70,6 +70,8 @@ MANY = 1 << 20
 """Events from which on rules are asked at the same time: most of it is work of NumPy and polars."""
 AT_ONCE = 2
 """So many of them: what a rule makes of a long recording takes memory while it is asked."""
+SLOWEST = ("M7",)
+"""The others are asked meanwhile."""
 
 MAX_EVIDENCE = 8
 """How many observations a folded finding keeps; its count counts them all."""
@@ -109,11 +111,14 @@ def _asked(recording: Recording) -> Iterator[tuple[Rule, str, list[Finding]]]:
         lack = rule.lacks(recording)
         return rule, lack, [] if lack else list(rule.check(recording))
 
+    rules = in_order()
     if len(recording.frame) < MANY:
-        yield from map(ask, in_order())
+        yield from map(ask, rules)
         return
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        yield from pool.map(ask, in_order())
+        slowest_first = sorted(rules, key=lambda rule: rule.id not in SLOWEST)
+        asked = {rule.id: pool.submit(ask, rule) for rule in slowest_first}
+        yield from (asked[rule.id].result() for rule in rules)
 
 
 def in_order() -> list[Rule]:
