@@ -6,9 +6,10 @@
     python benchmarks/read_traces.py --trace-dat     # a trace.dat of as many events
 
 Writes a file of `tests/support/mixed_traces.py`, and runs in turns: `topbit check` on it, as a
-process of its own; a C parser of the same fields on one thread (`trace_fields.c`, compiled here);
-and what only looks for the lines: ripgrep, mawk, and Python's `re`. Prints the median of each, of
-the time on all cores together too, and the most memory. `--src` measures another checkout as well.
+process of its own, and without numba if it is installed; a C parser of the same fields on one
+thread (`trace_fields.c`, compiled here); and what only looks for the lines: ripgrep, mawk, and
+Python's `re`. Prints the median of each, of the time on all cores together too, and the most
+memory. `--src` measures another checkout as well.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from trace_dat_files import Buffer, TraceDat, a_map, as_the_kernel, event, page 
 
 CHECK = "import sys; sys.path.insert(0, sys.argv.pop(1)); from topbit.cli import command; command()"
 """What the command `topbit` does, from a checkout."""
+WITHOUT_NUMBA = "import sys; sys.modules['numba'] = None; " + CHECK
 USING_RE = """\
 import re, sys
 found = re.compile(rb": (dma_\\w+|swiotlb_bounced): ")
@@ -121,6 +123,9 @@ def commands(trace: Path, folder: Path, other: Path | None) -> dict[str, Command
     )
     found: dict[str, Command] = {
         "topbit check": [sys.executable, "-c", CHECK, ROOT / "src", "check", trace],
+        "topbit check without numba": [
+            *(sys.executable, "-c", WITHOUT_NUMBA, ROOT / "src", "check", trace)
+        ],
         "C parser, 1 thread": [parser, trace],
         "Python re, lines": [sys.executable, "-c", USING_RE, trace],
     }
