@@ -9,7 +9,7 @@ from rule_events import FAILED, PAGE, POOL, REALM, S, dma_map, dma_sync, dma_unm
 from topbit.events import Event
 from topbit.recording import Recording
 from topbit.replay import given_addresses as module
-from topbit.replay import odd_addresses as odd_module
+from topbit.replay import loops as loops_module
 from topbit.replay.given_addresses import GivenAddresses
 from topbit.replay.odd_addresses import odd_addresses, odd_places
 from topbit.replay.word_codes import WordCodes
@@ -22,7 +22,7 @@ def loops(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
     """Do loops of numba's look at each event, or NumPy at many?"""
     if request.param:
         pytest.importorskip("numba")
-    monkeypatch.setattr(odd_module, "MANY", 0 if request.param else 1 << 60)
+    monkeypatch.setattr(loops_module, "MANY", 0 if request.param else 1 << 60)
 
 
 @pytest.mark.usefixtures("loops")

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from rule_events import PAGE, POOL, REALM, S, dma_map, dma_unmap
 from topbit.events import Event
 from topbit.recording import Recording
-from topbit.replay import given_addresses, odd_addresses
+from topbit.replay import given_addresses
+from topbit.replay import loops as loops_module
 from topbit.replay import unmaps as module
 from topbit.replay.given_addresses import GivenAddresses
 from topbit.replay.unmaps import FITS, LONE, TWICE, WRONG_SIZE, WRONG_WAY, unmaps
@@ -33,7 +34,7 @@ def loops(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
     """Do loops of numba's look at each event, or NumPy at many?"""
     if request.param:
         pytest.importorskip("numba")
-    monkeypatch.setattr(odd_addresses, "MANY", 0 if request.param else 1 << 60)
+    monkeypatch.setattr(loops_module, "MANY", 0 if request.param else 1 << 60)
 
 
 @pytest.mark.usefixtures("loops")
@@ -137,7 +138,7 @@ def test_a_table_and_a_sorted_list_say_the_same(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "MOST_SEQUENCES", sequences)
         patch.setattr(given_addresses, "STRETCH", stretch)
-        patch.setattr(odd_addresses, "MANY", 0 if by_numba else 1 << 60)
+        patch.setattr(loops_module, "MANY", 0 if by_numba else 1 << 60)
         assert told(*events) == expected(events, odd_of(events))
 
 

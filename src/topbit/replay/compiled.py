@@ -18,6 +18,21 @@ _NOTHING = np.uint64(NOTHING)
 _SIZE, _WAY, _MIX, _FOLD = np.uint64(SIZE), np.uint64(WAY), np.uint64(MIX), np.uint64(FOLD)
 
 
+def note_last(start: int, kinds: Any, addresses: Any, low: Any, shift: Any, tables: Any) -> None:
+    """Which event is the last of its kind at its place?
+
+    Args:
+        start: the row of the first event.
+        kinds, addresses: of each event.
+        low, shift: where the places lie, as in `Places`.
+        tables: the last row of each kind, which is filled; the last of them is of no kind.
+    """
+    none = len(tables) - 1
+    for row in range(len(kinds)):
+        if kinds[row] != none:
+            tables[kinds[row], (addresses[row] - low) >> shift] = start + row
+
+
 def add_up(
     kinds: Any,
     wanted: Any,
@@ -123,5 +138,6 @@ def look_back(
     return many
 
 
+note_last = njit(cache=True, nogil=True)(note_last)
 add_up = njit(cache=True, nogil=True)(add_up)
 look_back = njit(cache=True, nogil=True)(look_back)

@@ -6,9 +6,6 @@ events is of interest.
 
 from __future__ import annotations
 
-import sys
-from typing import Any
-
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -16,10 +13,9 @@ from numpy.typing import NDArray
 from topbit.recording import Recording
 from topbit.replay.columns import given
 from topbit.replay.given_addresses import U64, GivenAddresses, Places
+from topbit.replay.loops import loops_for
 from topbit.replay.word_codes import WordCodes
 
-MANY = 1 << 20
-"""Events from which on numba, where it is loaded, saves more time than is lost by loading loops."""
 MAP, UNMAP = "dma_map", "dma_unmap"
 
 SIZE, WAY, MIX = 0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0xD6E8FEB86659FD93
@@ -45,7 +41,7 @@ def odd_places(
     added, taken = addresses.kinds.index(MAP), addresses.kinds.index(UNMAP)
     sums, unmapped = np.zeros(places.number, np.uint64), np.zeros(places.number, np.bool_)
     sizes, lengths = recording.frame["size"], _lengths(ways)
-    loops = compiled(recording)
+    loops = loops_for(recording)
     for start, kinds, given_ones in addresses.stretches():
         if loops:
             size = sizes.slice(start, len(kinds)).fill_null(0).to_numpy()
@@ -67,15 +63,6 @@ def odd_places(
     np.subtract.at(sums, places.of(live["address"].to_numpy()), pairs)
     odd: NDArray[np.bool_] = (sums != 0) & unmapped
     return odd
-
-
-def compiled(recording: Recording) -> Any:
-    """What goes from event to event for numba: the module, if it is worth to be loaded."""
-    if len(recording.frame) < MANY or sys.modules.get("numba") is None:
-        return None
-    from topbit.replay import compiled
-
-    return compiled
 
 
 def _lengths(ways: WordCodes) -> U64:

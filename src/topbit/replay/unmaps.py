@@ -16,7 +16,8 @@ from topbit.recording import Recording
 from topbit.recording.recording import NUMBER
 from topbit.replay.columns import given
 from topbit.replay.given_addresses import U64, GivenAddresses, Places, Stretch
-from topbit.replay.odd_addresses import MAP, UNMAP, compiled, odd_addresses, odd_places
+from topbit.replay.loops import loops_for
+from topbit.replay.odd_addresses import MAP, UNMAP, odd_addresses, odd_places
 from topbit.replay.word_codes import WordCodes
 
 FITS, WRONG_SIZE, WRONG_WAY, TWICE, LONE = 0, 1, 2, 4, 8
@@ -82,7 +83,7 @@ def _in_order(
     odd: NDArray[np.bool_],
 ) -> Unmaps:
     """Go through all events once, with what came last of each address and device."""
-    loops = compiled(recording)
+    loops = loops_for(recording)
     look = (_Loops if loops else _Passes)(recording, addresses, places, devices, ways, odd, loops)
     found = [_NONE_FOUND]
     found += [look(stretch) for stretch in addresses.stretches()] if odd.any() else []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from topbit.recording import Platform, Recording
@@ -32,6 +33,9 @@ class BootReport:
     @classmethod
     def of(cls, recording: Recording) -> BootReport:
         """What is there to say about this recording? Runs all rules."""
-        private = answered(private_dma(recording))
-        checked = check(recording)
-        return cls(recording.platform, summarise(recording), checked, recording, private)
+        with ThreadPoolExecutor(1) as aside:
+            # Of a long recording polars counts while NumPy is at work for the rules.
+            summary = aside.submit(summarise, recording)
+            private = answered(private_dma(recording))
+            checked = check(recording)
+        return cls(recording.platform, summary.result(), checked, recording, private)

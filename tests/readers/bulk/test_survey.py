@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import lzma
 import random
 import time
@@ -242,6 +243,20 @@ def test_bodies_that_are_nearly_of_the_usual_form(
     # The second time all that repeats is known.
     text = end.join([*bodies, *heads] * 2).encode()
     assert told(text) == line_by_line(text)
+
+
+def test_lines_shorter_than_usual_have_room(
+    line_by_line: Callable[[bytes], Told], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("numba")
+    scan = importlib.import_module("topbit.readers.bulk.scan")
+    event = next(line.encode() for line in MIXED.split("\n") if "dma_map_phys" in line)
+    lines = [b"", b"a", event, b"[    1.000000] x"] * 40
+    expected = line_by_line(b"\n".join(lines))
+    monkeypatch.setattr(survey, "NUMBA_FROM", 0)
+    for usual in (1, 32, 1 << 20):
+        monkeypatch.setattr(scan, "USUAL_LINE", usual)
+        assert told(b"\n".join(lines)) == expected
 
 
 @pytest.mark.parametrize("by_numba", [False, True])

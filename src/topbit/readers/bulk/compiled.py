@@ -45,6 +45,7 @@ _SIZE, _PHYS, _VIRT, _SIZES, _BUFFERS = (
 ODD, OTHER = 0x80, 0x40
 """What is told of a line that is not read here: it holds a character that is not printable, or may
 be a trace's nevertheless."""
+NO_ROOM = -1
 _EQUALS = np.uint64(EQUALS) * ONES
 _EXACTLY = int(EXACTLY)
 _HAS_BUFFER = BITS["phys"]
@@ -200,8 +201,10 @@ def scan_lines(
     has: Any,
     nulls: Any,
     numbers: Any,
-) -> int:
+) -> Any:
     """How many events tell the lines of a text whose heads, leads and tails are known?
+
+    With them, how many lines are there? NO_ROOM if more than have a place in `starts`.
 
     Args:
         text: the text.
@@ -218,6 +221,8 @@ def scan_lines(
     """
     line, row, start, guess = 0, 0, MARGIN, 0
     while start < end:
+        if line == len(starts):
+            return row, NO_ROOM
         starts[line] = start
         lead = flags = count = tail = plan = timed = 0
         seconds, null, with_buffers, at = 0.0, False, True, start
@@ -288,4 +293,4 @@ def scan_lines(
             state[line] = ODD if odd else OTHER if timed and equals >= FEWEST_FIELDS else 0
         line += 1
         start = at + 1
-    return row
+    return row, line

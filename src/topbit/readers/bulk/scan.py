@@ -10,7 +10,7 @@ import numpy as np
 
 from topbit.readers.bulk import compiled
 from topbit.readers.bulk.chunk import Chunk, chunk_of
-from topbit.readers.bulk.compiled import BLANK, ODD, OTHER, scan_lines
+from topbit.readers.bulk.compiled import BLANK, NO_ROOM, ODD, OTHER, scan_lines
 from topbit.readers.bulk.compiled_needles import telling_compiled
 from topbit.readers.bulk.compiled_text import NEWLINE
 from topbit.readers.bulk.event_columns import (
@@ -31,6 +31,8 @@ from topbit.recording.schema import ERROR
 
 AN_ENTRY = 24
 """Characters of a scatterlist's entry at least, as a rule; lines of others are left to NumPy."""
+USUAL_LINE = 32
+"""Characters that lines have at least on average, as a rule; others are counted first."""
 _PLANS_OF_KEYS = {
     ("dma_addr", "size"): compiled.TO_SIZE,
     ("dma_addr", "size", "phys_addr"): compiled.WITH_PHYS,
@@ -64,15 +66,25 @@ def scan(text: Text, known: Known) -> tuple[Chunk, TraceLines]:
     The chunk lacks its marks.
     """
     size = len(text) - 2 * MARGIN
-    part = text[MARGIN : MARGIN + size]
-    count = np.count_nonzero(np.equal(part, NEWLINE, out=scratch(0, size)))
+    found = _scan(text, known, size // USUAL_LINE + 1)
+    if found is None:
+        part = text[MARGIN : MARGIN + size]
+        count = int(np.count_nonzero(np.equal(part, NEWLINE, out=scratch(0, size))))
+        found = _scan(text, known, count)
+        assert found is not None
+    return found
+
+
+def _scan(text: Text, known: Known, count: int) -> tuple[Chunk, TraceLines] | None:
+    """As `scan`; None if there are more than `count` lines."""
+    size = len(text) - 2 * MARGIN
     most = count + size // AN_ENTRY
     starts, ends = np.empty((2, count), np.int64)
     state, nulls = np.empty(count, np.uint8), np.empty(most, np.bool_)
     lines, codes = np.empty(most, np.uint32), np.empty((2, most), np.int64)
     times, numbers = np.empty(most), np.empty((3, most), np.uint64)
     has, forms = np.empty(most, np.uint16), known.leads.table[0].astype(np.int64)
-    rows = scan_lines(
+    rows, there = scan_lines(
         text,
         MARGIN + size,
         known.heads.names.table,
@@ -93,6 +105,9 @@ def scan(text: Text, known: Known) -> tuple[Chunk, TraceLines]:
         nulls,
         numbers,
     )
+    if there == NO_ROOM:
+        return None
+    starts, ends, state = starts[:there], ends[:there], state[:there]
     leads, tails = codes[:, :rows]
     form = forms[leads]
     columns = columns_of(known, leads, lines[:rows], times[:rows].copy())
