@@ -44,7 +44,7 @@ HELD_BY = {
         readers/bulk/known readers/bulk/scan readers/bulk/scatterlists readers/bulk/stored
         readers/bulk/surveyor readers/bulk/trace_forms readers/bulk/trace_lines
     """,
-    "replay/test_unmaps.py": "replay/compiled replay/loops",
+    "replay/test_unmaps.py": "replay/compiled replay/loops replay/unmap_terms",
     "readers/trace_dat/test_cpu_columns.py": """
         readers/trace_dat/bulk_pages readers/trace_dat/bulk_records
     """,

@@ -14,7 +14,8 @@ from topbit.replay import given_addresses
 from topbit.replay import loops as loops_module
 from topbit.replay import unmaps as module
 from topbit.replay.given_addresses import GivenAddresses
-from topbit.replay.unmaps import FITS, LONE, TWICE, WRONG_SIZE, WRONG_WAY, unmaps
+from topbit.replay.unmap_terms import FITS, LONE, TWICE, WRONG_SIZE, WRONG_WAY
+from topbit.replay.unmaps import unmaps
 
 ALIAS, NEXT = POOL | S, (POOL | S) + PAGE
 Misfit = tuple[int, str | None, int, int]

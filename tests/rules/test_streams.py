@@ -60,6 +60,9 @@ def test_of_whom_all_streams_were_told_no_other_is_his() -> None:
         assert found(rule, told, mapped, *theirs) == []
     own = dataclasses.replace(theirs[0], sid=0x10)
     assert [f.device for f in found("F1", told, mapped, own)] == ["disk"]
+    # The host has a name of its own for it.
+    named = dataclasses.replace(own, device="0000:01:00.0")
+    assert len(found("F1", told, mapped, named)) == 1
     # Of one device nothing was told, nor that nothing was traced of it.
     for events in ([mapped, dma_map(device="nic")], []):
         recording = Recording.of_events(told, [*events, *theirs])

@@ -10,8 +10,18 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from topbit.replay.odd_addresses import FOLD, MIX, SIZE, WAY
-from topbit.replay.unmaps import LONE, MISFIT, NOTHING, TWICE, WRONG_SIZE, WRONG_WAY
+from topbit.replay.unmap_terms import (
+    FOLD,
+    LONE,
+    MISFIT,
+    MIX,
+    NOTHING,
+    SIZE,
+    TWICE,
+    WAY,
+    WRONG_SIZE,
+    WRONG_WAY,
+)
 
 NEVER = -1
 _NOTHING = np.uint64(NOTHING)

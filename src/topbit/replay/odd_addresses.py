@@ -14,12 +14,10 @@ from topbit.recording import Recording
 from topbit.replay.columns import given
 from topbit.replay.given_addresses import U64, GivenAddresses, Places
 from topbit.replay.loops import loops_for
+from topbit.replay.unmap_terms import FOLD, MIX, SIZE, WAY
 from topbit.replay.word_codes import WordCodes
 
 MAP, UNMAP = "dma_map", "dma_unmap"
-
-SIZE, WAY, MIX = 0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0xD6E8FEB86659FD93
-FOLD = 32
 
 
 def odd_places(

@@ -18,19 +18,15 @@ from topbit.replay.columns import given
 from topbit.replay.given_addresses import U64, GivenAddresses, Places, Stretch
 from topbit.replay.loops import loops_for
 from topbit.replay.odd_addresses import MAP, UNMAP, odd_addresses, odd_places
+from topbit.replay.unmap_terms import LONE, MISFIT, NOTHING, TWICE, WRONG_SIZE, WRONG_WAY
 from topbit.replay.word_codes import WordCodes
-
-FITS, WRONG_SIZE, WRONG_WAY, TWICE, LONE = 0, 1, 2, 4, 8
-"""What an unmap does: bits, of which it can have WRONG_SIZE and WRONG_WAY together."""
-MISFIT = WRONG_SIZE | WRONG_WAY | TWICE
 
 MOST_SEQUENCES = 1 << 22
 """So many addresses, of so many devices together, have a place in a table of what came last."""
 
-NOTHING = (1 << 64) - 1
 _NEVER = -1
+_MOST_WAYS = 0x7F_FFFF
 _NUMBER_AT = 24
-_MOST_WAYS = (1 << _NUMBER_AT - 1) - 1
 """Bits of an event's number begin behind those of the code of its direction, and one more."""
 _HALF = np.uint64(32)
 _NONE_FOUND = (np.zeros(0, np.int64),) * 4
@@ -45,7 +41,8 @@ class Unmaps(NamedTuple):
     """What do unmaps do?
 
     Attributes:
-        counts: how many (`len`) of each `device` do what (`does`, bits as above).
+        counts: how many (`len`) of each `device` do what (`does`, bits of
+            `unmap_terms`).
         misfits: NUMBER, `device` and `does` of those that do not fit, in order, with the number of
             the `mapping` that each ends, or of the unmap that stands before it.
     """

@@ -57,10 +57,11 @@ def _is_named(recording: Recording, fault: Fault) -> bool:
 
 
 def _is_anothers(recording: Recording, fault: Fault) -> bool:
-    """Is it, of which no name is known, none of the streams that the user gave for all devices?"""
-    origins, traced = recording.platform.origins, fault.mapped.traced
-    given = all(origins.get(f"stream {name}") == "option" for name in traced)
-    return given and bool(traced) and fault.row["sid"] is not None
+    """Is its stream none of those that the user told, one for each device of the guest's trace?"""
+    platform, sid = recording.platform, fault.row["sid"]
+    if sid is None or platform.device_of_sid(sid) is not None or not fault.mapped.traced:
+        return False
+    return all(platform.origins.get(f"stream {name}") == "option" for name in fault.mapped.traced)
 
 
 def _is_any_guest_known(recording: Recording) -> bool:

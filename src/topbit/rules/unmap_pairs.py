@@ -17,7 +17,8 @@ from topbit.replay.given_addresses import GivenAddresses
 from topbit.replay.kept import kept
 from topbit.replay.last_events import last_events
 from topbit.replay.replay import Row
-from topbit.replay.unmaps import LONE, TWICE, WRONG_SIZE, WRONG_WAY, Unmaps, unmaps
+from topbit.replay.unmap_terms import LONE, TWICE, WRONG_SIZE, WRONG_WAY
+from topbit.replay.unmaps import Unmaps, unmaps
 from topbit.rules.finding import Finding, Severity
 from topbit.rules.wording import FEW as SHOWN
 from topbit.rules.wording import address, by_device, evidence
