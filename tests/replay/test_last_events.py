@@ -10,7 +10,6 @@ from rule_events import FAILED, POOL, REALM, S, dma_map, dma_sync, dma_unmap
 from topbit.events import Event
 from topbit.recording import Recording
 from topbit.replay import given_addresses as module
-from topbit.replay import loops
 from topbit.replay.given_addresses import GivenAddresses
 from topbit.replay.last_events import last_events
 
@@ -25,12 +24,7 @@ def last(*events: Event) -> list[tuple[int, int | None, int | None, int | None]]
     return frame.rows()
 
 
-@pytest.fixture(params=[False, True], ids=["NumPy", "numba"], autouse=True)
-def by_loops(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Do loops of numba's look at each event, or NumPy at many?"""
-    if request.param:
-        pytest.importorskip("numba")
-    monkeypatch.setattr(loops, "MANY", 0 if request.param else 1 << 60)
+pytestmark = pytest.mark.usefixtures("loops")
 
 
 def test_the_last_event_of_each_kind() -> None:

@@ -9,20 +9,11 @@ from rule_events import FAILED, PAGE, POOL, REALM, S, dma_map, dma_sync, dma_unm
 from topbit.events import Event
 from topbit.recording import Recording
 from topbit.replay import given_addresses as module
-from topbit.replay import loops as loops_module
 from topbit.replay.given_addresses import GivenAddresses
 from topbit.replay.odd_addresses import odd_addresses, odd_places
 from topbit.replay.word_codes import WordCodes
 
 ALIAS, NEXT = POOL | S, (POOL | S) + PAGE
-
-
-@pytest.fixture(params=[False, True], ids=["NumPy", "numba"])
-def loops(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Do loops of numba's look at each event, or NumPy at many?"""
-    if request.param:
-        pytest.importorskip("numba")
-    monkeypatch.setattr(loops_module, "MANY", 0 if request.param else 1 << 60)
 
 
 @pytest.mark.usefixtures("loops")

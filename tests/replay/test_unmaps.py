@@ -30,14 +30,6 @@ def told(*events: Event) -> tuple[dict[tuple[str | None, int], int], list[Misfit
     return {(device, does): count for device, does, count in columns}, misfits.rows()
 
 
-@pytest.fixture(params=[False, True], ids=["NumPy", "numba"])
-def loops(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Do loops of numba's look at each event, or NumPy at many?"""
-    if request.param:
-        pytest.importorskip("numba")
-    monkeypatch.setattr(loops_module, "MANY", 0 if request.param else 1 << 60)
-
-
 @pytest.mark.usefixtures("loops")
 @pytest.mark.parametrize(
     ("events", "counts", "misfits"),

@@ -68,20 +68,9 @@ def unmaps(recording: Recording, addresses: GivenAddresses, live: pl.DataFrame) 
     ):
         return _sorted(recording, odd_addresses(recording, live))
     odd = odd_places(recording, addresses, places, ways, live)
-    return _in_order(recording, addresses, places, devices, ways, odd)
-
-
-def _in_order(
-    recording: Recording,
-    addresses: GivenAddresses,
-    places: Places,
-    devices: WordCodes,
-    ways: WordCodes,
-    odd: NDArray[np.bool_],
-) -> Unmaps:
-    """Go through all events once, with what came last of each address and device."""
     loops = loops_for(recording)
     look = (_Loops if loops else _Passes)(recording, addresses, places, devices, ways, odd, loops)
+    # All events once, with what came last of each address and device.
     found = [_NONE_FOUND]
     found += [look(stretch) for stretch in addresses.stretches()] if odd.any() else []
     counts = look.counts

@@ -6,7 +6,7 @@ import dataclasses
 import lzma
 import random
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -25,37 +25,19 @@ from topbit.readers.trace_dat.ring_buffer import PADDING
 from trace_dat_bench import EVERY_KIND, FORMS, SAMPLES, TRACE_DAT, TWO_CPUS, a_map, boot_of
 from trace_dat_files import Buffer, TraceDat, as_the_kernel, event, page
 
-LONG = TraceDat(
-    [
-        Buffer(
-            {
-                cpu: b"".join(
-                    page(
-                        *[a_map(delta=cpu + 1), *EVERY_KIND[:-1]] * 2,
-                        time=(cpu + 1) * 10**9 + at,
-                    )
-                    for at in range(4)
-                )
-                for cpu in range(3)
-            }
-        )
-    ]
-)
-COMPACT = TraceDat(
-    [
-        Buffer(
-            {
-                cpu: b"".join(
-                    page(
-                        *map(as_the_kernel, [a_map(delta=cpu + 1), *EVERY_KIND[: 3 + at]] * 2),
-                        time=(cpu + 1) * 10**9 + at,
-                    )
-                    for at in range(4)
-                )
-                for cpu in range(3)
-            }
-        )
-    ]
+
+def three_cpus(records: Callable[[int, int], Iterable[bytes]]) -> TraceDat:
+    """Which file has four pages of each of three CPUs? `records`: by CPU and page."""
+    pages = {
+        cpu: b"".join(page(*records(cpu, at), time=(cpu + 1) * 10**9 + at) for at in range(4))
+        for cpu in range(3)
+    }
+    return TraceDat([Buffer(pages)])
+
+
+LONG = three_cpus(lambda cpu, _: [a_map(delta=cpu + 1), *EVERY_KIND[:-1]] * 2)
+COMPACT = three_cpus(
+    lambda cpu, at: map(as_the_kernel, [a_map(delta=cpu + 1), *EVERY_KIND[: 3 + at]] * 2)
 )
 """As LONG, each record in the form that the kernel gives it, and each page with another number."""
 FILES = {name: TRACE_DAT / name for name in SAMPLES}
