@@ -199,6 +199,7 @@ def main() -> None:
         def plain() -> tuple[float, float, float]:
             guest = PlainGuest(args.kernel, args.cpus, plain_cpu, Path(name))
             with guest.prepared:
+                guest.prepared.supply()
                 return guest.run()
 
         realm(args.kernel, args.cpus, more, log)

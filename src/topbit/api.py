@@ -146,8 +146,20 @@ def _load_the_reporting(machine: QemuMachine) -> None:
             time.sleep(0.02)
         for module in ("machine.qemu.outcome", "report.report", "report.text_form"):
             importlib.import_module(f"topbit.{module}")
+        _report_on_little()
 
     threading.Thread(target=load, daemon=True).start()
+
+
+def _report_on_little() -> None:
+    """What reading, rules and forms make at their first use is made now."""
+    from topbit.readers.source import Source
+    from topbit.readers.text import read_text
+    from topbit.recording import Platform, Recording
+
+    log = b"[    0.000000] Booting Linux\n"
+    [boot] = read_text(Source("log", "text", log), lambda lines: None)
+    str(check(Recording.of_events(Platform(), boot.events)))
 
 
 def read(

@@ -100,9 +100,12 @@ def _asked(table: polars.DataFrame, *, alone: bool) -> Array:
         if (steps < 0).any():
             return _asked(table, alone=False)
         # In the order of their times, copies stand close together.
-        close = np.flatnonzero(steps < CLOSE)
-        near.append(row[np.unique(np.concatenate((close, close + 1)))])
-    return np.unique(np.concatenate(near))
+        close = np.zeros(len(row), np.bool_)
+        close[:-1] |= steps < CLOSE
+        close[1:] |= steps < CLOSE
+        near.append(row[close])
+    numbers = np.concatenate(near)
+    return numbers[np.diff(numbers, prepend=-1) > 0]  # the last of a part is in the next one too
 
 
 def _hashes(events: polars.DataFrame) -> Array:

@@ -34,8 +34,8 @@ class BootReport:
     def of(cls, recording: Recording) -> BootReport:
         """What is there to say about this recording? Runs all rules."""
         with ThreadPoolExecutor(1) as aside:
-            # Of a long recording polars counts while NumPy is at work for the rules.
+            # Polars counts there while rules are at work here, and the other way round.
             summary = aside.submit(summarise, recording)
-            private = answered(private_dma(recording))
+            private = aside.submit(lambda: answered(private_dma(recording)))
             checked = check(recording)
-        return cls(recording.platform, summary.result(), checked, recording, private)
+        return cls(recording.platform, summary.result(), checked, recording, private.result())

@@ -50,6 +50,11 @@ class Mapping:
     pages: list[tuple[int, int]] = field(default_factory=list)
     reason: Reason = NOTHING_AGAINST
 
+    @property
+    def settled(self) -> bool:
+        """Can nothing change the answer any more?"""
+        return self.reason.answer is Privacy.NOT
+
     def spoil(self, reason: Reason) -> None:
         """Take what speaks against it; what speaks first is kept, unless it was only a doubt."""
         known = self.reason.answer

@@ -123,7 +123,8 @@ class _Judge:
                 self._accessed(row)
         else:
             self._page_changed(row)
-        self._state.apply(row)
+        if kind not in MAPPING_KINDS:  # the mappings that matter are kept here
+            self._state.apply(row)
 
     # A mapping begins and ends.
 
@@ -132,6 +133,8 @@ class _Judge:
         facts = platform.devices[row["device"]]
         mapping = Mapping(row, facts.sid, canonical_of(platform, row["address"]), size)
         self._end(row)
+        number = len(self.mappings)
+        self.mappings.append(mapping)
         start = input_address(platform, row["address"])
         for low, high, entry in self._state.realm.overlapping(start, size):
             if entry.offset is not None:
@@ -139,8 +142,8 @@ class _Judge:
                 mapping.pages.append((low + entry.offset, high - low))
         for reason in self._against(mapping, start):
             mapping.spoil(reason)
-        number = len(self.mappings)
-        self.mappings.append(mapping)
+            if mapping.settled:
+                return
         self._in_use.add(number)
         for place, page in self._places(mapping):
             place.setdefault(page, set()).add(number)

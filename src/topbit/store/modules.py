@@ -6,6 +6,7 @@ that depmod has never seen (an unpacked package, a fresh ``make modules_install`
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -71,11 +72,16 @@ class ModuleTree:
         return ModuleTree(self.folder, self._configuration, [*self._added, *files])
 
     @cached_property
-    def files(self) -> dict[str, Path]:
+    def files(self) -> dict[str, str]:
         """Which file holds which module? By kernel name."""
-        known = [*sorted(self.folder.rglob("*.ko*")), *self._added]
-        found = (path for path in known if path.name.endswith(SUFFIXES))
-        return {kernel_name(path.name.split(".ko")[0]): path for path in found}
+        # A kernel has some thousand, and of few of them the path is asked for.
+        known = sorted(
+            os.path.join(folder, name)
+            for folder, _, names in os.walk(self.folder)
+            for name in names
+        )
+        found = (path for path in [*known, *map(str, self._added)] if path.endswith(SUFFIXES))
+        return {kernel_name(os.path.basename(path).split(".ko")[0]): path for path in found}
 
     @property
     def lists_builtin(self) -> bool:
@@ -114,8 +120,8 @@ class ModuleTree:
                     where=str(self.folder),
                     hint=nearest(name, self.files) if self.files else "it has no modules at all",
                 )
-            data = unpack(path.read_bytes(), str(path))
-            for dependency in modinfo(data, str(path)).get("depends", "").split(","):
+            data = unpack(Path(path).read_bytes(), path)
+            for dependency in modinfo(data, path).get("depends", "").split(","):
                 if dependency:
                     add(kernel_name(dependency), f" (wanted by {name})", (*chain, name))
             ordered[name] = Module(name, data)

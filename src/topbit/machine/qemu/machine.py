@@ -164,19 +164,21 @@ class QemuMachine:
         timeout: float | None = None,
         stop: threading.Event | None = None,
         begun: bytes = f"\n{MARK} ".encode(),
+        meanwhile: Callable[[], None] = lambda: None,
     ) -> Run:
         """Serve the guest to its end.
 
         Which is also the end of QEMU, `timeout` seconds from the start of QEMU, Ctrl-C, `stop`, or
         a hang beyond doubt (`HangWatch`). `begun` on the console tells that something else than
-        the kernel's drivers is at work.
+        the kernel's drivers is at work. `meanwhile` is called while the guest's kernel
+        makes its first steps, before anything that it asks for is answered.
 
         Raises:
             MissingToolError: QEMU is too old.
             RunError: it ended at once.
             UsageError: the CPU model cannot be a Realm's.
         """
-        ending, trouble = self._guarded(self._first_trap)
+        ending, trouble = self._guarded(lambda: self._begin(meanwhile))
         self.process.require_version()
         if not ending:
             stop = stop or threading.Event()
@@ -221,7 +223,7 @@ class QemuMachine:
         except Exception as error:  # a fault of topbit's: what was recorded is kept all the same
             return f"died: internal error: {error!r}", traceback.format_exc()
 
-    def _first_trap(self) -> str:
+    def _begin(self, meanwhile: Callable[[], None]) -> str:
         """Let the vCPU go, if it has come to EL2 in time, before QEMU is asked anything.
 
         QMP's package is loaded then while the guest runs, and not while it waits.
@@ -231,6 +233,7 @@ class QemuMachine:
         poll.register(self.process.pidfd, select.POLLIN)
         poll.poll(_START * 1000)
         self.traps.ready()
+        meanwhile()
         return self.host.cpus.ended or ""
 
     def close(self) -> None:

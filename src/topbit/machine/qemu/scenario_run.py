@@ -135,6 +135,11 @@ class ScenarioRun:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
+    def supply(self) -> None:
+        """Put there what the guest will find on its devices."""
+        for device in self.devices:
+            device.supply()
+
     def close(self) -> None:
         """Give up what belongs to the outside ends."""
         for device in self.devices:
@@ -182,7 +187,8 @@ class ScenarioRun:
             plugged = [device for device in self.shape.pci if device.bus]
             with Plugger(machine, plugged), contextlib.ExitStack() as stack:
                 typing = stack.enter_context(Terminal(machine.console)) if keyboard else None
-                run = machine.run(timeout, typing.left if typing else None, self.own.begun)
+                left = typing.left if typing else None
+                run = machine.run(timeout, left, self.own.begun, meanwhile=self.supply)
             rmm, rd = machine.host.rmm, machine.host.realm.rd
         from topbit.machine.qemu.outcome import Assembly
 

@@ -124,7 +124,7 @@ class _Reader:
             line, form, equal, stamp = (one[kept] for one in (line, form, equal, stamp))
             leads = leads[kept]
         self.line, self._form, self._equal, self._leads = line, form, equal, leads
-        self._present = np.unique(form)
+        self._present = np.flatnonzero(np.bincount(form))
         self._ends = chunk.ends[line]
         self._time, begin, self.good = self._times(stamp)
         self.heads = known.heads.of(self.words, chunk.starts[line], begin)[0]

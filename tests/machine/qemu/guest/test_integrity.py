@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from topbit.machine.qemu.guest.disk import Medium
 from topbit.machine.qemu.guest.integrity import MIB, Disk, EchoPeer
 from topbit.machine.qemu.guest.report import StepReport
 
@@ -60,6 +61,18 @@ def test_truncated_image_is_found(path: Path) -> None:
     with path.open("r+b") as image:
         image.truncate(4 * MIB + 100)
     assert "wrong data written" in DISK.check_copy(path, MIB, 4 * MIB, MIB)
+
+
+def test_a_disk_that_a_device_has_open_is_filled_in_place() -> None:
+    medium = Medium(DISK)
+    try:
+        with medium.mapped() as seen:
+            assert not any(seen[: 64 << 10])
+            medium.fill()
+            assert seen[: 4 * MIB] == DISK.content(0, 4 * MIB)
+            assert not any(seen[4 * MIB :: 4096])
+    finally:
+        medium.close()
 
 
 def test_disks_of_other_seeds_and_places_differ() -> None:

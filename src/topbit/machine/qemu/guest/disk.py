@@ -36,6 +36,8 @@ def disk_bytes(work: WorkloadSpec) -> int:
 class Medium:
     """A disk's content in a file without a name: nothing is left behind however a run ends.
 
+    It is empty until it is filled.
+
     Attributes:
         path: where this process and its children open it.
     """
@@ -44,7 +46,11 @@ class Medium:
         self.disk = disk
         self._fd = os.memfd_create("topbit-disk")
         self.path = Path(f"/proc/{os.getpid()}/fd/{self._fd}")
-        disk.write(self.path)
+        os.ftruncate(self._fd, disk.size)
+
+    def fill(self) -> None:
+        """Write the content."""
+        self.disk.write(self.path)
 
     def mapped(self) -> mmap.mmap:
         """Which bytes are it, for a device in this process?"""
@@ -122,6 +128,10 @@ class DiskDevice(GuestDevice):
         yield self.event(step, "w", size, read, "read")
         written = self.medium.disk.check_copy(self.medium.path, 0, to, size)
         yield self.event(step, "r", size, written, "write")
+
+    def supply(self) -> None:
+        """Fill the medium."""
+        self.medium.fill()
 
     def close(self) -> None:
         """Give up the medium."""

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import select
 import socket
 import threading
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from io import BufferedReader
 from pathlib import Path
 
 import numpy as np
@@ -36,18 +39,16 @@ class Disk:
 
     def content(self, first: int, size: int) -> bytes:
         """Which bytes are at `first`..`first + size` before the run? Both multiples of 1 MiB."""
-        blocks = range(first // MIB, (first + size) // MIB)
-        parts = [_block(self.seed, block) for block in blocks]
-        if parts and first == 0:
-            # No partition table by chance: the kernel would scan it.
-            parts[0] = parts[0][:510] + b"\0\0" + parts[0][512:]
-        return b"".join(parts)
+        return b"".join(self._blocks(first, size))
 
     def write(self, path: Path) -> None:
-        """Make the image file: the first half with content, the second one empty (sparse)."""
-        with path.open("wb") as image:
-            image.write(self.content(0, self.size // 2))
+        """Make the image file: the first half with content, the second one empty (sparse).
+
+        A file that is there already keeps its size meanwhile: a device may have it open.
+        """
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT, 0o666), "wb") as image:
             image.truncate(self.size)
+            image.write(self.content(0, self.size // 2))
 
     def check_copy(self, path: Path, first: int, second: int, size: int) -> str:
         """Did the guest write at `second` what was at `first`, and nothing else?
@@ -56,10 +57,10 @@ class Disk:
             What is wrong, with the first wrong byte's offset; empty if nothing is.
         """
         with path.open("rb") as image:
-            if difference := _first_difference(image.read(self.size // 2), self._first_half()):
+            if difference := _first_difference(image, self._blocks(0, self.size // 2)):
                 return f"read-only half changed at byte 0x{difference - 1:x}"
             image.seek(second)
-            if difference := _first_difference(image.read(size), self.content(first, size)):
+            if difference := _first_difference(image, self._blocks(first, size)):
                 return f"wrong data written at byte 0x{second + difference - 1:x}"
         return ""
 
@@ -78,15 +79,17 @@ class Disk:
             if len(words) >= 3 and words[0] == "md5"
         }
         for key, (first, size) in parts.items():
-            whole = self.content(first, -(-size // MIB) * MIB)[:size]
             if key not in said:
                 return f"read {key}: the guest did not come to its end"
-            if said[key] != hashlib.md5(whole, usedforsecurity=False).hexdigest():
+            right = hashlib.md5(usedforsecurity=False)
+            for start, block in enumerate(self._blocks(first, -(-size // MIB) * MIB)):
+                right.update(memoryview(block)[: size - start * MIB])
+            if said[key] != right.hexdigest():
                 return f"read {key}: the guest got wrong data"
         return ""
 
-    def _first_half(self) -> bytes:
-        return self.content(0, self.size // 2)
+    def _blocks(self, first: int, size: int) -> Iterator[bytes]:
+        return (_block(self.seed, number) for number in range(first // MIB, (first + size) // MIB))
 
 
 class EchoPeer:
@@ -145,14 +148,21 @@ class EchoPeer:
 
 @lru_cache(maxsize=32)  # a run asks for most of them before it and after it
 def _block(seed: int, number: int) -> bytes:
-    return np.random.PCG64((seed, number)).random_raw(MIB // 8).tobytes()
+    block = np.random.PCG64((seed, number)).random_raw(MIB // 8).tobytes()
+    # No partition table by chance: the kernel would scan it.
+    return block if number else block[:510] + b"\0\0" + block[512:]
 
 
-def _first_difference(actual: bytes, expected: bytes) -> int:
-    """Where do they differ first, counted from 1? 0 if they do not."""
-    if actual == expected:
-        return 0
-    if len(actual) != len(expected):
-        return min(len(actual), len(expected)) + 1
-    differing = np.frombuffer(actual, np.uint8) != np.frombuffer(expected, np.uint8)
-    return int(np.argmax(differing)) + 1
+def _first_difference(actual: BufferedReader, expected: Iterable[bytes]) -> int:
+    """Where do a file, from where it stands, and these blocks differ first, counted from 1?
+
+    0 if they do not.
+    """
+    room, before = bytearray(MIB), 0
+    for block in expected:
+        size = actual.readinto(room)
+        if room != block or size < MIB:
+            same = np.frombuffer(room, np.uint8, size) == np.frombuffer(block, np.uint8, size)
+            return before + (size if same.all() else int(np.argmin(same))) + 1
+        before += MIB
+    return 0
