@@ -20,6 +20,7 @@ import topbit
 from paths import DATA, ROOT
 from topbit import api
 from topbit.machine.qemu import run as qemu_run
+from topbit.readers.bulk.dull_lines import words_by_key
 from topbit.recording.schema import COLUMNS
 
 LOGS = DATA / "recordings" / "vmm-maps-protected-half"
@@ -170,6 +171,7 @@ def test_the_reporting_is_loaded_once_the_guest_has_a_console(
 ) -> None:
     loaded: Queue[str] = Queue()
     monkeypatch.setattr(api.importlib, "import_module", loaded.put)
+    monkeypatch.setattr(api, "_report_on_little", lambda: loaded.put("warm"))
     process, console = SimpleNamespace(running=True), bytearray()
     machine: Any = SimpleNamespace(process=process, console=console)
     api._load_the_reporting(machine)
@@ -178,6 +180,13 @@ def test_the_reporting_is_loaded_once_the_guest_has_a_console(
     process.running = running
     console += b"[" * running
     assert loaded.get(timeout=20) == "topbit.machine.qemu.outcome"
+    assert "warm" in [loaded.get(timeout=20) for _ in range(3)]
+
+
+def test_reporting_is_made_ready_by_a_report() -> None:
+    words_by_key.cache_clear()
+    api._report_on_little()
+    assert words_by_key.cache_info().currsize == 1
 
 
 def test_an_interrupted_run_is_an_interruption(monkeypatch: pytest.MonkeyPatch) -> None:
