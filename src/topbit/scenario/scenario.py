@@ -138,11 +138,11 @@ class Scenario:
                 )
 
     def _check_device(self, device: DeviceSpec) -> None:
-        if not re.fullmatch(r"[A-Za-z0-9_-]+", device.name):
+        if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", device.name):
             raise ScenarioError(
                 f"a device cannot be called {device.name!r}",
                 where="device.name",
-                hint="give it a name of letters, digits, - and _",
+                hint="give it a name of up to 64 letters, digits, - and _",
             )
         if device.name in {f.name for f in dataclasses.fields(self)}:
             raise ScenarioError(

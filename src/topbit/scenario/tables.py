@@ -95,7 +95,7 @@ class DeviceSpec:
     """Which device is it?
 
     Attributes:
-        name: its name in every event and finding; letters, digits, - and _.
+        name: its name in every event and finding; up to 64 letters, digits, - and _.
         kind: "assigned" (behind the SMMU) or "emulated" (in the VMM).
         trusted: accepted into the Realm (T=1): its stream walks the Realm's own table.
         dma_mask_bits: what its driver tells dma_set_mask().

@@ -57,12 +57,11 @@ SIZES = (0, 1, 511, 512, 513, 65_536, 70_001, 1_500_000)
 LONG = "long" * 30
 HAND_OUT = f"""cd /tmp; . /topbit/streams
 for size in {" ".join(map(str, SIZES))}; do head -c $size /bin/busybox >of-$size; done
-/topbit/outbox tar $out_report of-* || exit 1
-echo 1 >one; echo long >{LONG}
-/topbit/outbox tar $out_report one {LONG} && exit 2
-/topbit/outbox tar $out_report missing && exit 3
-tar -c -f - {LONG} | /topbit/outbox copy $out_report
+ls of-* | /topbit/outbox tar $out_report || exit 1
+echo 1 >one; echo too long >{LONG}; echo unasked >unasked
+printf '%s\\n' missing {LONG} /tmp one '' unasked | /topbit/outbox tar $out_report || exit 2
 """
+KILL_WHO_HANDS_OUT = "pkill -9 -f 'outbox tar'; sleep 0.1; echo killed"
 
 
 def test_files_of_every_size_come_out_with_their_names() -> None:
@@ -71,5 +70,12 @@ def test_files_of_every_size_come_out_with_their_names() -> None:
     files = outcome.guest.files
     payload = needs.busybox().read_bytes()
     assert {size: files[f"of-{size}"] for size in SIZES} == {n: payload[:n] for n in SIZES}
-    assert (files["one"], files[LONG]) == (b"1\n", b"long\n")
-    assert "missing" not in files
+    assert files["one"] == b"1\n"
+    assert files.keys().isdisjoint(("missing", LONG, "unasked"))
+
+
+def test_what_is_handed_out_needs_no_program_that_lives() -> None:
+    outcome, wrote = booted(KILL_WHO_HANDS_OUT, 600)
+    assert (outcome.complete, outcome.command_status) == (True, 0)
+    assert wrote.endswith(b"killed\n")
+    assert_all_is_known_until_then(outcome.recording)

@@ -55,8 +55,7 @@ cat $tracing/events/header_page >header_page
     out_report= out_trace=; rm -f /{STREAMS}; }}
 # hand_out FILE...: now, if the outbox can be reached
 hand_out() {{
-    [ ! "$out_report" ] || /{IN_GUEST} tar "$out_report" "$@" ||
-        tar -c -f - "$@" | /{IN_GUEST} copy "$out_report"  # of a file whose name is long
+    [ ! "$out_report" ] || printf '%s\n' "$@" | /{IN_GUEST} tar "$out_report"
 }}
 hand_out formats header_page
 if [ -f /{EVENTS} ]; then
@@ -90,10 +89,10 @@ say() {{ uptime; echo "{MARK} $now $*"; }}
 limited() {{
     limit=$1 name=$2; shift 2
     # Without a limit in the foreground: a shell's background jobs cannot be interrupted.
-    [ "$limit" != 0 ] || {{ "$@" </dev/null; status=$?; return; }}
+    [ "$limit" != 0 ] || {{ "$@" </dev/null 4>&-; status=$?; return; }}
     rm -f "/run/$name"; mkfifo "/run/$name"; exec 3<>"/run/$name"
     # A session of its own, so that all its processes can be ended together.
-    ( setsid sh -c 'echo $$ >"$0.pid"; exec "$@"' "/run/$name" "$@" 3>&- </dev/null
+    ( setsid sh -c 'echo $$ >"$0.pid"; exec "$@"' "/run/$name" "$@" 3>&- 4>&- </dev/null
       echo $? >&3 ) 2>/dev/null &
     read -r -t "$limit" status <&3 || {{
         status=timeout; kill -9 -"$(cat "/run/$name.pid")" $!; }} 2>/dev/null
@@ -103,6 +102,17 @@ limited() {{
 {PARAMETERS}
 cd /topbit/out || exit 1
 {following("/" + IN_GUEST)}
+hander=
+if [ "$out_report" ]; then  # one program for all: to start one takes longer than what it does
+    mkfifo /run/names
+    /{IN_GUEST} tar "$out_report" </run/names &
+    hander=$!
+    exec 4>/run/names
+fi
+# report FILE...: soon, if the outbox can be reached
+report() {{
+    [ ! "$hander" ] || {{ kill -0 $hander && printf '%s\n' "$@" >&4; }} 2>/dev/null || hand_out "$@"
+}}
 say "boot $(uname -r) cpus $(nproc)"
 while read -r module; do
     parameters_of "$module"
@@ -115,18 +125,21 @@ while read -r step limit; do
     say "step $step start"; begun=$now
     limited "$limit" "$step" sh -c "cd /; sh /topbit/steps/$step >/topbit/out/$step.log 2>&1"
     uptime; echo "$status $begun $now" >"/topbit/out/$step.status"
-    hand_out "$step".*
+    report "$step".*
     say "step $step exit $status"
 done </topbit/plan
 
 echo 0 >/sys/kernel/tracing/tracing_on
 [ ! "$follower" ] || /{IN_GUEST} stop "$out_trace"  # it pauses: the log is written meanwhile
-dmesg -n 1
+echo 1 >/proc/sys/kernel/printk
 dmesg >dmesg.txt
 if [ "$follower" ]; then
     wait $follower
-    for cpu in $tracing/per_cpu/cpu*; do cat $cpu/stats >${{cpu##*/}}.stats; done
-    hand_out dmesg.txt cpu*.stats
+    for cpu in $tracing/per_cpu/cpu*; do
+        while read -r line; do echo "$line"; done <$cpu/stats >${{cpu##*/}}.stats
+    done
+    report dmesg.txt cpu*.stats ''
+    wait $hander
     echo; echo "{ALL_DONE}"
     poweroff -f
     sleep 1000

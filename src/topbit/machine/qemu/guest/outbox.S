@@ -3,22 +3,21 @@
 // The guest's end of the outbox: a Linux program (arm64, static, no libc) that writes to one stream.
 //
 //   outbox copy ADDRESS            hands out its standard input, to its end
-//   outbox tar ADDRESS FILE...     hands out plain files with their names, each behind a header of
-//                                  tar's
+//   outbox tar ADDRESS             hands out plain files, each behind a header of tar's, whose names
+//                                  it reads, a line each, to an empty line or the end
 //   outbox follow ADDRESS FILE...  hands out what the files have, again and again, each piece behind
 //                                  its file's number and its length (two words of 32 bits), until
 //                                  it is stopped; counts its rounds, so that it is known to live
 //   outbox stop ADDRESS            tells it to go on only until the files have no more
 //
 // ADDRESS (hexadecimal, 0x...) is where the stream's registers stand in physical memory. Exit
-// status 1: it cannot be reached, or a read failed; of `tar` that a file cannot be opened or that its
-// name is too long for the header, with what came before it handed out whole. What stands there is
-// told in outbox.py.
+// status 1: it cannot be reached, or a read failed. `tar` passes over a file that cannot be opened, or
+// whose name is too long for the header. What stands there is told in outbox.py.
 //
 // x19 the stream, x20 bytes written to it, x21 buffer, x22 mode, x23 names of the files, x24 their
 // number, x25 is there more to read at once, x26 descriptors, x29 index of a file.
-// x27, x28 source and length of what is put. Of `tar`: x25 the file, x17 its size, x18 how much of it
-// is left.
+// x27, x28 source and length of what is put. Of `tar`: x26 a name, x29 its length, x25 the file, x17
+// its size, x18 how much of it is left.
 
         .arch   armv8-a
 
@@ -143,20 +142,37 @@ copy:
         b       1b
 
 tar:
-        ldr     x20, [x19, #WRITTEN]
-        mov     x29, #0
-1:      cmp     x29, x24
-        b.hs    done
+        bl      hurry
+1:      mov     x29, #0
+9:      mov     x0, #0
+        add     x1, x26, x29
+        mov     x2, #1
+        call    read
+        cmn     x0, #EINTR
+        b.eq    9b
+        cbz     x0, done
+        tbnz    x0, #63, failed
+        ldrb    w1, [x26, x29]
+        cmp     w1, #'\n'
+        b.eq    2f
+        cmp     x29, #NAME_END          // what is longer is too long anyway
+        cinc    x29, x29, lo
+        b       9b
+2:      cbz     x29, done
+        strb    wzr, [x26, x29]
+        cmp     x29, #NAME_END
+        b.hs    1b
         mov     x0, #AT_FDCWD
-        ldr     x1, [x23, x29, lsl #3]
+        mov     x1, x26
         mov     x2, #0                  // O_RDONLY
         call    openat
-        tbnz    x0, #63, failed
+        tbnz    x0, #63, 1b
         mov     x25, x0
+        ldr     x20, [x19, #WRITTEN]    // another may have written meanwhile
         mov     x1, #0
         mov     x2, #SEEK_END
         call    lseek
-        tbnz    x0, #63, failed
+        tbnz    x0, #63, 8f
         mov     x17, x0
         mov     x18, x0
         mov     x0, x25
@@ -165,16 +181,12 @@ tar:
         call    lseek
 
         bl      zeros                   // the header: name, size and sum, of which all else is 0
-        ldr     x1, [x23, x29, lsl #3]
+        mov     x1, x26
         mov     x2, x27
-        add     x3, x27, #NAME_END
-2:      ldrb    w4, [x1], #1
-        cbz     w4, 3f
-        cmp     x2, x3
-        b.hs    failed
+3:      ldrb    w4, [x1], #1
         strb    w4, [x2], #1
-        b       2b
-3:      add     x1, x27, #SIZE_END
+        cbnz    w4, 3b
+        add     x1, x27, #SIZE_END
         mov     x2, x17
         mov     x3, #11
         bl      octal
@@ -215,7 +227,6 @@ tar:
         bl      put
 8:      mov     x0, x25
         call    close
-        add     x29, x29, #1
         b       1b
 
 // x27, x28: a block of zeros, to be put
@@ -239,11 +250,16 @@ octal:
         b.ne    octal
         ret
 
-follow:
+// what is not handed out in time is lost: before all others
+hurry:
         mov     x0, #0                  // PRIO_PROCESS
         mov     x1, #0
-        mov     x2, #-19                // before all others: what is not read in time is lost
+        mov     x2, #-19
         call    setpriority
+        ret
+
+follow:
+        bl      hurry
         ldr     x20, [x19, #WRITTEN]
         mov     x29, #0
 1:      cmp     x29, x24
