@@ -30,6 +30,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -199,7 +200,7 @@ def main() -> None:
         def plain() -> tuple[float, float, float]:
             guest = PlainGuest(args.kernel, args.cpus, plain_cpu, Path(name))
             with guest.prepared:
-                guest.prepared.supply()
+                deque(guest.prepared.supplying(), 0)
                 return guest.run()
 
         realm(args.kernel, args.cpus, more, log)

@@ -31,7 +31,7 @@ HELD_BY = {
     """,
     "machine/qemu/guest/test_steps.py": "machine/qemu/guest/init",
     "machine/qemu/host/test_realm_streams.py": """
-        machine/qemu/host/host machine/qemu/host/memory_map machine/qemu/host/shape
+        machine/qemu/host/memory_map machine/qemu/host/shape
     """,
     "machine/qemu/test_hostile_guest.py": "machine/qemu/el2/traps machine/qemu/el2/vcpus",
     "machine/qemu/test_realm_boot.py": "machine/qemu/machine",

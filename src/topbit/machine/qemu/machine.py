@@ -15,8 +15,10 @@ import select
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 from topbit.errors import GuestDiedError, RunError, UsageError
@@ -43,6 +45,7 @@ _START = 1.0  # seconds in which QEMU usually starts a vCPU
 _TICK = 0.25  # seconds between looks at console and clock
 _NO_EL2 = "no vCPU came to the EL2 program: --cpu needs a 64-bit model"
 _NO_DEBUGGER = "no debugger let the guest run"
+OVER = object()
 _GRACE = 2.0  # seconds for the power-off after the guest has said that it is done
 _UPTIME = re.compile(rb"^(?:@@ |\[ *)(\d+\.\d+)[ \]]", re.MULTILINE)
 
@@ -164,25 +167,26 @@ class QemuMachine:
         timeout: float | None = None,
         stop: threading.Event | None = None,
         begun: bytes = f"\n{MARK} ".encode(),
-        meanwhile: Callable[[], None] = lambda: None,
+        meanwhile: Iterable[None] = (),
     ) -> Run:
         """Serve the guest to its end.
 
         Which is also the end of QEMU, `timeout` seconds from the start of QEMU, Ctrl-C, `stop`, or
         a hang beyond doubt (`HangWatch`). `begun` on the console tells that something else than
-        the kernel's drivers is at work. `meanwhile` is called while the guest's kernel
-        makes its first steps, before anything that it asks for is answered.
+        the kernel's drivers is at work. `meanwhile` is gone through, a short step
+        whenever no trap waits, before the guest's kernel has a console.
 
         Raises:
             MissingToolError: QEMU is too old.
             RunError: it ended at once.
             UsageError: the CPU model cannot be a Realm's.
         """
-        ending, trouble = self._guarded(lambda: self._begin(meanwhile))
+        ending, trouble = self._guarded(self._begin)
         self.process.require_version()
         if not ending:
             stop = stop or threading.Event()
-            ending, trouble = self._guarded(lambda: self._serve(timeout, stop, begun))
+            rest = chain(self.host.populating(), meanwhile)
+            ending, trouble = self._guarded(lambda: self._serve(timeout, stop, begun, rest))
         self.outbox.finish()
         beaten, over = self.outbox.beaten, time.monotonic()
         self.host.collect()
@@ -223,7 +227,7 @@ class QemuMachine:
         except Exception as error:  # a fault of topbit's: what was recorded is kept all the same
             return f"died: internal error: {error!r}", traceback.format_exc()
 
-    def _begin(self, meanwhile: Callable[[], None]) -> str:
+    def _begin(self) -> str:
         """Let the vCPU go, if it has come to EL2 in time, before QEMU is asked anything.
 
         QMP's package is loaded then while the guest runs, and not while it waits.
@@ -233,7 +237,6 @@ class QemuMachine:
         poll.register(self.process.pidfd, select.POLLIN)
         poll.poll(_START * 1000)
         self.traps.ready()
-        meanwhile()
         return self.host.cpus.ended or ""
 
     def close(self) -> None:
@@ -253,7 +256,13 @@ class QemuMachine:
         if self._listen is not None:
             self._listen(event)
 
-    def _serve(self, timeout: float | None, stop: threading.Event, begun: bytes) -> str:
+    def _serve(
+        self,
+        timeout: float | None,
+        stop: threading.Event,
+        begun: bytes,
+        rest: Iterator[None],
+    ) -> str:
         end = None if timeout is None else self._started + timeout
         poll = select.poll()
         poll.register(self.traps, select.POLLIN)
@@ -263,9 +272,14 @@ class QemuMachine:
             poll.register(descriptor, select.POLLIN)
         self.host.line.send = self._send
         done_at: float | None = None
-        seen, looked, limited = 0, 0.0, False
+        seen, looked, limited, resting = 0, 0.0, False, False
         while self.host.cpus.ended is None:
-            for descriptor, _ in poll.poll(_TICK * 1000):
+            ready = poll.poll(_TICK * 1000 if resting else 0)
+            if not resting and not ready:
+                resting = next(rest, OVER) is OVER
+            elif not resting and len(self.console):
+                deque(rest, 0)
+            for descriptor, _ in ready:
                 if descriptor == self.process.pidfd:
                     return self._qemu_ended()
                 if descriptor in wires:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -135,10 +135,10 @@ class ScenarioRun:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def supply(self) -> None:
-        """Put there what the guest will find on its devices."""
+    def supplying(self) -> Iterator[None]:
+        """Put there what the guest will find on its devices, a part in each step."""
         for device in self.devices:
-            device.supply()
+            yield from device.supplying()
 
     def close(self) -> None:
         """Give up what belongs to the outside ends."""
@@ -188,7 +188,7 @@ class ScenarioRun:
             with Plugger(machine, plugged), contextlib.ExitStack() as stack:
                 typing = stack.enter_context(Terminal(machine.console)) if keyboard else None
                 left = typing.left if typing else None
-                run = machine.run(timeout, left, self.own.begun, meanwhile=self.supply)
+                run = machine.run(timeout, left, self.own.begun, meanwhile=self.supplying())
             rmm, rd = machine.host.rmm, machine.host.realm.rd
         from topbit.machine.qemu.outcome import Assembly
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 import pytest
 
 from topbit.arch.smmuv3 import STE
@@ -32,6 +34,7 @@ class Platform:
         guest = GuestImage(kernel, b"", "")
         self.host = QemuHost(shape, layout, self.memory, guest, ignore)
         self.host.furnish()
+        deque(self.host.populating(), 0)
         self.rec = self.host.realm.rec_create(0, RAM_BASE)
         self.host.realm.activate()
         self.host.vmm.enter(self.rec)

@@ -67,8 +67,9 @@ class GuestDevice:
         """Which data arrived, going by both ends?"""
         yield from ()
 
-    def supply(self) -> None:
-        """Put there what the guest will find on it. Its kernel is starting by then."""
+    def supplying(self) -> Iterator[None]:
+        """Put there what the guest will find on it, a part in each step."""
+        yield from ()
 
     def close(self) -> None:
         """Give up what belongs to the outside end."""

@@ -48,9 +48,11 @@ class Medium:
         self.path = Path(f"/proc/{os.getpid()}/fd/{self._fd}")
         os.ftruncate(self._fd, disk.size)
 
-    def fill(self) -> None:
-        """Write the content."""
-        self.disk.write(self.path)
+    def filling(self) -> Iterator[None]:
+        """Write the content, a part in each step. Who has the file open sees it come."""
+        for number, block in enumerate(self.disk.blocks(0, self.disk.size // 2)):
+            os.pwrite(self._fd, block, number * MIB)
+            yield
 
     def mapped(self) -> mmap.mmap:
         """Which bytes are it, for a device in this process?"""
@@ -129,9 +131,9 @@ class DiskDevice(GuestDevice):
         written = self.medium.disk.check_copy(self.medium.path, 0, to, size)
         yield self.event(step, "r", size, written, "write")
 
-    def supply(self) -> None:
+    def supplying(self) -> Iterator[None]:
         """Fill the medium."""
-        self.medium.fill()
+        return self.medium.filling()
 
     def close(self) -> None:
         """Give up the medium."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import select
 import socket
 import threading
@@ -39,16 +38,14 @@ class Disk:
 
     def content(self, first: int, size: int) -> bytes:
         """Which bytes are at `first`..`first + size` before the run? Both multiples of 1 MiB."""
-        return b"".join(self._blocks(first, size))
+        return b"".join(self.blocks(first, size))
 
     def write(self, path: Path) -> None:
-        """Make the image file: the first half with content, the second one empty (sparse).
-
-        A file that is there already keeps its size meanwhile: a device may have it open.
-        """
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT, 0o666), "wb") as image:
+        """Make the image file: the first half with content, the second one empty (sparse)."""
+        with path.open("wb") as image:
             image.truncate(self.size)
-            image.write(self.content(0, self.size // 2))
+            for block in self.blocks(0, self.size // 2):
+                image.write(block)
 
     def check_copy(self, path: Path, first: int, second: int, size: int) -> str:
         """Did the guest write at `second` what was at `first`, and nothing else?
@@ -57,10 +54,10 @@ class Disk:
             What is wrong, with the first wrong byte's offset; empty if nothing is.
         """
         with path.open("rb") as image:
-            if difference := _first_difference(image, self._blocks(0, self.size // 2)):
+            if difference := _first_difference(image, self.blocks(0, self.size // 2)):
                 return f"read-only half changed at byte 0x{difference - 1:x}"
             image.seek(second)
-            if difference := _first_difference(image, self._blocks(first, size)):
+            if difference := _first_difference(image, self.blocks(first, size)):
                 return f"wrong data written at byte 0x{second + difference - 1:x}"
         return ""
 
@@ -82,13 +79,14 @@ class Disk:
             if key not in said:
                 return f"read {key}: the guest did not come to its end"
             right = hashlib.md5(usedforsecurity=False)
-            for start, block in enumerate(self._blocks(first, -(-size // MIB) * MIB)):
+            for start, block in enumerate(self.blocks(first, -(-size // MIB) * MIB)):
                 right.update(memoryview(block)[: size - start * MIB])
             if said[key] != right.hexdigest():
                 return f"read {key}: the guest got wrong data"
         return ""
 
-    def _blocks(self, first: int, size: int) -> Iterator[bytes]:
+    def blocks(self, first: int, size: int) -> Iterator[bytes]:
+        """Which bytes are they (see `content`), MiB by MiB?"""
         return (_block(self.seed, number) for number in range(first // MIB, (first + size) // MIB))
 
 

@@ -7,10 +7,8 @@ only wait for it; it is completed at the first trap, when QEMU's own device tree
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-
-import numpy as np
 
 from topbit.arch.ipa import Ipa, IpaSpace, Pa
 from topbit.arch.stage2 import LAST_LEVEL
@@ -59,6 +57,8 @@ from topbit.vmm.virtio.net import VirtioNet
 from topbit.vmm.vmm import Vmm
 
 TREE_ROOM = 1 * MIB
+PAGES_OF_TABLE = 512
+PAGES_AT_ONCE = 8 * PAGES_OF_TABLE  # a millisecond
 VECTORS = 0x1_0000  # Linux's exception entry code begins behind its first 64 KiB
 
 
@@ -68,6 +68,8 @@ class QemuHost:
     - `__init__`: memory, RMM, SMMU tables, and a Realm that is NEW with kernel and initramfs in
       it.
     - `furnish`: what else is known before QEMU runs; done while it starts.
+    - `populating`: gives the Realm what it has not got of its RAM, a part in each step; done while
+      the guest runs, which gets a page that it touches before (`Vmm`, as KVM does).
     - `cpus` takes the traps; at the first one the device tree is added, the Realm activated.
     - `wires`: by file descriptor, what is to be done when it becomes readable.
 
@@ -134,6 +136,8 @@ class QemuHost:
         self._plan = image_load.plan(
             self.slot, guest.kernel.text_offset, guest.kernel.image_size, len(guest.initrd)
         )
+        # The index of the first page of the RAM that is populated while the guest runs.
+        self._first = -(-self.slot.page(self._plan.end) // PAGES_OF_TABLE) * PAGES_OF_TABLE
         self.its = ItsFrame(memory, self.slot, tables, self._mailbox)
         self.vmm.mmio[Ipa(ITS)] = self.its
         for index in range(shape.cpus):
@@ -179,9 +183,9 @@ class QemuHost:
             LAST_LEVEL - 1,
             DEVICE_MEMORY,
         )
-        missing = ~self.slot.populated
-        missing[self.slot.pages(self._plan.tree, TREE_ROOM)] = False
-        self._populate(missing)
+        tree = self.slot.pages(self._plan.tree, TREE_ROOM)
+        self._populate(0, tree.start)
+        self._populate(tree.stop, self._first)
         for device in self.shape.emulated:
             self._attach(device)
         self._assign(self.shape.pci)
@@ -235,10 +239,23 @@ class QemuHost:
             Event("rmm", "rtt_map", address=ipa, phys=ipa, pa=pa, size=len(data), attrs="protected")
         )
 
-    def _populate(self, missing: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> None:
-        for ipa, size in runs(missing, self.slot.ipa):
+    def populating(self) -> Iterator[None]:
+        """Give the Realm the rest of its RAM, a part in each step, those first that Linux takes
+        first: from the top down (mm/memblock.c)."""
+        end = self.slot.page(self.slot.end)
+        while end > self._first:
+            start = max(self._first, end - PAGES_AT_ONCE)
+            self._populate(start, end)
+            end = start
+            yield
+
+    def _populate(self, start: int, end: int) -> None:
+        """Give the Realm those pages, by their indices, that are neither there nor shared."""
+        some = slice(start, end)
+        missing = ~(self.slot.populated[some] | self.slot.shared[some])
+        for ipa, size in runs(missing, self.slot.ipa + start * PAGE):
             self.realm.populate_range(ipa, size, self.slot.to_private_pa(ipa))
-        self.slot.populated |= missing
+        self.slot.populated[some] |= missing
 
     def _assign(self, devices: Sequence[PciDevice]) -> None:
         """Put each device's stream behind its table, and let it reach the MSI doorbell."""
@@ -320,7 +337,7 @@ class QemuHost:
             hidden=[DOORBELL_UART],
         )
         self._load(self._plan.tree, tree)
-        self._populate(~self.slot.populated)
+        self._populate(0, self._first)
         for index in range(self.shape.cpus):
             mpidr = index & 15 | index >> 4 << 8
             rec = self.realm.rec_create(

@@ -34,6 +34,12 @@ class Plan:
     tree: Ipa
     initrd: tuple[Ipa, int]
 
+    @property
+    def end(self) -> Ipa:
+        """Behind all of them."""
+        start, size = self.initrd
+        return start + -(-size // PAGE) * PAGE
+
 
 def plan(slot: MemorySlot, text_offset: int, image_size: int, initrd_size: int) -> Plan:
     """Where does each image go? The first 2 MiB of RAM stay free: QEMU puts its own tree there.
