@@ -1,5 +1,6 @@
 """Which chains does a split ring offer, whatever stands in it?"""
 
+import random
 import struct
 
 import pytest
@@ -12,7 +13,7 @@ from topbit.rmm import Granules
 from topbit.vmm.dma import DmaError, EmulatedDma
 from topbit.vmm.policy import VmmPolicy
 from topbit.vmm.slots import MemorySlot
-from topbit.vmm.virtio.virtqueue import Buffer, Virtqueue, VirtqueueError
+from topbit.vmm.virtio.virtqueue import FEW, Buffer, Virtqueue, VirtqueueError
 
 SPACE = IpaSpace(41)
 RAM, S = 0x4000_0000, SPACE.shared_bit
@@ -132,6 +133,69 @@ def test_a_chain_may_be_as_long_as_the_table() -> None:
     ring.offer(1, 0)
     ((_, chain),) = ring.queue.chains()
     assert len(chain) == SIZE
+
+
+LONG = 64
+
+
+def described(table: list[tuple[int, int, int, int]]) -> memoryview:
+    return memoryview(b"".join(struct.pack("<QIHH", *entry) for entry in table))
+
+
+def one_by_one(table: list[tuple[int, int, int, int]], head: int) -> list[Buffer]:
+    """What is the chain, descriptor by descriptor?"""
+    found: list[Buffer] = []
+    while True:
+        if head >= len(table) or len(found) >= len(table):
+            raise VirtqueueError("")
+        address, size, flags, after = table[head]
+        found.append(Buffer(address, size, bool(flags & WRITE)))
+        if not flags & NEXT:
+            return found
+        head = after
+
+
+def joined(buffers: list[Buffer]) -> list[Buffer]:
+    """Which ranges are reached, those told as one that adjoin?"""
+    found: list[Buffer] = []
+    for address, size, writable in buffers:
+        last = found[-1] if found else Buffer(0, 0, False)
+        if last.writable == writable and last.address + last.size == address:
+            found[-1] = Buffer(last.address, last.size + size, writable)
+        else:
+            found.append(Buffer(address, size, writable))
+    return found
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_a_long_chain_reaches_what_its_descriptors_say(seed: int) -> None:
+    choose = random.Random(seed)
+    table, address = [], 0x1000 | S
+    for index in range(LONG):
+        size = choose.choice((512, 4096, 4096, 0xFFFF_FFFF))
+        after = index + 1 if choose.random() < 0.99 else choose.randrange(LONG + 2)
+        flags = (NEXT if choose.random() < 0.98 else 0) | (WRITE if index > LONG // 2 else 0)
+        table.append((address, size, flags, after))
+        address = address + size if choose.random() < 0.8 else choose.randrange(1 << 52)
+    head = choose.randrange(LONG // 4)
+    queue = Virtqueue(Ring().queue.dma, LONG)
+    try:
+        told = one_by_one(table, head)
+    except VirtqueueError:
+        with pytest.raises(VirtqueueError):
+            queue._chain(described(table), head)
+        return
+    chain = queue._chain(described(table), head)
+    assert joined(chain) == joined(told)
+    assert (chain[:FEW], chain[-1]) == (told[:FEW], told[-1])
+
+
+def test_buffers_that_adjoin_are_one_but_for_the_first_few_and_the_last() -> None:
+    table = [(0x1000 * index, 0x1000, NEXT | WRITE, index + 1) for index in range(LONG)]
+    table[-1] = (*table[-1][:2], WRITE, 0)
+    chain = Virtqueue(Ring().queue.dma, LONG)._chain(described(table), 0)
+    sizes = [0x1000] * FEW + [0x1000 * (LONG - FEW - 1), 0x1000]
+    assert [buffer.size for buffer in chain] == sizes
 
 
 def test_what_was_completed_stands_in_the_used_ring_which_wraps() -> None:
