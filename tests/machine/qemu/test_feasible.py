@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import os
 
 import pytest
 
@@ -12,7 +13,9 @@ from topbit.machine.qemu.feasible import (
     more_ram,
     other_conventions,
     refuse_impossible,
+    vcpus_in_turns,
 )
+from topbit.machine.qemu.process.process import Platform
 from topbit.scenario import builtin, builtin_names, override
 
 
@@ -95,6 +98,19 @@ def test_what_a_guest_reads_from_a_disk_fits_its_memory(
     refused = pytest.raises(UsageError, match="do not fit the guest's memory")
     with contextlib.nullcontext() if possible else refused:
         refuse_impossible(scenario)
+
+
+@pytest.mark.parametrize(
+    ("cores", "cpus", "turns"), [(1, 4, False), (1, 5, True), (2, 8, False), (2, 9, True)]
+)
+def test_many_vcpus_on_few_cores_run_in_turns(
+    cores: int, cpus: int, turns: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(cores)))
+    words = Platform(1 << 30, 0, "max", cpus).arguments()
+    assert ("tcg,thread=single" in words) is turns
+    assert vcpus_in_turns(cpus).startswith(f"QEMU runs the {cpus} vCPUs in turns" * turns)
+    assert bool(vcpus_in_turns(cpus)) is turns
 
 
 @pytest.mark.parametrize(

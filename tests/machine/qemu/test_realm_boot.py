@@ -16,6 +16,7 @@ from topbit.machine.qemu.guest.steps import Step
 from topbit.machine.qemu.host.shape import GuestImage, RealmShape
 from topbit.machine.qemu.host.virtio_mmio import EmulatedDevice
 from topbit.machine.qemu.machine import QemuMachine, Run
+from topbit.machine.qemu.process import process
 from topbit.machine.qemu.process.pci import PciDevice
 from topbit.vmm.policy import SmmuMap, VmmPolicy
 from topbit.vmm.virtio.blk import VirtioBlk
@@ -41,8 +42,14 @@ def boot(
     return run, read_report(run.console)
 
 
-@pytest.mark.parametrize("cpus", [pytest.param(1, marks=pytest.mark.slow), 4])
-def test_a_kernel_boots_as_a_realm_and_its_disks_work(tmp_path: Path, cpus: int) -> None:
+@pytest.mark.parametrize(
+    ("cpus", "in_turns"),
+    [pytest.param(1, False, marks=pytest.mark.slow), (4, False), (9, True)],
+)
+def test_a_kernel_boots_as_a_realm_and_its_disks_work(
+    tmp_path: Path, cpus: int, in_turns: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "MOST_ON_A_CORE", 0 if in_turns else cpus)
     disks = {"vda": Disk(1), "nvme0n1": Disk(2)}
     for name, disk in disks.items():
         disk.write(tmp_path / name)

@@ -9,6 +9,7 @@ from topbit.addressing.kernel_policy import policy_for
 from topbit.errors import UsageError
 from topbit.machine.qemu.host.shape import SMMU_BITS
 from topbit.machine.qemu.process.pci_model import model_of
+from topbit.machine.qemu.process.process import in_turns
 from topbit.scenario.scenario import MIB, Scenario
 from topbit.scenario.tables import TRUSTED_BEHAVIOURS, DeviceSpec, GuestSpec, RealmSpec
 
@@ -30,6 +31,15 @@ def more_ram(scenario: Scenario) -> str:
     if wanted in (RealmSpec().ram_mib, guest_ram_mib(scenario)):
         return ""
     return f"realm.ram_mib={wanted} is too little here: the guest has {LEAST_RAM_MIB} MiB"
+
+
+def vcpus_in_turns(cpus: int) -> str:
+    """What must be known if the vCPUs do not run at the same time? Empty if they can."""
+    if not in_turns(cpus):
+        return ""
+    return (
+        f"QEMU runs the {cpus} vCPUs in turns: this machine has too few cores to run them at once"
+    )
 
 
 def refuse_impossible(scenario: Scenario) -> None:

@@ -21,6 +21,7 @@ from topbit.machine.qemu.feasible import (
     more_ram,
     other_conventions,
     refuse_impossible,
+    vcpus_in_turns,
 )
 from topbit.machine.qemu.guest.device import GuestDevice
 from topbit.machine.qemu.guest.devices import device_of
@@ -100,8 +101,14 @@ class ScenarioRun:
                 late_trace=image.real_time,
                 cpus=cpus,
             )
-            notes = (other_conventions(scenario, kernel.release), more_ram(scenario))
-            self.system.notes += [note for note in notes if note]
+            self.system.notes += filter(
+                None,
+                (
+                    other_conventions(scenario, kernel.release),
+                    more_ram(scenario),
+                    vcpus_in_turns(cpus),
+                ),
+            )
             steps = self.system.steps(interactive)
             self.times = {step.name: step.times for step in steps}
             archive = self.system.initramfs(program, steps)

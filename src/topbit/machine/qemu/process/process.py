@@ -32,6 +32,8 @@ RAM_BASE = Pa(0x4000_0000)
 CONSOLE_UART = Pa(0x0900_0000)
 DOORBELL_UART = Pa(0x0904_0000)
 SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
+MOST_ON_A_CORE = 4
+"""vCPUs for each core of this machine, from which on they run in turns."""
 CONSOLE_ROOM = 4 << 20  # bytes of socket buffer, most of it overhead of writes of one byte
 
 
@@ -62,7 +64,17 @@ class Platform:
             "-smp", str(self.cpus),
             "-m", f"{self.ram >> 20}M",
             "-device", f"loader,addr=0x{self.start:x},cpu-num=0",
+            *(["-accel", "tcg,thread=single"] if in_turns(self.cpus) else []),
         ]  # fmt: skip
+
+
+def in_turns(cpus: int) -> bool:
+    """Does QEMU run so many vCPUs in turns, in one thread, instead of one thread for each?
+
+    Each TLBI of the guest concerns all vCPUs. Where many of their threads wait for a core, each of
+    these waits until all of them had one: 64 vCPUs on two cores take twice as long as in turns.
+    """
+    return cpus > MOST_ON_A_CORE * len(os.sched_getaffinity(0))
 
 
 class QemuProcess:
