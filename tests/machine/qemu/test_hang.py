@@ -2,8 +2,12 @@
 
 import pytest
 
+import needs
 from topbit.events import Event
 from topbit.machine.qemu.hang import REFUSALS, SILENCE, HangWatch
+from topbit.machine.qemu.scenario_run import ScenarioRun
+from topbit.rules import check
+from topbit.scenario import loads
 
 FAULT = Event("smmu", "smmu_event", status="F_TRANSLATION")
 
@@ -56,3 +60,32 @@ def test_no_sign_of_life_after_a_fault(
     assert told[:-1] == ["", ""]
     assert bool(told[-1]) == hung
     assert not hung or told[-1] == "hung: no sign of life for 30 s after 2 SMMU events"
+
+
+BUILT_IN = """
+[vmm]
+smmu_map = "protected"
+
+[[device]]
+name = "console0"
+model = "qemu:virtio-serial-pci"
+"""
+
+
+@pytest.mark.qemu
+def test_a_built_in_driver_that_waits_for_its_device_ends_the_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """virtio_console, which Debian's kernels have built in, waits for the device's answer in its
+    probe (drivers/char/virtio_console.c:__send_control_msg): the boot never gets to init."""
+    monkeypatch.setattr("topbit.machine.qemu.hang.SILENCE", 8.0)
+    needs.tool("qemu")
+    needs.busybox()
+    with ScenarioRun(loads(BUILT_IN, "test"), needs.kernel("6.18")) as run:
+        outcome = run.run(timeout=300)
+    assert outcome.ending.startswith("hung: no sign of life for 8 s after")
+    assert not outcome.guest.steps
+    checked = check(outcome.recording)
+    assert {finding.rule for finding in checked.findings if finding.severity == "violation"} == {
+        "F1"
+    }
