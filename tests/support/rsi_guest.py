@@ -1,5 +1,6 @@
 """A program for EL1 that makes the calls that a test names, in order, and turns itself off.
 
+So does its first exception.
 Written here as machine code (Arm DDI 0487, A64 encodings): straight-line, without any assembler.
 """
 
@@ -17,6 +18,9 @@ from topbit.store.image import Image
 
 MIB = 1 << 20
 RAM = 64 * MIB
+START = 0x4020_0000  # where the program stands
+VECTORS = 0x4000  # from there
+ENTRIES, ENTRY = 16, 0x80
 RESULTS = 0x4000_0000 + 48 * MIB  # far from the program
 WORDS = 11  # X0 to X10 of each result
 
@@ -38,7 +42,8 @@ def store(register: int, base: int, offset: int = 0) -> int:
 
 
 def program(actions: Sequence[Call | Poke]) -> bytes:
-    code = []
+    # msr vbar_el1, x20; isb
+    code = [*mov(20, START + VECTORS), 0xD518_C014, 0xD503_3FDF]
     place = RESULTS
     for action in [*actions, (int(Psci.SYSTEM_OFF),)]:
         if isinstance(action, dict):
@@ -50,7 +55,11 @@ def program(actions: Sequence[Call | Poke]) -> bytes:
         code += [0xD400_0003, *mov(20, place)]  # smc #0
         code += [store(register, 20, 8 * register) for register in range(WORDS)]
         place += 8 * WORDS
-    return struct.pack(f"<{len(code)}I", *code)
+    off = [*mov(0, int(Psci.SYSTEM_OFF)), 0xD400_0003]
+    program = struct.pack(f"<{len(code)}I", *code)
+    assert len(program) <= VECTORS
+    entry = struct.pack(f"<{len(off)}I", *off).ljust(ENTRY, b"\0")
+    return program.ljust(VECTORS, b"\0") + ENTRIES * entry
 
 
 class Guest:

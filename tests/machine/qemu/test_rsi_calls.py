@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from typing import Any
 
 import pytest
 
 from rsi_guest import RESULTS, Guest
+from topbit.arch.ipa import Ipa, IpaSpace
 from topbit.arch.psci import Psci
 from topbit.arch.rmi import Ripas
 from topbit.arch.rsi import Rsi
+from topbit.machine.qemu.el2 import mailbox, vcpus
+from topbit.machine.qemu.el2.mailbox import Op
 from topbit.machine.qemu.guest.token import verify
 
 pytestmark = pytest.mark.qemu
@@ -82,6 +86,50 @@ def test_rsi_calls() -> None:
     assert answers["share"][2] == answers["unshare"][2] == 0  # the host accepted
     assert answers["shared"][:3] == (0, DATA + PAGE, Ripas.EMPTY)
     assert answers["again"][:3] == (0, DATA + PAGE, Ripas.RAM)
+
+
+SHARE = tuple(map(int, (Rsi.IPA_STATE_SET, DATA, DATA + PAGE, Ripas.EMPTY, 0)))
+UNSHARE = tuple(map(int, (Rsi.IPA_STATE_SET, DATA, DATA + PAGE, Ripas.RAM, 0)))
+CHANGES = SHARE, UNSHARE
+ALIAS = IpaSpace(41).unprotected(DATA)
+
+
+@pytest.mark.parametrize(
+    ("actions", "aborted"),
+    [
+        ([{DATA: 1}, SHARE, {ALIAS: 2}], []),
+        ([{DATA: 1}, SHARE, {DATA: 2}], [("sea", DATA)]),
+        ([SHARE, {ALIAS: 1}, UNSHARE, {DATA: 2}], [("rmm_exit", DATA)]),  # the host gives a page
+        ([SHARE, {ALIAS: 1}, UNSHARE, {ALIAS: 2}], [("rmm_exit", ALIAS)]),
+    ],
+)
+def test_the_cpu_forgets_what_a_page_was(
+    actions: list[Any], aborted: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has used the translation before the page was converted, and so knows it."""
+    forgotten: list[tuple[int, int]] = []
+
+    def forget(ipa: Ipa, size: int) -> Op:
+        forgotten.append((ipa, size))
+        return mailbox.forget(ipa, size)
+
+    monkeypatch.setattr(vcpus, "forget", forget)
+    guest = Guest(actions)
+    assert guest.shape.ipa_bits == 41
+    with guest.machine:
+        run = guest.run()
+        assert run.ending == "power off"
+    halves = [DATA if action == SHARE else ALIAS for action in actions if action in CHANGES]
+    assert forgotten == [(half, PAGE) for half in halves]
+    kinds = [event.event for event in run.events]
+    assert kinds.count("convert") == actions.count(SHARE) + actions.count(UNSHARE)
+    last = len(kinds) - kinds[::-1].index("convert")
+    after = [
+        (event.event, event.address)
+        for event in run.events[last:]
+        if event.event == "sea" or (event.event == "rmm_exit" and event.status == "SYNC")
+    ]
+    assert after[: len(aborted) or None] == aborted
 
 
 def test_psci_calls() -> None:

@@ -12,7 +12,9 @@ import pytest
 
 import needs
 from paths import ROOT
+from topbit.arch.ipa import Ipa
 from topbit.machine.qemu.el2 import mailbox
+from topbit.machine.qemu.el2.mailbox import MOST_PAGES, TLBI_ALL, Code, Op, forget
 
 SOURCE = ROOT / "src/topbit/machine/qemu/el2/trampoline.S"
 
@@ -54,3 +56,10 @@ def test_both_sides_of_the_mailbox_have_the_same_numbers() -> None:
     for code in mailbox.Code:
         if code not in (mailbox.Code.END, mailbox.Code.YIELD):
             assert re.search(rf"cmp\s+x4, #{code.value}\n\s+b\.eq\s+op_", SOURCE.read_text())
+
+
+@pytest.mark.parametrize("ipa", [0x4000_0000, 0x100_4000_0000, 0xF_FFFF_FFFF_F000])
+def test_few_pages_are_forgotten_one_by_one(ipa: int) -> None:
+    assert forget(Ipa(ipa), 0x1000) == Op(Code.TLBI_IPA, ipa >> 12, 1)
+    assert forget(Ipa(ipa), MOST_PAGES * 0x1000) == Op(Code.TLBI_IPA, ipa >> 12, MOST_PAGES)
+    assert forget(Ipa(ipa), (MOST_PAGES + 1) * 0x1000) == TLBI_ALL

@@ -16,7 +16,7 @@ from enum import IntEnum
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-from topbit.arch.ipa import Pa
+from topbit.arch.ipa import Ipa, Pa
 from topbit.errors import RunError
 from topbit.memory import PhysicalMemory
 
@@ -31,6 +31,9 @@ _VBAR_EL1, _SCTLR_EL1, _EL1_STATE = 42, 43, 44
 _OPS = 0x400 // 8
 MAX_OPS = (0x1000 - 0x400) // 24 - 1
 
+PAGE_SHIFT = 12
+MOST_PAGES = 64
+"""Of so many pages at most are the translations forgotten one by one, which keeps the others."""
 _BUSY_POLLS = 2000  # about 0.1 ms; then the vCPU's thread needs the processor more than this one
 _PATIENCE = 10.0  # seconds that an operation may take
 
@@ -97,6 +100,15 @@ def r32(pa: int) -> Op:
 def r64(pa: int) -> Op:
     """Load a doubleword from a physical address; the result is the doubleword."""
     return Op(Code.R64, pa)
+
+
+def forget(ipa: Ipa, size: int) -> Op:
+    """Forget what the pages of [ipa, ipa + size) translated to, in the half that `ipa` names.
+
+    Of stage 1 everything, whose entries may hold combined translations.
+    """
+    pages = size >> PAGE_SHIFT
+    return Op(Code.TLBI_IPA, ipa >> PAGE_SHIFT, pages) if pages <= MOST_PAGES else TLBI_ALL
 
 
 def execute(instruction: int, x0: int = 0) -> Op:

@@ -13,12 +13,12 @@ from collections.abc import Callable
 from topbit.arch import esr as esr_fields
 from topbit.arch import psci
 from topbit.arch.esr import ESR_S1PTW, ESR_WNR, XZR
-from topbit.arch.ipa import Pa
+from topbit.arch.ipa import Ipa, Pa
 from topbit.arch.psci import Psci
-from topbit.arch.rmi import ExitReason
+from topbit.arch.rmi import ExitReason, Ripas
 from topbit.machine.qemu.el2 import registers
 from topbit.machine.qemu.el2.cpu_model import CpuFeatures
-from topbit.machine.qemu.el2.mailbox import SMC, TLBI_ALL, Mailbox, Ops, Reason
+from topbit.machine.qemu.el2.mailbox import SMC, TLBI_ALL, Mailbox, Ops, Reason, forget
 from topbit.machine.qemu.el2.registers import ExceptionClass
 from topbit.rmm import Exit, Resume, Rmm, Sea, Translated
 from topbit.rmm.exit import Kind
@@ -154,7 +154,7 @@ class RealmCpus:
             if outcome.reason == ExitReason.RIPAS_CHANGE:
                 # The RMM's TLBI. Until it is done another vCPU may still use the old translation
                 # of a page; both physical pages behind it belong to the guest for ever.
-                ops = [TLBI_ALL]
+                ops = [forget(self._left(rec, outcome), outcome.range_top - outcome.range_base)]
             outcome = self.rmm.rec(rec).resume
         if self.at_resume:
             ops = [*ops, *self.at_resume]
@@ -173,6 +173,14 @@ class RealmCpus:
             if outcome.advance:
                 mailbox.elr = mailbox.elr + 4 & 0xFFFF_FFFF_FFFF_FFFF
         mailbox.resume(ops)
+
+    def _left(self, rec: Pa, asked: Exit) -> Ipa:
+        """In which half do pages lose their translations, from which IPA on? What becomes shared
+        is taken out of the protected half, what becomes private out of the other."""
+        base = Ipa(asked.range_base)
+        if asked.ripas == Ripas.EMPTY:
+            return base
+        return self.rmm.rec(rec).realm.space.unprotected(base)
 
     def _power(self, mailbox: Mailbox, rec: Pa) -> bool:
         """Do with the vCPUs what the Realm's PSCI call asks of its host.
