@@ -45,7 +45,7 @@ _START = 1.0  # seconds in which QEMU usually starts a vCPU
 _TICK = 0.25  # seconds between looks at console and clock
 _NO_EL2 = "no vCPU came to the EL2 program: --cpu needs a 64-bit model"
 _NO_DEBUGGER = "no debugger let the guest run"
-OVER = object()
+_OVER = object()
 _GRACE = 2.0  # seconds for the power-off after the guest has said that it is done
 _UPTIME = re.compile(rb"^(?:@@ |\[ *)(\d+\.\d+)[ \]]", re.MULTILINE)
 
@@ -173,15 +173,15 @@ class QemuMachine:
 
         Which is also the end of QEMU, `timeout` seconds from the start of QEMU, Ctrl-C, `stop`, or
         a hang beyond doubt (`HangWatch`). `begun` on the console tells that something else than
-        the kernel's drivers is at work. `meanwhile` is gone through, a short step
-        whenever no trap waits, before the guest's kernel has a console.
+        the kernel's drivers is at work. `meanwhile` is gone through, a short step whenever no trap
+        waits, and all of it as soon as the guest's kernel has a console.
 
         Raises:
             MissingToolError: QEMU is too old.
             RunError: it ended at once.
             UsageError: the CPU model cannot be a Realm's.
         """
-        ending, trouble = self._guarded(self._begin)
+        ending, trouble = self._guarded(self._first_trap)
         self.process.require_version()
         if not ending:
             stop = stop or threading.Event()
@@ -227,7 +227,7 @@ class QemuMachine:
         except Exception as error:  # a fault of topbit's: what was recorded is kept all the same
             return f"died: internal error: {error!r}", traceback.format_exc()
 
-    def _begin(self) -> str:
+    def _first_trap(self) -> str:
         """Let the vCPU go, if it has come to EL2 in time, before QEMU is asked anything.
 
         QMP's package is loaded then while the guest runs, and not while it waits.
@@ -276,7 +276,7 @@ class QemuMachine:
         while self.host.cpus.ended is None:
             ready = poll.poll(_TICK * 1000 if resting else 0)
             if not resting and not ready:
-                resting = next(rest, OVER) is OVER
+                resting = next(rest, _OVER) is _OVER
             elif not resting and len(self.console):
                 deque(rest, 0)
             for descriptor, _ in ready:
