@@ -130,7 +130,7 @@ while read -r step limit; do
 done </topbit/plan
 
 echo 0 >/sys/kernel/tracing/tracing_on
-[ ! "$follower" ] || /{IN_GUEST} stop "$out_trace"  # it pauses: the log is written meanwhile
+[ ! "$follower" ] || kill -USR1 $follower 2>/dev/null  # it ends while the log is written
 echo 1 >/proc/sys/kernel/printk
 dmesg >dmesg.txt
 if [ "$follower" ]; then

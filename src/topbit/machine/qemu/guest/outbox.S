@@ -6,9 +6,9 @@
 //   outbox tar ADDRESS             hands out plain files, each behind a header of tar's, whose names
 //                                  it reads, a line each, to an empty line or the end
 //   outbox follow ADDRESS FILE...  hands out what the files have, again and again, each piece behind
-//                                  its file's number and its length (two words of 32 bits), until
-//                                  it is stopped; counts its rounds, so that it is known to live
-//   outbox stop ADDRESS            tells it to go on only until the files have no more
+//                                  its file's number and its length (two words of 32 bits);
+//                                  counts its rounds, so that it is known to live. SIGUSR1 has it
+//                                  go on only until the files have no more
 //
 // ADDRESS (hexadecimal, 0x...) is where the stream's registers stand in physical memory. Exit
 // status 1: it cannot be reached, or a read failed. `tar` passes over a file that cannot be opened, or
@@ -24,7 +24,6 @@
         .set    BASE, 0x400000
         .set    WRITTEN, 0
         .set    TAKEN, 8
-        .set    STOP, 16
         .set    BEAT, 24
         .set    RING, 0x100000
         .set    RING_SHIFT, 20
@@ -49,6 +48,8 @@
         .set    read, 63
         .set    exit, 93
         .set    nanosleep, 101
+        .set    rt_sigprocmask, 135
+        .set    rt_sigtimedwait, 137
         .set    setpriority, 140
         .set    mmap, 222
 
@@ -119,11 +120,6 @@ _start:
         b.eq    follow
         cmp     w22, #'t'
         b.eq    tar
-        cmp     w22, #'s'
-        b.ne    copy
-        mov     x0, #1
-        str     x0, [x19, #STOP]
-        b       done
 
 copy:
         ldr     x20, [x19, #WRITTEN]    // where the stream's last writer stopped
@@ -260,6 +256,12 @@ hurry:
 
 follow:
         bl      hurry
+        mov     x0, #0                  // SIG_BLOCK: it is waited for
+        adr     x1, signal
+        mov     x2, #0
+        mov     x3, #8
+        call    rt_sigprocmask
+        mov     x18, #0
         ldr     x20, [x19, #WRITTEN]
         mov     x29, #0
 1:      cmp     x29, x24
@@ -273,7 +275,6 @@ follow:
         b       1b
 
 round:
-        ldr     x18, [x19, #STOP]       // before the files are read: what comes later is not theirs
         ldr     x4, [x19, #BEAT]
         add     x4, x4, #1
         str     x4, [x19, #BEAT]
@@ -306,7 +307,13 @@ round:
         b       2b
 4:      cbnz    x25, round
         cbnz    x18, done
-        pause   between
+        adr     x0, signal
+        mov     x1, #0
+        adr     x2, between
+        mov     x3, #8
+        call    rt_sigtimedwait
+        cmp     x0, #0
+        cset    x18, gt                 // before the files are read: what comes later is not theirs
         b       round
 
 // put x28 bytes at x27 into the ring, aligned to 8 bytes as x20 is
@@ -355,6 +362,7 @@ done:   mov     x0, #0
 
 memory: .asciz  "/dev/mem"
         .balign 8
+signal: .quad   1 << (10 - 1)           // SIGUSR1
 between:
         .quad   0, 40000000             // 40 ms
 moment: .quad   0, 1000000              // 1 ms
