@@ -7,10 +7,8 @@ import json
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
-from queue import Queue
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,8 +18,8 @@ import topbit
 from paths import DATA, ROOT
 from topbit import api
 from topbit.machine.qemu import run as qemu_run
-from topbit.readers.bulk.dull_lines import words_by_key
 from topbit.recording.schema import COLUMNS
+from topbit.report import ahead
 
 LOGS = DATA / "recordings" / "vmm-maps-protected-half"
 
@@ -139,7 +137,7 @@ def served(ending: str, asked: list[Any]) -> Callable[..., object]:
 
     def run(scenario: object, options: object, **given: object) -> object:
         asked.append((scenario, options, given["note"], given["progress"]))
-        assert given["started"] is api._load_the_reporting
+        assert given["started"] is ahead.make_ready
         recording = topbit.Recording.of_events(topbit.Platform(machine="qemu"), [])
         return SimpleNamespace(ending=ending, recording=recording)
 
@@ -163,30 +161,6 @@ def test_the_qemu_machine_is_given_what_it_takes(monkeypatch: pytest.MonkeyPatch
     assert scenario.realm.ipa_bits == 42
     assert options == {"kernel": "7.3", "timeout": None}
     assert heard == [print, repr]
-
-
-@pytest.mark.parametrize("running", [True, False])
-def test_the_reporting_is_loaded_once_the_guest_has_a_console(
-    running: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    loaded: Queue[str] = Queue()
-    monkeypatch.setattr(api.importlib, "import_module", loaded.put)
-    monkeypatch.setattr(api, "_report_on_little", lambda: loaded.put("warm"))
-    process, console = SimpleNamespace(running=True), bytearray()
-    machine: Any = SimpleNamespace(process=process, console=console)
-    api._load_the_reporting(machine)
-    time.sleep(0.1)
-    assert loaded.empty()
-    process.running = running
-    console += b"[" * running
-    assert loaded.get(timeout=20) == "topbit.machine.qemu.outcome"
-    assert "warm" in [loaded.get(timeout=20) for _ in range(3)]
-
-
-def test_reporting_is_made_ready_by_a_report() -> None:
-    words_by_key.cache_clear()
-    api._report_on_little()
-    assert words_by_key.cache_info().currsize == 1
 
 
 def test_an_interrupted_run_is_an_interruption(monkeypatch: pytest.MonkeyPatch) -> None:

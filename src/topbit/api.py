@@ -10,10 +10,7 @@ verbs of the command line are written on them.
 
 from __future__ import annotations
 
-import importlib
 import os
-import threading
-import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Literal, TypeAlias, Unpack, overload
 
@@ -22,7 +19,6 @@ from topbit.errors import UsageError, nearest
 if TYPE_CHECKING:
     from topbit.addressing.explain import Meaning
     from topbit.kernel_tree.tree import SourceTree
-    from topbit.machine.qemu.machine import QemuMachine
     from topbit.machine.qemu.options import QemuOptions
     from topbit.readers.options import ReadOptions
     from topbit.recording import Recording
@@ -121,6 +117,7 @@ def run(
     from topbit.machine.interrupted import RunInterrupted
     from topbit.machine.qemu.ending import INTERRUPTED
     from topbit.machine.qemu.run import run as run_on_qemu
+    from topbit.report import ahead
 
     outcome = run_on_qemu(
         wanted,
@@ -129,37 +126,11 @@ def run(
         progress=progress,
         fetched=fetched,
         output=output,
-        started=_load_the_reporting,
+        started=ahead.make_ready,
     )
     if outcome.ending == INTERRUPTED:
         raise RunInterrupted(outcome.recording)
     return outcome.recording
-
-
-def _load_the_reporting(machine: QemuMachine) -> None:
-    """While a guest boots this process has time for what is needed at its end."""
-
-    def load() -> None:
-        # When its kernel has found its interrupt controller, whose registers it waits for: then
-        # it has a console, and hardly asks for anything until it finds its devices.
-        while machine.process.running and not len(machine.console):
-            time.sleep(0.02)
-        for module in ("machine.qemu.outcome", "report.report", "report.text_form"):
-            importlib.import_module(f"topbit.{module}")
-        _report_on_little()
-
-    threading.Thread(target=load, daemon=True).start()
-
-
-def _report_on_little() -> None:
-    """What reading, rules and forms make at their first use is made now."""
-    from topbit.readers.source import Source
-    from topbit.readers.text import read_text
-    from topbit.recording import Platform, Recording
-
-    log = b"[    0.000000] Booting Linux\n"
-    [boot] = read_text(Source("log", "text", log), lambda lines: None)
-    str(check(Recording.of_events(Platform(), boot.events)))
 
 
 def read(
