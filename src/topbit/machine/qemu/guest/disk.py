@@ -50,9 +50,8 @@ class Medium:
 
     def filling(self) -> Iterator[None]:
         """Write the content, a part in each step. Who has the file open sees it come."""
-        for number, block in enumerate(self.disk.blocks(0, self.disk.size // 2)):
-            os.pwrite(self._fd, block, number * MIB)
-            yield
+        with open(self._fd, "wb", closefd=False) as image:
+            yield from self.disk.writing(image)
 
     def mapped(self) -> mmap.mmap:
         """Which bytes are it, for a device in this process?"""

@@ -11,11 +11,13 @@ import hashlib
 import select
 import socket
 import threading
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from io import BufferedReader
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -44,8 +46,13 @@ class Disk:
         """Make the image file: the first half with content, the second one empty (sparse)."""
         with path.open("wb") as image:
             image.truncate(self.size)
-            for block in self.blocks(0, self.size // 2):
-                image.write(block)
+            deque(self.writing(image), 0)
+
+    def writing(self, image: BinaryIO) -> Iterator[None]:
+        """Write the content of the first half at the beginning of `image`, a MiB in each step."""
+        for block in self.blocks(0, self.size // 2):
+            image.write(block)
+            yield
 
     def check_copy(self, path: Path, first: int, second: int, size: int) -> str:
         """Did the guest write at `second` what was at `first`, and nothing else?
