@@ -18,6 +18,7 @@ from typing import NamedTuple, TypeAlias
 
 from topbit.arch.ipa import Ipa, Pa
 from topbit.errors import RunError
+from topbit.host.pages import PAGE
 from topbit.memory import PhysicalMemory
 
 PROGRAM = Path(__file__).with_name("trampoline.bin")
@@ -31,7 +32,6 @@ _VBAR_EL1, _SCTLR_EL1, _EL1_STATE = 42, 43, 44
 _OPS = 0x400 // 8
 MAX_OPS = (0x1000 - 0x400) // 24 - 1
 
-PAGE_SHIFT = 12
 MOST_PAGES = 64
 """Of so many pages at most are the translations forgotten one by one, which keeps the others."""
 _BUSY_POLLS = 2000  # about 0.1 ms; then the vCPU's thread needs the processor more than this one
@@ -107,8 +107,8 @@ def forget(ipa: Ipa, size: int) -> Op:
 
     Of stage 1 everything, whose entries may hold combined translations.
     """
-    pages = size >> PAGE_SHIFT
-    return Op(Code.TLBI_IPA, ipa >> PAGE_SHIFT, pages) if pages <= MOST_PAGES else TLBI_ALL
+    pages = size // PAGE
+    return Op(Code.TLBI_IPA, ipa // PAGE, pages) if pages <= MOST_PAGES else TLBI_ALL
 
 
 def execute(instruction: int, x0: int = 0) -> Op:

@@ -102,16 +102,17 @@ limited() {{
 {PARAMETERS}
 cd /topbit/out || exit 1
 {following("/" + IN_GUEST)}
-hander=
+reporter=
 if [ "$out_report" ]; then  # one program for all: to start one takes longer than what it does
     mkfifo /run/names
     /{IN_GUEST} tar "$out_report" </run/names &
-    hander=$!
+    reporter=$!
     exec 4>/run/names
 fi
 # report FILE...: soon, if the outbox can be reached
 report() {{
-    [ ! "$hander" ] || {{ kill -0 $hander && printf '%s\n' "$@" >&4; }} 2>/dev/null || hand_out "$@"
+    [ "$reporter" ] || return 0
+    {{ kill -0 $reporter && printf '%s\n' "$@" >&4; }} 2>/dev/null || hand_out "$@"
 }}
 say "boot $(uname -r) cpus $(nproc)"
 while read -r module; do
@@ -139,7 +140,7 @@ if [ "$follower" ]; then
         while read -r line; do echo "$line"; done <$cpu/stats >${{cpu##*/}}.stats
     done
     report dmesg.txt cpu*.stats ''
-    wait $hander
+    wait $reporter
     echo; echo "{ALL_DONE}"
     poweroff -f
     sleep 1000

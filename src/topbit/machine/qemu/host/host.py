@@ -45,6 +45,7 @@ from topbit.machine.qemu.process.pci import PciDevice
 from topbit.machine.qemu.process.process import DOORBELL_UART, RAM_BASE
 from topbit.memory import PhysicalMemory
 from topbit.rmm import Granules, Rmm
+from topbit.rmm.s2tt import ENTRIES
 from topbit.rmm.state import PSMMU
 from topbit.vmm.convert import runs
 from topbit.vmm.dma import EmulatedDma
@@ -57,8 +58,7 @@ from topbit.vmm.virtio.net import VirtioNet
 from topbit.vmm.vmm import Vmm
 
 TREE_ROOM = 1 * MIB
-PAGES_OF_TABLE = 512
-PAGES_AT_ONCE = 8 * PAGES_OF_TABLE  # a millisecond
+PAGES_AT_ONCE = 8 * ENTRIES  # of so many tables: a millisecond
 VECTORS = 0x1_0000  # Linux's exception entry code begins behind its first 64 KiB
 
 
@@ -137,7 +137,7 @@ class QemuHost:
             self.slot, guest.kernel.text_offset, guest.kernel.image_size, len(guest.initrd)
         )
         # The index of the first page of the RAM that is populated while the guest runs.
-        self._first = -(-self.slot.page(self._plan.end) // PAGES_OF_TABLE) * PAGES_OF_TABLE
+        self._first = -(-self.slot.page(self._plan.end) // ENTRIES) * ENTRIES
         self.its = ItsFrame(memory, self.slot, tables, self._mailbox)
         self.vmm.mmio[Ipa(ITS)] = self.its
         for index in range(shape.cpus):
