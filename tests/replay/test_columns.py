@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import gc
-import weakref
 
 import polars as pl
 import pytest
@@ -209,18 +207,6 @@ def test_events_without_what_their_kind_needs_are_left_out(kind: str) -> None:
         numbers = [1] if column in NEEDED.get(kind, ()) else [0, 1]
         assert used.scan(kind).collect()["number"].to_list() == numbers
         assert used.told == len(numbers)
-
-
-def test_what_is_usable_is_found_out_once_and_kept_no_longer_than_it_is_needed() -> None:
-    lacking = Event("vmm", "iommu_unmap", size=4096)
-    whole = Recording.of_events(REALM, [lacking, Event("vmm", "iommu_unmap", address=4096)])
-    used = usable(whole)
-    assert (len(used.frame), usable(whole) is used, usable(used) is used) == (2, True, True)
-    assert (used.told, whole.told) == (1, 2)
-    forgotten = weakref.ref(whole), weakref.ref(used)
-    del whole, used
-    gc.collect()
-    assert [one() for one in forgotten] == [None, None]
 
 
 def test_a_recording_of_which_everything_is_usable_is_not_copied() -> None:

@@ -115,7 +115,7 @@ class Recording:
         """
 
         if not self.has(*kinds):
-            return self._none
+            return self.frame.clear().with_columns(self._plain)
         rows = self.scan(*kinds)
         if where is None:
             return rows.drop(NUMBER).collect()
@@ -179,10 +179,6 @@ class Recording:
     def has(self, *kinds: str) -> bool:
         """Is there any event of one of these kinds?"""
         return not self._kinds.isdisjoint(kinds)
-
-    @cached_property
-    def _none(self) -> polars.DataFrame:
-        return self.frame.clear().with_columns(self._plain)
 
     @cached_property
     def _plain(self) -> list[polars.Expr]:

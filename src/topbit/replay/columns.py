@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from weakref import WeakKeyDictionary, ref
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import polars as pl
@@ -37,21 +37,8 @@ def usable(recording: Recording) -> Recording:
     """Which events can rules look at? Others are left out.
 
     Those that lack a column that their kind needs, and what concerns a host's own devices, or a
-    guest's own IOMMU. Found out once, as long as somebody has the answer.
+    guest's own IOMMU.
     """
-    known = _usable.get(recording)
-    used = known() if known else None
-    if used is None:
-        used = _found_usable(recording)
-        for one in (recording, used):
-            _usable[one] = ref(used)
-    return used
-
-
-_usable: WeakKeyDictionary[Recording, ref[Recording]] = WeakKeyDictionary()
-
-
-def _found_usable(recording: Recording) -> Recording:
     left_out = np.zeros(len(recording.frame), dtype=bool)
     for kinds, agents in ((OWN_DEVICES, ("host",)), (IOMMU, OTHERS)):
         if recording.has(*kinds) and (theirs := recording.says("agent", *agents)).any():

@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from topbit.recording import Platform, Recording
-from topbit.replay.columns import usable
 from topbit.report.summary import Summary, summarise
 from topbit.rules import Checked, check
 from topbit.rules.privacy import Answered, answered
@@ -34,11 +33,9 @@ class BootReport:
     @classmethod
     def of(cls, recording: Recording) -> BootReport:
         """What is there to say about this recording? Runs all rules."""
-        used = usable(recording)  # found out once for all of them, while it is held
         with ThreadPoolExecutor(1) as aside:
             # Polars counts there while rules are at work here, and the other way round.
             summary = aside.submit(summarise, recording)
             private = aside.submit(lambda: answered(private_dma(recording)))
             checked = check(recording)
-        del used
         return cls(recording.platform, summary.result(), checked, recording, private.result())
