@@ -37,14 +37,22 @@ def image(shape: RealmShape, *, rounds: int, seed: int = 1, probe: tuple[int, in
 
 
 def machine(
-    *, rounds: int, seed: int = 1, probe: tuple[int, int] | None = (0, 0), **more
+    *,
+    rounds: int,
+    seed: int = 1,
+    probe: tuple[int, int] | None = (0, 0),
+    options: tuple[str, ...] = (),
+    **more,
 ) -> QemuMachine:
-    """Boot the payload; `probe`: what part 1 tries, None for all memory behind its RAM."""
+    """Boot the payload; `probe`: what part 1 tries, None for all memory behind its RAM.
+
+    `options`: further ones of QEMU.
+    """
     shape = RealmShape(ram=RAM, **more)
     layout = layout_of(shape)
     probe = probe or (layout.private, layout.end)
     guest = image(shape, rounds=rounds, seed=seed, probe=probe)
-    return QemuMachine(shape, guest, program=Path(needs.tool("qemu")))
+    return QemuMachine(shape, guest, program=Path(needs.tool("qemu")), options=options)
 
 
 def verdict(run: Run) -> Verdict:

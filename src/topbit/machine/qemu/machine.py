@@ -41,7 +41,6 @@ from topbit.memory import PhysicalMemory
 from topbit.store import tools
 
 MAX_EVENTS = 2_000_000  # a guest can cause any number of them
-_START = 1.0  # seconds in which QEMU usually starts a vCPU
 _TICK = 0.25  # seconds between looks at console and clock
 _NO_EL2 = "no vCPU came to the EL2 program: --cpu needs a 64-bit model"
 _NO_DEBUGGER = "no debugger let the guest run"
@@ -177,16 +176,14 @@ class QemuMachine:
         waits, and all of it as soon as the guest's kernel has a console.
 
         Raises:
-            MissingToolError: QEMU is too old.
-            RunError: it ended at once.
+            RunError: QEMU ended before the guest began.
             UsageError: the CPU model cannot be a Realm's.
         """
-        ending, trouble = self._guarded(self._first_trap)
-        self.process.require_version()
-        if not ending:
-            stop = stop or threading.Event()
-            rest = chain(self.host.populating(), meanwhile)
-            ending, trouble = self._guarded(lambda: self._serve(timeout, stop, begun, rest))
+        stop = stop or threading.Event()
+        rest = chain(self.host.populating(), meanwhile)
+        ending, trouble = self._guarded(lambda: self._serve(timeout, stop, begun, rest))
+        if not self.traps.traps and not self.process.running:
+            raise RunError(f"QEMU ended at once: {self.process.complaint()}")
         self.outbox.finish()
         beaten, over = self.outbox.beaten, time.monotonic()
         self.host.collect()
@@ -226,18 +223,6 @@ class QemuMachine:
             return f"died: {error}", ""
         except Exception as error:  # a fault of topbit's: what was recorded is kept all the same
             return f"died: internal error: {error!r}", traceback.format_exc()
-
-    def _first_trap(self) -> str:
-        """Let the vCPU go, if it has come to EL2 in time, before QEMU is asked anything.
-
-        QMP's package is loaded then while the guest runs, and not while it waits.
-        """
-        poll = select.poll()
-        poll.register(self.traps, select.POLLIN)
-        poll.register(self.process.pidfd, select.POLLIN)
-        poll.poll(_START * 1000)
-        self.traps.ready()
-        return self.host.cpus.ended or ""
 
     def close(self) -> None:
         """End QEMU and release what belonged to the run."""

@@ -8,7 +8,6 @@ for before it becomes QEMU); a pidfd tells this process when QEMU has ended.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
 import shutil
@@ -23,7 +22,6 @@ from typing import TYPE_CHECKING
 from topbit.arch.ipa import Pa
 from topbit.errors import MissingToolError, RunError, this_program
 from topbit.machine.qemu.process.ram import HUGE_PAGE, AnonymousRam
-from topbit.store.tools import OLDEST_QEMU
 
 if TYPE_CHECKING:
     from topbit.machine.qemu.process.qmp import Monitor
@@ -165,39 +163,17 @@ class QemuProcess:
         how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
         return f"{said} ({how})" if said else how
 
-    def require_version(self, timeout: float = 10) -> None:
-        """Refuse a QEMU that is too old.
-
-        Raises:
-            MissingToolError: it is older than `OLDEST_QEMU`.
-            RunError: it does not answer, or has ended.
-        """
-        try:
-            version = self.monitor.version(timeout)
-        except RunError as error:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(1)  # its channels close before it has ended
-            if not self.running:
-                raise RunError(f"QEMU ended at once: {self.complaint()}") from error
-            raise
-        if version < OLDEST_QEMU:
-            raise MissingToolError(
-                f"QEMU {'.'.join(map(str, version))} has no second UART on its virt machine",
-                hint=f"QEMU {OLDEST_QEMU[0]}.{OLDEST_QEMU[1]} or newer is needed: "
-                f"{this_program()} tool fetch qemu",
-            )
-
     def stop(self, patience: float = 2.0) -> None:
-        """End the process: ask it to quit (its disks are flushed), then kill it."""
+        """End the process: by SIGTERM, at which it flushes its disks, then by SIGKILL."""
         if self.running:
-            with contextlib.suppress(Exception):  # it may end before it answers
-                self.monitor.execute("quit")
+            self.process.terminate()
             try:
                 self.process.wait(patience)
             except subprocess.TimeoutExpired:
                 self.process.kill()
         self.process.wait()
-        self.monitor.close()
+        if "monitor" in self.__dict__:
+            self.monitor.close()
 
     def close(self) -> None:
         """End the process and release everything that belonged to it."""

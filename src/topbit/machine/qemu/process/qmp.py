@@ -18,8 +18,6 @@ from typing import Any
 
 from qemu.qmp import QMPClient
 
-from topbit.errors import RunError
-
 
 class Monitor:
     """What does QEMU answer to a QMP command?
@@ -47,18 +45,6 @@ class Monitor:
             return await self._client.execute(command, arguments)
 
         return asyncio.run_coroutine_threadsafe(call(), self._loop)
-
-    def version(self, timeout: float) -> tuple[int, int, int]:
-        """Which QEMU is it? (major, minor, micro)
-
-        Raises:
-            RunError: QEMU does not greet within `timeout` seconds.
-        """
-        try:
-            number = self.execute("query-version").result(timeout)["qemu"]
-        except Exception as error:  # OSError, TimeoutError, EOFError or one of QMP's own tree
-            raise RunError(f"QEMU's monitor does not answer: {error or type(error)}") from error
-        return number["major"], number["minor"], number["micro"]
 
     def close(self) -> None:
         """End the monitor's thread; commands that are under way fail."""
