@@ -26,7 +26,7 @@ Bytes: TypeAlias = NDArray[np.uint8]
 
 
 MAP_NORESERVE = 0x4000  # Linux; Python names it since 3.13
-_ANONYMOUS = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_NORESERVE
+ANONYMOUS = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_NORESERVE
 # What is given back at once: a huge page. Giving back a part of one would break it up.
 _GIVE_BACK = 2 << 20
 
@@ -64,7 +64,7 @@ class PhysicalMemory:
         self.size = size
         self.end = base + size
         self._private = buffer is None
-        self._map = mmap.mmap(-1, size, flags=_ANONYMOUS) if buffer is None else buffer
+        self._map = mmap.mmap(-1, size, flags=ANONYMOUS) if buffer is None else buffer
         self.bytes: Bytes = np.frombuffer(self._map, dtype=np.uint8, count=size)
         self.words: Words = self.bytes.view(np.uint64)
         # Scalar accesses through a memoryview cost a third of NumPy indexing.

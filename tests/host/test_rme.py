@@ -196,12 +196,17 @@ def test_shared_memory_is_mapped_normal_and_writable() -> None:
 def test_a_realm_may_begin_with_content() -> None:
     bench = Bench()
     bench.host.create()
-    bench.host.init_ripas(RAM, PAGE)
+    first, size = RAM + 2 * MIB - PAGE, 2 * PAGE  # across the end of a table
+    bench.host.init_ripas(RAM, 4 * MIB)
     bench.memory.write(BASE, b"kernel")
-    bench.host.delegate(SHARED_PA, PAGE)
-    bench.host.data_create(RAM, SHARED_PA, BASE, 0)
-    assert bench.entry(RAM)[:3] == (3, 1, SHARED_PA)
+    bench.memory.write(BASE + PAGE, b"more")
+    bench.host.delegate(SHARED_PA, size)
+    bench.host.data_create(first, size, SHARED_PA, BASE, 0)
+    assert bench.entry(first)[:3] == (3, 1, SHARED_PA)
+    assert bench.entry(first + PAGE)[:3] == (3, 1, SHARED_PA + PAGE)
+    assert bench.entry(first + size)[1] == 0
     assert bench.memory.read(SHARED_PA, 6) == b"kernel"
+    assert bench.memory.read(SHARED_PA + PAGE, 4) == b"more"
 
 
 def test_tables_that_are_missing_are_supplied_from_the_walks_level_on() -> None:

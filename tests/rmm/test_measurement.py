@@ -6,6 +6,7 @@ import struct
 import pytest
 
 from topbit.arch.rmi_params import HASH_SHA_256, HASH_SHA_512
+from topbit.rmm import measurement
 from topbit.rmm.measurement import Measurements
 
 NEW = {HASH_SHA_256: hashlib.sha256, HASH_SHA_512: hashlib.sha512}
@@ -73,3 +74,26 @@ def test_a_rem_is_extended_alone(made: Measurements) -> None:
     assert made.values[3] == made.digest(one + b"second")
     assert made.read(3) == made.values[3].ljust(64, b"\0")
     assert [made.values[n] for n in (0, 1, 2, 4)] == [bytes(made.size)] * 4
+
+
+@pytest.mark.parametrize("waiting", [1, 4, 1 << 14])
+def test_what_is_hashed_later_counts_as_it_was_and_in_its_order(
+    monkeypatch: pytest.MonkeyPatch, waiting: int
+) -> None:
+    monkeypatch.setattr(measurement, "MOST_WAITING", waiting)
+    made = Measurements(HASH_SHA_256)
+    expected = made.values[0]
+    page = bytearray(4096)
+    for number in range(11):
+        page[:] = bytes([number]) * len(page)
+        made.data(number << 12, 1, memoryview(page))
+        tail = struct.pack("<QQ", number << 12, 1) + made.digest(bytes(page)).ljust(64, b"\0")
+        expected = extended(made, expected, 0, tail)
+        if number % 3 == 0:
+            made.ripas(number << 12, 4096)
+            tail = struct.pack("<QQ", number << 12, number + 1 << 12)
+            expected = extended(made, expected, 2, tail)
+    page[:] = b"\xff" * len(page)
+    assert made.values[0] == made.values[0] == expected
+    made.rec(b"after that")
+    assert made.read(0)[:32] == extended(made, expected, 1, made.digest(b"after that"))

@@ -20,6 +20,7 @@ from topbit.host.pages import PAGE, PagePool
 from topbit.memory import PhysicalMemory
 
 NOT_CREATED = Pa(0)
+_DATA_CREATE, _SUCCESS = Rmi.DATA_CREATE, int(RmiStatus.SUCCESS)  # slow to look up
 NS_NORMAL = 0b110 << 2 | 0b11 << 6  # MemAttr: write-back (FWB); S2AP: read and write
 
 
@@ -187,16 +188,22 @@ class RealmHost:
         """Unmap the unprotected page `ipa` (shared bit set)."""
         self.call(Rmi.RTT_UNMAP_UNPROTECTED, self.rd, ipa, LAST_LEVEL)
 
-    def data_create(self, ipa: Ipa, pa: Pa, source: Pa, flags: int) -> None:
-        """Give the Realm, still NEW, the delegated page `pa` with a copy of the page `source`."""
-        self._mapped(Rmi.DATA_CREATE, ipa, self.rd, pa, ipa, source, flags)
-
     # Ranges. RMI 1.0 knows only pages; `rme_ranges` does the same with the range calls of 2.0.
 
     def delegate(self, pa: Pa, size: int) -> None:
         """Delegate the host's granules [pa, pa + size) to the RMM."""
         for offset in range(0, size, PAGE):
             self.call(Rmi.GRANULE_DELEGATE, pa + offset)
+
+    def data_create(self, ipa: Ipa, size: int, pa: Pa, source: Pa, flags: int) -> None:
+        """Give the Realm, still NEW, delegated pages from `pa` on with copies of those from
+        `source` on as its private pages [ipa, ipa + size)."""
+        rmi, rd = self.port.rmi, self.rd
+        for at in range(0, size, PAGE):
+            page = ipa + at
+            args = [rd, pa + at, page, source + at, flags]
+            if rmi(_DATA_CREATE, args)[0] != _SUCCESS:
+                self._mapped(_DATA_CREATE, page, *args)
 
     def populate_range(self, ipa: Ipa, size: int, pa: Pa) -> None:
         """Give the Realm the host memory from `pa` as its private pages [ipa, ipa + size)."""

@@ -98,7 +98,7 @@ class ModuleTree:
         except OSError as error:
             where = str(self.folder / MODULES_BUILTIN)
             raise InputError(f"cannot be read: {error.strerror}", where=where) from error
-        return frozenset(kernel_name(Path(line).stem) for line in lines)
+        return frozenset(kernel_name(os.path.basename(line).split(".ko")[0]) for line in lines)
 
     def closure(self, names: Iterable[str]) -> list[Module]:
         """Which modules must be loaded, in this order, for the drivers `names`?

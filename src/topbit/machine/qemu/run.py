@@ -19,9 +19,8 @@ from typing import TYPE_CHECKING, TypeAlias
 from topbit.errors import InputError, MissingToolError, UsageError
 from topbit.machine.qemu.el2.mailbox import MAX_VCPUS
 from topbit.machine.qemu.feasible import kernel_of, refuse_impossible
-from topbit.machine.qemu.guest.init import ALL_DONE
+from topbit.machine.qemu.guest.init import ALL_DONE, MARKER
 from topbit.machine.qemu.guest.own_system import OwnSystem
-from topbit.machine.qemu.guest.report import MARKER
 from topbit.machine.qemu.guest.transfer import Added, Wanted, unpack
 from topbit.machine.qemu.options import KERNEL, TIMEOUT, QemuOptions, StrPath
 from topbit.machine.qemu.process import gdb

@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from topbit.events import Event
-from topbit.machine.qemu.guest.report import GuestReport, StepReport
 from topbit.machine.qemu.guest.steps import Step, rebind, replug, unplug
 from topbit.machine.qemu.host.virtio_mmio import EmulatedDevice
 from topbit.machine.qemu.process import pci
 from topbit.machine.qemu.process.pci import PciDevice
-from topbit.recording import DeviceFacts
 from topbit.scenario.tables import DeviceSpec, WorkloadSpec
+
+if TYPE_CHECKING:  # what comes of a run is read at its end, and loaded while the guest boots
+    from topbit.machine.qemu.guest.report import GuestReport, StepReport
+    from topbit.recording import DeviceFacts
 
 
 class GuestDevice:
@@ -57,6 +60,8 @@ class GuestDevice:
 
     def facts(self) -> DeviceFacts:
         """What do rules want to know about it?"""
+        from topbit.recording import DeviceFacts
+
         return DeviceFacts(
             sid=self.pci.sid if self.pci else None,
             trusted=self.spec.trusted,

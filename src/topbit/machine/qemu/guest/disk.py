@@ -6,17 +6,20 @@ import mmap
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from topbit.events import Event
 from topbit.machine.qemu.guest import steps
 from topbit.machine.qemu.guest.device import GuestDevice
 from topbit.machine.qemu.guest.integrity import MIB, Disk
-from topbit.machine.qemu.guest.report import GuestReport, StepReport
 from topbit.machine.qemu.guest.steps import Step
 from topbit.machine.qemu.host.virtio_mmio import EmulatedDevice
 from topbit.machine.qemu.process.pci import PciDevice
 from topbit.scenario.tables import DeviceSpec, WorkloadSpec
 from topbit.vmm.virtio.blk import VirtioBlk
+
+if TYPE_CHECKING:
+    from topbit.machine.qemu.guest.report import GuestReport, StepReport
 
 LEAST_HALF = 4 * MIB  # of a disk: what is read, and what is written
 SMALL_READS = 64 * 4096  # bytes that `copy_blocks` reads 4 KiB at a time

@@ -13,12 +13,15 @@ with its length and hash, while the kernel is kept from printing.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Protocol
 
 from topbit.machine.qemu.guest.outbox_program import IN_GUEST, STREAMS
 
 MARK = "@@"
+MARKER = re.compile(rf"{MARK} (\d+\.\d+) (\S+) ?(.*?)\r?$", re.MULTILINE)
+"""A line of init's own: seconds since the guest's boot, a word, the rest."""
 BUNDLE_BEGIN = f"{MARK} bundle begin"
 ALL_DONE = f"{MARK} done"  # nothing comes after it but the power-off, which may hang
 EVENTS = "topbit/events"

@@ -17,11 +17,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-from topbit.machine.qemu.guest.report import StepReport
+if TYPE_CHECKING:
+    from topbit.machine.qemu.guest.report import StepReport
 
 MIB = 1 << 20
 

@@ -5,18 +5,21 @@ from __future__ import annotations
 import hashlib
 import socket
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from topbit.events import Event
 from topbit.machine.qemu.guest import steps
 from topbit.machine.qemu.guest.device import GuestDevice
 from topbit.machine.qemu.guest.integrity import MIB, EchoPeer
-from topbit.machine.qemu.guest.report import GuestReport
 from topbit.machine.qemu.guest.steps import Step
 from topbit.machine.qemu.host.virtio_mmio import EmulatedDevice
 from topbit.machine.qemu.process import pci
 from topbit.machine.qemu.process.pci import PciDevice
 from topbit.scenario.tables import DeviceSpec, WorkloadSpec
 from topbit.vmm.virtio.net import VirtioNet
+
+if TYPE_CHECKING:
+    from topbit.machine.qemu.guest.report import GuestReport
 
 SENT = 64 << 10
 MAC = bytes.fromhex("525400123456")  # of an emulated network card, as QEMU's first has it

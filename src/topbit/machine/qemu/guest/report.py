@@ -18,13 +18,12 @@ from types import MappingProxyType
 
 from topbit.events import Event
 from topbit.machine.qemu.guest import outbox_program, tar_stream
-from topbit.machine.qemu.guest.init import ALL_DONE, BUNDLE_BEGIN, MARK
+from topbit.machine.qemu.guest.init import ALL_DONE, BUNDLE_BEGIN, MARKER
 from topbit.machine.qemu.host.outbox import Stream
 from topbit.recording.schema import STEP_BEGIN, STEP_HUNG, STEP_TIMES
 
 NOTHING: Mapping[Stream, bytes] = MappingProxyType({})
 MAX_BUNDLE = 512 << 20  # bytes of one unpacked bundle
-MARKER = re.compile(rf"{MARK} (\d+\.\d+) (\S+) ?(.*?)\r?$", re.MULTILINE)
 BUNDLE = re.compile(rf"\n{BUNDLE_BEGIN} (\d{{1,9}}) ([0-9a-f]{{64}})\r?\n".encode())
 
 

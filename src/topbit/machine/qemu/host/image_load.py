@@ -71,7 +71,7 @@ def load(realm: RealmHost, slot: MemorySlot, ipa: Ipa, data: bytes) -> None:
         content = data[part : part + STAGE]
         realm.memory.write(stage, content)
         realm.memory.fill(stage + len(content), -len(content) % PAGE)
-        for page in range(part, min(part + STAGE, size), PAGE):
-            realm.data_create(ipa + page, private + page, stage + (page - part), MEASURE)
+        pages = min(STAGE, size - part)
+        realm.data_create(ipa + part, pages, private + part, stage, MEASURE)
     realm.memory.fill(stage, min(STAGE, size))
     slot.populated[slot.pages(ipa, size)] = True
