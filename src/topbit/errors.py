@@ -34,7 +34,6 @@ hardware or the kernel would, and what stops the guest's last CPU ends the run, 
 
 from __future__ import annotations
 
-import difflib
 import os
 import sys
 from collections.abc import Iterable
@@ -114,6 +113,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
     Returns:
         ``did you mean 'x'?`` for a close match among `known`, else the list of known names.
     """
+    import difflib
+
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     return f"did you mean {close[0]!r}?" if close else "known: " + ", ".join(names)

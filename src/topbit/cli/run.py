@@ -73,9 +73,10 @@ def run(args: argparse.Namespace) -> int:
         return _matrix(args)
     from topbit import api
     from topbit.machine.interrupted import RunInterrupted
-    from topbit.recording.recording import require_place
 
     if args.output:
+        from topbit.recording.recording import require_place
+
         require_place(args.output)
     try:
         with bar() as fetched, run_qemu.shown(args) as (progress, output):

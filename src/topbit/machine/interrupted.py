@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from topbit.recording import Recording
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from topbit.recording import Recording
 
 
 class RunInterrupted(KeyboardInterrupt):

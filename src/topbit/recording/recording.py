@@ -31,6 +31,10 @@ NUMBER = "number"
 PART = 1 << 20
 """Rows that are looked at together where all of them at once would take much memory."""
 
+SHORT = 1 << 16
+"""Rows up to which a recording keeps those of the kinds that it was asked for: many rules ask for
+the same, and to find them again takes longer than all else."""
+
 _CODE = "kind"
 _row = attrgetter(*COLUMNS)
 
@@ -68,6 +72,7 @@ class Recording:
         self.platform = platform
         self.frame = frame
         self._left_out = left_out
+        self._found: dict[tuple[str, ...], polars.DataFrame] = {}
 
     def __repr__(self) -> str:
         return f"<Recording: {self.platform.machine}, {len(self.frame)} events>"
@@ -116,6 +121,9 @@ class Recording:
 
         if not self.has(*kinds):
             return self.frame.clear().with_columns(self._plain)
+        if len(self.frame) <= SHORT:
+            found = self._rows_of(*kinds)
+            return (found if where is None else found.filter(where))[:, 1:]  # without the number
         rows = self.scan(*kinds)
         if where is None:
             return rows.drop(NUMBER).collect()
@@ -134,12 +142,22 @@ class Recording:
         """
         import polars
 
+        whole = not start and (count is None or count >= len(self.frame))
+        if whole and len(self.frame) <= SHORT:
+            return self._rows_of(*kinds).lazy()
         wanted = [polars.col(_CODE) == kind for kind in self._kinds.intersection(kinds)]
         # Of kinds that are not there no row is looked at.
         some = self._coded.slice(start, count) if wanted else self._coded.clear()
         rows = some.lazy().with_row_index(NUMBER, offset=start)
         rows = rows.filter(polars.any_horizontal(wanted or polars.lit(True))).drop(_CODE)
         return rows.with_columns(self._plain)
+
+    def _rows_of(self, *kinds: str) -> polars.DataFrame:
+        """What does `scan` find in a short recording? Looked for once."""
+        if kinds not in self._found:
+            places = self.places_among(*kinds)
+            self._found[kinds] = self.rows((places.of() < places.none).nonzero()[0])
+        return self._found[kinds]
 
     def parts(self, *kinds: str) -> Iterator[polars.LazyFrame]:
         """Which rows are of one of these kinds? As `scan`, a part of the recording at a time."""
@@ -164,12 +182,14 @@ class Recording:
             there[:] = np.array(known)[codes.to_numpy()]
         return there
 
-    def rows(self, numbers: Sequence[int] | polars.Series) -> polars.DataFrame:
+    def rows(self, numbers: Sequence[int] | NDArray[np.int64] | polars.Series) -> polars.DataFrame:
         """Which events have these numbers? Numbered as by `scan`."""
         import polars
 
         numbers = polars.Series(NUMBER, numbers, dtype=polars.UInt32)
-        rows = self.frame[numbers].with_columns(self._plain)
+        rows = self.frame[numbers]
+        if self._plain:
+            rows = rows.with_columns(self._plain)
         return rows.insert_column(0, numbers)
 
     def row(self, number: int) -> dict[str, Any]:
@@ -179,6 +199,10 @@ class Recording:
     def has(self, *kinds: str) -> bool:
         """Is there any event of one of these kinds?"""
         return not self._kinds.isdisjoint(kinds)
+
+    def is_of(self, kind: str) -> polars.Series:
+        """Which events are of this kind, which is there? A bit for each; null if it is left out."""
+        return self._codes == kind
 
     @cached_property
     def _plain(self) -> list[polars.Expr]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import polars as pl
 
 from topbit.recording import Platform, Recording
-from topbit.recording.recording import NUMBER
 from topbit.recording.schema import DMA_MAPPING_ERROR, ERROR, KINDS
 
 MAPS = ("dma_map", "dma_alloc")
@@ -43,11 +43,14 @@ def usable(recording: Recording) -> Recording:
     for kinds, agents in ((OWN_DEVICES, ("host",)), (IOMMU, OTHERS)):
         if recording.has(*kinds) and (theirs := recording.says("agent", *agents)).any():
             left_out |= theirs & (recording.places_among(*kinds).of() < len(kinds))
+    missing = {
+        name: recording.frame[name].is_null()
+        for name in sorted(set(chain(*NEEDED.values())))
+        if recording.frame[name].null_count()
+    }
     for kind, columns in NEEDED.items():
-        if recording.has(kind):
-            useless = pl.any_horizontal(pl.col(columns).is_null())
-            numbers = recording.scan(kind).filter(useless).select(NUMBER).collect()[NUMBER]
-            left_out[numbers.to_numpy()] = True
+        for name in missing.keys() & columns if recording.has(kind) else ():
+            left_out[(recording.is_of(kind) & missing[name]).arg_true().to_numpy()] = True
     if not left_out.any():
         return recording
     used = recording.without(left_out)

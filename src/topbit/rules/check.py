@@ -66,7 +66,7 @@ FAMILIES = (
 )
 """The modules that hold rules, in the order in which their findings are told."""
 
-MANY = 1 << 20
+MANY = 1 << 12
 """Events from which on rules are asked at the same time: most of it is work of NumPy and polars."""
 AT_ONCE = 2
 """So many of them: what a rule makes of a long recording takes memory while it is asked."""

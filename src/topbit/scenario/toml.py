@@ -14,7 +14,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 from functools import partial
@@ -66,6 +65,8 @@ def loads(text: str, where: str) -> Scenario:
         ScenarioError: not TOML, an unknown key (with the nearest known one), a wrong type, or a
             contradiction.
     """
+    import tomllib
+
     if any(line.count(".") > MOST_DOTS for line in text.splitlines()):
         raise ScenarioError(f"has a line with more than {MOST_DOTS} dots", where=where)
     try:

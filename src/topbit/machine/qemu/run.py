@@ -5,13 +5,13 @@ What the machine is made of is loaded only when the kernel is known, which is re
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -35,6 +35,7 @@ from topbit.store.provision import lacks, provide
 if TYPE_CHECKING:
     from topbit.machine.qemu.machine import QemuMachine
     from topbit.machine.qemu.outcome import Outcome
+    from topbit.store.image import Image
 
 Say: TypeAlias = Callable[[str], None]
 Started: TypeAlias = "Callable[[QemuMachine], None]"
@@ -98,9 +99,9 @@ def run(
     kernel = chosen_kernel(scenario, options, note, fetched)
     append, debugger = options.get("append", ""), options.get("gdb", False)
     keyboard = options.get("console", False) and sys.stdin.isatty()
-    with ThreadPoolExecutor(1) as aside:  # it reads while the machine's code is loaded
-        reading = aside.submit(kernel.read)
-        from topbit.machine.qemu.scenario_run import ScenarioRun
+    image = _read_ahead(kernel)
+    from topbit.machine.qemu.scenario_run import ScenarioRun
+
     with (
         ScenarioRun(
             scenario,
@@ -110,7 +111,7 @@ def run(
             own=own,
             interactive=keyboard,
             append=f"{append} {gdb.NO_KASLR}" if debugger else append,
-            read=reading.result,
+            read=image,
         ) as prepared,
         _told(kernel, progress) as watched,
     ):
@@ -137,6 +138,24 @@ def run(
         platform.unfinished = platform.unfinished or str(error)
         platform.notes.append(str(error))
     return outcome
+
+
+def _read_ahead(kernel: Kernel) -> Callable[[], Image]:
+    """Begin to read the kernel, in a thread. What fails there fails again where it is asked for."""
+    images: list[Image] = []
+
+    def read() -> None:
+        with contextlib.suppress(InputError):
+            images.append(kernel.read())
+
+    reader = threading.Thread(target=read, name="topbit-kernel", daemon=True)
+    reader.start()
+
+    def image() -> Image:
+        reader.join()
+        return images[0] if images else kernel.read()
+
+    return image
 
 
 def chosen_kernel(

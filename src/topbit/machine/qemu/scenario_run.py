@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -79,9 +78,7 @@ class ScenarioRun:
         self.scenario = scenario
         self.kernel = kernel
         self.own = own or OwnSystem()
-        with ThreadPoolExecutor(1) as aside:  # it asks the program for its version
-            self._qemu = aside.submit(tools.find, "qemu")
-            image = (read or kernel.read)()
+        image = (read or kernel.read)()
         program = busybox.find()
         payload = program.read_bytes()
         self.devices: list[GuestDevice] = []
@@ -186,7 +183,7 @@ class ScenarioRun:
             terminal=terminal,
             options=(*words, *options),
             inherited=inherited,
-            program=self._qemu.result(),
+            program=tools.find("qemu"),
         ) as machine:
             if output:
                 machine.outbox.listen[Stream.OUTPUT] = output
