@@ -5,6 +5,9 @@ from __future__ import annotations
 INTERRUPTED = "interrupted"
 """`Run.ending` of a run that the user ended."""
 
+ENDED_BY_ITSELF = ("power off", "reset")
+"""`Run.ending` of a guest that has ended all that it did."""
+
 
 def unfinished(ending: str, *, complete: bool, undone: bool, last_words: str) -> str:
     """Why did the guest not do all of its work? Empty if it did.

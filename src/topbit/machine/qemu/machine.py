@@ -27,7 +27,7 @@ from topbit.host.rme import RmiError
 from topbit.machine.qemu.el2 import cpu_model
 from topbit.machine.qemu.el2.mailbox import PROGRAM, Mailbox
 from topbit.machine.qemu.el2.traps import TrapLoop
-from topbit.machine.qemu.ending import INTERRUPTED
+from topbit.machine.qemu.ending import ENDED_BY_ITSELF, INTERRUPTED
 from topbit.machine.qemu.guest.init import ALL_DONE, BUNDLE_BEGIN, MARK
 from topbit.machine.qemu.hang import HangWatch
 from topbit.machine.qemu.host.host import QemuHost
@@ -80,7 +80,7 @@ class Run:
 
     def require_end(self) -> None:
         """Raise GuestDiedError unless the guest came to its own end."""
-        if self.ending not in ("power off", "reset", "done"):
+        if self.ending not in (*ENDED_BY_ITSELF, "done"):
             raise GuestDiedError(f"the guest did not end its work: {self.ending}")
 
 
@@ -171,7 +171,8 @@ class QemuMachine:
         """Serve the guest to its end.
 
         Which is also the end of QEMU, `timeout` seconds from the start of QEMU, Ctrl-C, `stop`, or
-        a hang beyond doubt (`HangWatch`). `begun` on the console tells that something else than
+        a hang beyond doubt (`HangWatch`). After a power-off QEMU may take a moment to end, for
+        which `close` waits. `begun` on the console tells that something else than
         the kernel's drivers is at work. `meanwhile` is gone through, a short step whenever no trap
         waits, and all of it as soon as the guest's kernel has a console.
 
@@ -187,9 +188,11 @@ class QemuMachine:
         self.outbox.finish()
         beaten, over = self.outbox.beaten, time.monotonic()
         self.host.collect()
-        self.process.stop()
+        self.process.ask_to_end()
+        if ending not in ENDED_BY_ITSELF:  # its vCPUs run until QEMU has ended
+            self.process.stop()
+            self.outbox.finish()
         self.console.finish()
-        self.outbox.finish()
         run = Run(
             ending,
             self.events,

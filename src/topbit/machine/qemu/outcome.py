@@ -15,7 +15,7 @@ from topbit.arch.ipa import IpaSpace
 from topbit.events import Event
 from topbit.machine.injection import not_injected
 from topbit.machine.qemu.el2 import cpu_model
-from topbit.machine.qemu.ending import unfinished
+from topbit.machine.qemu.ending import ENDED_BY_ITSELF, unfinished
 from topbit.machine.qemu.guest import clock, token
 from topbit.machine.qemu.guest.evidence import Evidence, read_evidence
 from topbit.machine.qemu.guest.ktap import Tests, read_ktap
@@ -131,7 +131,7 @@ class Assembly:
         last_words = next((plain(match[0]).strip() for match in DEATH.finditer(text)), "")
         complete = report.complete
         if self._prepared.own.boots:
-            complete = run.ending in ("power off", "reset") and not last_words
+            complete = run.ending in ENDED_BY_ITSELF and not last_words
         wrong_token = self._wrong_token()
         undone = not self._prepared.own.boots and bool(
             troubles(run.ending, report)

@@ -193,10 +193,10 @@ class ScenarioRun:
                 typing = stack.enter_context(Terminal(machine.console)) if keyboard else None
                 left = typing.left if typing else None
                 run = machine.run(timeout, left, self.own.begun, meanwhile=self.supplying())
-            rmm, rd = machine.host.rmm, machine.host.realm.rd
-        from topbit.machine.qemu.outcome import Assembly
+            from topbit.machine.qemu.outcome import Assembly
 
-        outcome = Assembly(self, run, rmm, rd).outcome()
+            # While QEMU ends.
+            outcome = Assembly(self, run, machine.host.rmm, machine.host.realm.rd).outcome()
         step = outcome.guest.steps.get("run")
         if output and step and step.log and not run.outbox[Stream.OUTPUT]:
             output(step.log.encode())

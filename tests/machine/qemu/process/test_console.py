@@ -43,3 +43,18 @@ def test_without_a_marker_everything_is_copied(tmp_path: Path) -> None:
     console.finish()
     ours.close()
     assert (tmp_path / "log").read_bytes() == OUTPUT
+
+
+def test_what_was_written_before_the_end_comes_in_although_the_other_end_stays_open(
+    tmp_path: Path,
+) -> None:
+    ours, theirs = socket.socketpair()
+    console = Console(ours, tmp_path / "log")
+    for _ in range(3):
+        theirs.sendall(OUTPUT * 1000)
+    console.finish()
+    assert console.output == OUTPUT * 3000
+    with pytest.raises(BrokenPipeError):
+        theirs.sendall(b"late")
+    theirs.close()
+    ours.close()

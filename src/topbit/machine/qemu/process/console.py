@@ -58,6 +58,7 @@ class Console:
                 self._log = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
             except OSError as failure:
                 self.error = f"{log}: {failure.strerror}"
+        self._over = threading.Event()
         self._thread = threading.Thread(target=self._read, name="topbit-console", daemon=True)
         self._thread.start()
 
@@ -83,7 +84,10 @@ class Console:
             self._channel.sendall(data)
 
     def finish(self, patience: float = 1.0) -> None:
-        """Wait until what was written before QEMU ended has come in."""
+        """Wait until all that was written has come in; what is written from now on is lost."""
+        with contextlib.suppress(OSError):
+            self._channel.shutdown(socket.SHUT_RD)  # behind what is in it already
+        self._over.set()
         self._thread.join(patience)
         if self._log is not None:
             os.close(self._log)
@@ -103,7 +107,7 @@ class Console:
                 self.arrivals.append((time.monotonic(), len(self._output)))
             if not self._hidden:
                 self._copy(data, before)
-            time.sleep(_HURRY if len(data) > _MUCH else _GATHER)
+            self._over.wait(_HURRY if len(data) > _MUCH else _GATHER)
 
     def _copy(self, data: bytes, before: int) -> None:
         """Hand on what came behind the first `before` bytes, up to the end of the copies."""

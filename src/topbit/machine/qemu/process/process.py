@@ -163,10 +163,14 @@ class QemuProcess:
         how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
         return f"{said} ({how})" if said else how
 
+    def ask_to_end(self) -> None:
+        """Let the process flush its disks and end; it is not waited for."""
+        self.process.terminate()
+
     def stop(self, patience: float = 2.0) -> None:
-        """End the process: by SIGTERM, at which it flushes its disks, then by SIGKILL."""
+        """End the process, if need be by SIGKILL, and wait until it has ended."""
         if self.running:
-            self.process.terminate()
+            self.ask_to_end()
             try:
                 self.process.wait(patience)
             except subprocess.TimeoutExpired:
