@@ -127,15 +127,22 @@ class DiskDevice(GuestDevice):
             yield from self._copied(step, self.last, MIB)
 
     def _copied(self, step: StepReport | None, to: int, size: int) -> Iterator[Event]:
-        parts = {"4k": (0, min(SMALL_READS, size)), "all": (0, size)}
-        read = self.medium.disk.check_hashes(step, parts) if step else ""
+        read = self.medium.disk.check_hashes(step, self._read(size)) if step else ""
         yield self.event(step, "w", size, read, "read")
         written = self.medium.disk.check_copy(self.medium.path, 0, to, size)
         yield self.event(step, "r", size, written, "write")
 
     def supplying(self) -> Iterator[None]:
-        """Fill the medium."""
-        return self.medium.filling()
+        """Fill the medium, and find out which hashes the guest must tell of it."""
+        yield from self.medium.filling()
+        for first, size in self._read(self.copied).values():
+            self.medium.disk.hash(first, size)
+            yield
+
+    @staticmethod
+    def _read(size: int) -> dict[str, tuple[int, int]]:
+        """Which parts does a guest read that copies `size` bytes, by the name of their hash?"""
+        return {"4k": (0, min(SMALL_READS, size)), "all": (0, size)} if size else {}
 
     def close(self) -> None:
         """Give up the medium."""
