@@ -6,6 +6,7 @@ that depmod has never seen (an unpacked package, a fresh ``make modules_install`
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
 from collections.abc import Iterable, Sequence
@@ -74,14 +75,11 @@ class ModuleTree:
     @cached_property
     def files(self) -> dict[str, str]:
         """Which file holds which module? By kernel name."""
-        # A kernel has some thousand, and of few of them the path is asked for.
-        known = sorted(
-            os.path.join(folder, name)
-            for folder, _, names in os.walk(self.folder)
-            for name in names
-        )
-        found = (path for path in [*known, *map(str, self._added)] if path.endswith(SUFFIXES))
-        return {kernel_name(os.path.basename(path).split(".ko")[0]): path for path in found}
+        added = (path for path in map(str, self._added) if path.endswith(SUFFIXES))
+        return {
+            kernel_name(os.path.basename(path).split(".ko")[0]): path
+            for path in [*_modules_below(self.folder), *added]
+        }
 
     @property
     def lists_builtin(self) -> bool:
@@ -133,6 +131,23 @@ class ModuleTree:
     def has(self, name: str) -> bool:
         """Has this kernel the driver `name`, as a module or built in?"""
         return kernel_name(name) in self.files or kernel_name(name) in self.builtin
+
+
+def _modules_below(folder: Path) -> list[str]:
+    """Which files below a folder are modules? None below one that cannot be read.
+
+    A kernel has some thousand, of few of which the path is asked for: no Path objects.
+    """
+    found: list[str] = []
+    folders = [str(folder)]
+    while folders:
+        with contextlib.suppress(OSError), os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.path)
+                elif entry.name.endswith(SUFFIXES):
+                    found.append(entry.path)
+    return sorted(found)
 
 
 def kernel_name(name: str) -> str:

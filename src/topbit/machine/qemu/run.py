@@ -153,7 +153,7 @@ def _read_ahead(kernel: Kernel) -> Callable[[], Image]:
 
     def image() -> Image:
         reader.join()
-        return images[0] if images else kernel.read()
+        return images.pop() if images else kernel.read()
 
     return image
 

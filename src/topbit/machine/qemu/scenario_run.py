@@ -140,7 +140,12 @@ class ScenarioRun:
         self.close()
 
     def supplying(self) -> Iterator[None]:
-        """Put there what the guest will find on its devices, a part in each step."""
+        """Put there what the guest will find on its devices, a part in each step.
+
+        What it was booted from stands in its memory, and is given up first.
+        """
+        del self.guest
+        yield
         for device in self.devices:
             yield from device.supplying()
 

@@ -92,7 +92,7 @@ class QemuHost:
         self.shape = shape
         self.layout = layout
         self.memory = memory
-        self.guest = guest
+        self._command_line, self._has_initrd = guest.command_line, bool(guest.initrd)
         self.emit = emit
         self.granules = Granules(memory)
         self.granules.carve_out(layout.program, PROGRAM_BYTES)
@@ -154,17 +154,17 @@ class QemuHost:
         self._events = SmmuEvents(self.port, self.smmu, names, shape.host.reads_events, emit)
         self.line = UartIrq(self.cpus.at_resume, self._mailbox)
         self.wires: dict[int, Wire] = {}
-        self._create()
+        self._create(guest)
 
     def _mailbox(self) -> Mailbox | None:
         return self.cpus.current
 
-    def _create(self) -> None:
+    def _create(self, guest: GuestImage) -> None:
         """Make the Realm and put its measured content into it."""
         self.realm.activate_rmm()
         self.realm.create()
         self.realm.init_ripas(self.slot.ipa, self.slot.size)
-        plan, guest = self._plan, self.guest
+        plan = self._plan
         self._load(plan.kernel, guest.kernel.data)
         self._load(plan.initrd[0], guest.initrd)
 
@@ -331,8 +331,8 @@ class QemuHost:
         tree = realm_tree(
             dump,
             memory=[(self.slot.ipa, self.slot.size)],
-            command_line=self.guest.command_line,
-            initrd=self._plan.initrd if self.guest.initrd else None,
+            command_line=self._command_line,
+            initrd=self._plan.initrd if self._has_initrd else None,
             virtio_mmio=[device.described() for device in self.shape.emulated],
             hidden=[DOORBELL_UART],
         )
