@@ -58,6 +58,7 @@ class Measurements:
         self._new = HASHES[hash_algo]
         self.size = self._new().digest_size
         self._values = [bytes(self.size)] * NUM_MEASUREMENTS
+        # Descriptors: the kind, what it says itself, and what it has the hash of.
         self._waiting: list[tuple[int, bytes, bytes | memoryview | None]] = []
         self._copies: memoryview | None = None
 

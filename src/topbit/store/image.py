@@ -98,13 +98,15 @@ def read_image(path: Path) -> Image:
         raise InputError("is a big-endian kernel", where=str(path))
     # init/version-timestamp.c:linux_banner; its end is UTS_VERSION: #1 SMP PREEMPT_RT Debian ...
     banner = re.search(rb"Linux version (\S{1,64}) \([^\n\0]{0,512}", data)
+    # The banner is the first of the kernel's strings, and what the code says stands behind it.
+    told = data.find(RSI_BANNER, banner.start() if banner else 0)
     return Image(
         data=data,
         text_offset=text_offset,
         image_size=max(image_size, len(data)),
         page_size=PAGE_SIZES.get(flags >> 1 & 3, 0),
         release=banner[1].decode("ascii", "replace") if banner else "",
-        realm=RSI_BANNER in data,
+        realm=told >= 0 or RSI_BANNER in data,
         real_time=banner is not None and b" PREEMPT_RT " in banner[0],
     )
 
