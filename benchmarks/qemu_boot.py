@@ -134,7 +134,7 @@ def realm(kernel: str, cpus: int, more: Sequence[str], log: Path) -> tuple[float
     start = time.monotonic()
     process = subprocess.Popen(
         [
-            *(sys.executable, "-m", "topbit", "run", "seed", "--machine", "qemu"),
+            *(str(Path(sys.executable).with_name("topbit")), "run", "seed", "--machine", "qemu"),
             *("--kernel", kernel, "--cpus", str(cpus), "--set", f"realm.ram_mib={RAM}"),
             *("--log", str(log), *more),
         ],
