@@ -1,14 +1,15 @@
 """How fast is block I/O: in the Realm against a plain guest, and in Python against QEMU's own?
 
     python benchmarks/block_io.py [--kernel 6.18] [--boots 3] [--rounds 3] [--cpus 1]
-                                  [--cpu MODEL] [--against MODEL]
+                                  [--cpu MODEL] [--against MODEL] [--plain-smmu]
 
 Sequential O_DIRECT reads of one process, in the guest, by `dd`, at three request sizes, of QEMU's
 virtio-blk-pci and NVMe behind the SMMU and of the VMM's virtio-blk (virtio-mmio, in Python): all
 in one Realm, in turns. And of the first two in plain QEMU (no EL2, no SMMU) with swiotlb=force,
 which bounces every request as a Realm must, in a pool as large; Realm and plain guest boot in
-turns. With --against a Realm on another CPU model boots in turns with them as well. Prints MiB/s,
-medians over all rounds, and the ratios.
+turns, and read three disks a round, the plain guest one of its two again. With --against a Realm
+on another CPU model boots in turns with them as well, with --plain-smmu a plain guest whose devices
+stand behind an SMMU that translates nothing. Prints MiB/s, medians over all rounds, and the ratios.
 """
 
 from __future__ import annotations
@@ -69,19 +70,25 @@ def reads(below: dict[str, str], rounds: int) -> Step:
     return Step("reads", "\n".join(lines) + "\n", 0)
 
 
-def plain(guest: GuestImage, kernel: Path, folder: Path, shape: RealmShape) -> str:
-    """What does the plain guest say, on the same CPUs and with the same PCI devices?"""
+def plain(
+    guest: GuestImage, kernel: Path, folder: Path, shape: RealmShape, *, smmu: bool = False
+) -> str:
+    """What does the plain guest say, on the same CPUs and with the same PCI devices?
+
+    `smmu`: they stand behind an SMMU, which the guest lets all of them pass by.
+    """
     (folder / "initrd").write_bytes(guest.initrd)
     words = [word for device in shape.pci for word in device.arguments()]
     ours, theirs = socket.socketpair()
     process = subprocess.Popen(
         [
-            *(str(tools.find("qemu")), "-machine", "virt,gic-version=3", "-nodefaults"),
+            *(str(tools.find("qemu")), "-nodefaults"),
+            *("-machine", "virt,gic-version=3" + (",iommu=smmuv3" if smmu else "")),
             *("-cpu", cpu_model.words(shape.cpu, shape.ipa_bits), "-smp", str(shape.cpus)),
             *("-m", f"{PLAIN_RAM // MIB}M"),
             *("-display", "none", "-no-reboot", "-chardev", f"socket,id=c,fd={theirs.fileno()}"),
             *("-serial", "chardev:c", "-kernel", str(kernel), "-initrd", str(folder / "initrd")),
-            *("-append", f"{guest.command_line} swiotlb=force", *words),
+            *("-append", f"{guest.command_line} swiotlb=force iommu.passthrough=1", *words),
         ],
         pass_fds=[theirs.fileno()],
     )
@@ -126,6 +133,9 @@ def main() -> None:
     parser.add_argument("--cpus", type=int, default=1)
     parser.add_argument("--cpu", default="", help="QEMU's name of the CPU model")
     parser.add_argument("--against", help="compare the Realm with one on this CPU model as well")
+    parser.add_argument(
+        "--plain-smmu", action="store_true", help="a plain guest behind an SMMU as well"
+    )
     parser.add_argument("--no-plain", action="store_true", help="the Realm only")
     args = parser.parse_args()
     gc.set_threshold(RARELY)  # as the command does
@@ -146,6 +156,8 @@ def main() -> None:
             "virtio": f"/sys/bus/pci/devices/{pci[0].name}",
             "nvme": f"/sys/bus/pci/devices/{pci[1].name}",
         }
+        # Who read before, and how often, decides how scattered a reader's buffer is over memory.
+        alike = {**below, "again": below["virtio"]}
         both = {**below, "python": f"/sys/bus/platform/devices/{own.name}"}
 
         def image(disks: dict[str, str]) -> GuestImage:
@@ -160,7 +172,10 @@ def main() -> None:
                 other = dataclasses.replace(shape, cpu=args.against)
                 add(rates, args.against, realm(image(both), other))
             if not args.no_plain:
-                add(rates, "plain", plain(image(below), kernel.image, folder, shape))
+                add(rates, "plain", plain(image(alike), kernel.image, folder, shape))
+            if args.plain_smmu:
+                said = plain(image(alike), kernel.image, folder, shape, smmu=True)
+                add(rates, "behind an SMMU", said)
     for (what, size), found in sorted(rates.items()):
         each = " ".join(f"{rate:.1f}" for rate in found)
         print(f"{what} {size}: {statistics.median(found):.1f} MiB/s ({each})")
@@ -170,6 +185,10 @@ def main() -> None:
     if not args.no_plain:
         compare(rates, "realm virtio", "plain virtio")
         compare(rates, "realm nvme", "plain nvme")
+    for name in ("virtio", "nvme") if args.plain_smmu else ():
+        compare(rates, f"realm {name}", f"behind an SMMU {name}")
+        if not args.no_plain:
+            compare(rates, f"behind an SMMU {name}", f"plain {name}")
 
 
 if __name__ == "__main__":
