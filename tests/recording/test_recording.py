@@ -167,6 +167,13 @@ MIXED = [
 ]
 
 
+@pytest.fixture(params=[True, False], ids=["short", "long"], autouse=True)
+def _length(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What does a recording keep of what it was asked for?"""
+    if not request.param:
+        monkeypatch.setattr(module, "SHORT", 0)
+
+
 def mixed() -> Recording:
     return Recording.of_events(PLATFORM, MIXED)
 
@@ -199,6 +206,14 @@ def test_events_of_a_kind_that_meet_a_condition() -> None:
     failed = recording.of_kind("dma_map", where=polars.col("status") == "error")
     assert failed.equals(recording.frame[[4]])
     assert tuple(recording.of_kind("access", where=polars.col("sid") == 1).columns) == COLUMNS
+
+
+def test_an_answer_is_the_askers_own() -> None:
+    recording = mixed()
+    for answer in (recording.of_kind("dma_map"), recording.scan("dma_map").collect()):
+        answer.insert_column(0, polars.Series("mine", [1, 2]))
+    assert tuple(recording.of_kind("dma_map").columns) == COLUMNS
+    assert recording.scan("dma_map").collect_schema().names() == ["number", *COLUMNS]
 
 
 def test_events_by_number() -> None:

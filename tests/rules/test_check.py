@@ -3,11 +3,15 @@ from __future__ import annotations
 import dataclasses
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
+from paths import DATA
 from topbit.events import Event
+from topbit.readers.read import read
 from topbit.recording import FileFacts, Platform, Recording
+from topbit.recording import recording as recording_module
 from topbit.rules import RULES, Evidence, Finding, check
 from topbit.rules.check import AT_ONCE, MAX_EVIDENCE, fold
 
@@ -148,6 +152,15 @@ def test_rules_that_are_asked_at_the_same_time_find_the_same(
     monkeypatch.setattr(module, "MANY", len(events) + 1)
     assert check(recording) == alone
     assert pools == [AT_ONCE]
+
+
+@pytest.mark.parametrize("folder", sorted((DATA / "recordings").iterdir()), ids=lambda f: f.name)
+def test_a_long_recording_is_judged_as_a_short_one_is(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = check(*read([folder]))
+    monkeypatch.setattr(recording_module, "SHORT", 0)
+    assert check(*read([folder])) == short
 
 
 def test_violations_come_first() -> None:

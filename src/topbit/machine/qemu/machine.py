@@ -172,9 +172,9 @@ class QemuMachine:
 
         Which is also the end of QEMU, `timeout` seconds from the start of QEMU, Ctrl-C, `stop`, or
         a hang beyond doubt (`HangWatch`). After a power-off QEMU may take a moment to end, for
-        which `close` waits. `begun` on the console tells that something else than
-        the kernel's drivers is at work. `meanwhile` is gone through, a short step whenever no trap
-        waits, and all of it as soon as the guest's kernel has a console.
+        which `close` waits. `begun` on the console tells that something else than the kernel's
+        drivers is at work. `meanwhile` is gone through, a short step whenever no trap waits, and
+        all of it as soon as the guest's kernel has a console.
 
         Raises:
             RunError: QEMU ended before the guest began.

@@ -145,7 +145,7 @@ def _read_ahead(kernel: Kernel) -> Callable[[], Image]:
     images: list[Image] = []
 
     def read() -> None:
-        with contextlib.suppress(InputError):
+        with contextlib.suppress(Exception):
             images.append(kernel.read())
 
     reader = threading.Thread(target=read, name="topbit-kernel", daemon=True)

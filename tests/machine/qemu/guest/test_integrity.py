@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from topbit.machine.qemu.guest.disk import Medium
+from topbit.machine.qemu.guest import integrity
+from topbit.machine.qemu.guest.disk import DiskDevice, Medium
 from topbit.machine.qemu.guest.integrity import MIB, Disk, EchoPeer
 from topbit.machine.qemu.guest.report import StepReport
+from topbit.scenario.tables import DeviceSpec, WorkloadSpec
 
 DISK = Disk(seed=7, size=8 * MIB)
 
@@ -133,3 +135,18 @@ def test_peer_takes_all_before_anything_is_read_back() -> None:
     peer.close()
     assert back == sent[: 3 * MIB]  # no more than it was told
     assert peer.digest() == hashlib.sha256(sent).hexdigest()
+
+
+def test_what_the_guest_must_tell_of_a_disk_is_known_when_the_disk_is_filled() -> None:
+    spec, work = DeviceSpec("nvme0"), WorkloadSpec()
+    device = DiskDevice(spec, 1, Medium(Disk(seed=99)), work)
+    try:
+        steps = len(list(device.supplying()))
+        known = integrity._hash.cache_info()
+        whole = device.medium.disk.hash(0, device.copied)
+        assert steps > 2
+        assert integrity._hash.cache_info().misses == known.misses
+        data = device.medium.disk.content(0, device.copied)
+        assert whole == hashlib.md5(data, usedforsecurity=False).hexdigest()
+    finally:
+        device.close()

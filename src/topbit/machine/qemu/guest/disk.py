@@ -127,7 +127,7 @@ class DiskDevice(GuestDevice):
             yield from self._copied(step, self.last, MIB)
 
     def _copied(self, step: StepReport | None, to: int, size: int) -> Iterator[Event]:
-        read = self.medium.disk.check_hashes(step, self._read(size)) if step else ""
+        read = self.medium.disk.check_hashes(step, self._parts_read(size)) if step else ""
         yield self.event(step, "w", size, read, "read")
         written = self.medium.disk.check_copy(self.medium.path, 0, to, size)
         yield self.event(step, "r", size, written, "write")
@@ -135,12 +135,12 @@ class DiskDevice(GuestDevice):
     def supplying(self) -> Iterator[None]:
         """Fill the medium, and find out which hashes the guest must tell of it."""
         yield from self.medium.filling()
-        for first, size in self._read(self.copied).values():
+        for first, size in self._parts_read(self.copied).values():
             self.medium.disk.hash(first, size)
             yield
 
     @staticmethod
-    def _read(size: int) -> dict[str, tuple[int, int]]:
+    def _parts_read(size: int) -> dict[str, tuple[int, int]]:
         """Which parts does a guest read that copies `size` bytes, by the name of their hash?"""
         return {"4k": (0, min(SMALL_READS, size)), "all": (0, size)} if size else {}
 

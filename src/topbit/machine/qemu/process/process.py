@@ -80,7 +80,7 @@ class QemuProcess:
 
     - `__init__` starts it: the first vCPU runs at once.
     - `doorbell` and `console` are this end of the two UARTs; `monitor` is QMP.
-    - `pidfd` becomes readable when it has ended; `stop` ends it, kindly first.
+    - `pidfd` becomes readable when it has ended; `ask_to_end` does not wait for that, `stop` does.
 
     `devices` are further options; `inherited` the descriptors that they name.
 
