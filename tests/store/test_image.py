@@ -91,6 +91,10 @@ def test_kernel_without_rsi_is_refused_by_its_content(tmp_path: Path) -> None:
     backport.check_realm("Image")
 
 
+def test_the_code_for_rsi_may_stand_before_the_banner(tmp_path: Path) -> None:
+    assert read_image(written(tmp_path, image(RSI + b"\0Linux version 7.3.4 (x)\0"))).realm
+
+
 @pytest.mark.parametrize(
     ("data", "says"),
     [
