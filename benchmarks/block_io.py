@@ -1,7 +1,7 @@
 """How fast is block I/O: in the Realm against a plain guest, and in Python against QEMU's own?
 
     python benchmarks/block_io.py [--kernel 6.18] [--boots 3] [--rounds 3] [--cpus 1]
-                                  [--cpu MODEL] [--against MODEL] [--plain-smmu]
+                                  [--cpu MODEL] [--against MODEL] [--plain-smmu] [--ram MIB]
 
 Sequential O_DIRECT reads of one process, in the guest, by `dd`, at three request sizes, of QEMU's
 virtio-blk-pci and NVMe behind the SMMU and of the VMM's virtio-blk (virtio-mmio, in Python): all
@@ -40,7 +40,7 @@ from topbit.machine.qemu.process.pci import PciDevice
 from topbit.store import busybox, kernels, tools
 from topbit.vmm.virtio.blk import VirtioBlk
 
-RAM = 1024 * MIB
+RAM = 1024  # MiB, of the Realm
 DISK = 512 * MIB
 # With all of its RAM below 4 GiB a plain guest gets a pool of 1 MiB, whatever swiotlb= says, in
 # which virtio-blk's reads of 1 MiB never end (observed on 6.18.15).
@@ -131,6 +131,7 @@ def main() -> None:
     parser.add_argument("--boots", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--cpus", type=int, default=1)
+    parser.add_argument("--ram", type=int, default=RAM, help="MiB of the Realm")
     parser.add_argument("--cpu", default="", help="QEMU's name of the CPU model")
     parser.add_argument("--against", help="compare the Realm with one on this CPU model as well")
     parser.add_argument(
@@ -151,7 +152,9 @@ def main() -> None:
             PciDevice("nvme", 2, folder / "nvme"),
         )
         own = EmulatedDevice(0, VirtioBlk(bytearray((folder / "virtio").read_bytes())))
-        shape = RealmShape(ram=RAM, cpus=args.cpus, cpu=args.cpu, pci=pci, emulated=(own,))
+        shape = RealmShape(
+            ram=args.ram * MIB, cpus=args.cpus, cpu=args.cpu, pci=pci, emulated=(own,)
+        )
         below = {
             "virtio": f"/sys/bus/pci/devices/{pci[0].name}",
             "nvme": f"/sys/bus/pci/devices/{pci[1].name}",
