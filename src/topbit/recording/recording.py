@@ -201,7 +201,7 @@ class Recording:
         return not self._kinds.isdisjoint(kinds)
 
     def is_of(self, kind: str) -> polars.Series:
-        """Which events are of this kind, which is there? A bit for each; null if it is left out."""
+        """Which events are of a kind that is there? A bit for each; null if it is left out."""
         return self._codes == kind
 
     @cached_property

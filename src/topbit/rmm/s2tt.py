@@ -57,7 +57,6 @@ XN = 1 << 54
 PROTECTED = MEMATTR_PROTECTED | S2AP_RW | stage2.SH_INNER | stage2.AF
 PROTECTED_DEV = MEMATTR_DEVICE | S2AP_RW | stage2.SH_OUTER | stage2.AF | XN
 UNPROTECTED = NS | XN | stage2.SH_INNER | stage2.AF
-_RAM_PAGE = PROTECTED | LEAF_TYPES[LAST]
 HOST_ATTRIBUTES = MEMATTR_MASK | S2AP_RW  # what the host chooses of an unprotected mapping
 
 # Members by names of their own: to look one up in its enumeration takes ten times as long.
@@ -218,8 +217,6 @@ class Rtt:
 
     def assigned(self, pa: Pa, ripas: int, level: int = LAST, *, dev: bool = False) -> int:
         """Which word is an assigned protected entry?"""
-        if ripas == _RAM and level == LAST and not dev and not self.lpa2:
-            return pa | _RAM_PAGE  # the usual one, thousands of which an image takes
         if ripas == _RAM and not dev:
             return self.address(pa) | self.attributes(PROTECTED) | LEAF_TYPES[level]
         if ripas == _DEV and dev:

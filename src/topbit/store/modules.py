@@ -76,10 +76,7 @@ class ModuleTree:
     def files(self) -> dict[str, str]:
         """Which file holds which module? By kernel name."""
         added = (path for path in map(str, self._added) if path.endswith(SUFFIXES))
-        return {
-            kernel_name(os.path.basename(path).split(".ko")[0]): path
-            for path in [*_modules_below(self.folder), *added]
-        }
+        return {_name_of(path): path for path in [*_modules_below(self.folder), *added]}
 
     @property
     def lists_builtin(self) -> bool:
@@ -96,7 +93,7 @@ class ModuleTree:
         except OSError as error:
             where = str(self.folder / MODULES_BUILTIN)
             raise InputError(f"cannot be read: {error.strerror}", where=where) from error
-        return frozenset(kernel_name(os.path.basename(line).split(".ko")[0]) for line in lines)
+        return frozenset(_name_of(line) for line in lines)
 
     def closure(self, names: Iterable[str]) -> list[Module]:
         """Which modules must be loaded, in this order, for the drivers `names`?
@@ -148,6 +145,11 @@ def _modules_below(folder: Path) -> list[str]:
                 elif entry.name.endswith(SUFFIXES):
                     found.append(entry.path)
     return sorted(found)
+
+
+def _name_of(path: str) -> str:
+    """Under which name does the kernel know the module in this file?"""
+    return kernel_name(os.path.basename(path).split(".ko")[0])
 
 
 def kernel_name(name: str) -> str:
